@@ -1,0 +1,7 @@
+"""OpenUrine companion: the paper's method, one idea a module. Importing it costs nothing; modules import what they need."""
+
+from openurine_lib.methods import method, methods, plan, profile
+from openurine_lib.run import Run, open_run
+
+__version__ = "0.1.0"
+__all__ = ["Run", "method", "methods", "open_run", "plan", "profile"]

@@ -1,0 +1,145 @@
+"""The experiment list as data: methods (rows of Tables 4-6), profiles (how big a run is), and the jobs they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import yaml
+
+CONFIG = resources.files("openurine_lib") / "config"
+PAPER_IMGSZ = 960  # Table 3
+STRIDE = 32  # the coarsest level of every detector here; input sizes are rounded up to it
+
+
+class UnknownName(ValueError):
+    """A method or profile that the configuration does not list."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of Tables 4-6; the fields are those of ``config/methods.yaml``."""
+
+    id: str
+    answers: dict[int, str]
+    engine: str
+    arch: str = ""
+    heads: str = "single"
+    without_head: str | None = None
+    ssl: bool = False
+    sliced: bool = False
+    imgsz: int = PAPER_IMGSZ
+    fidelity: str = ""
+    why: str = ""
+
+    @property
+    def built(self) -> bool:
+        """Whether an engine exists for it; rows without one are printed as not yet built."""
+        return self.engine != "none"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How big a run is; the fields are those of ``config/profiles.yaml``."""
+
+    name: str
+    about: str
+    px_scale: float
+    smaller: dict[str, str]
+    folds: list[int]
+    max_train_fields: int | None
+    max_test_fields: int | None
+    max_unlabelled_fields: int | None
+    epochs: int
+    ssl_epochs: int
+    epochs_for: dict[str, int]
+    search: dict[str, int]
+    train: dict[str, Any]
+    synthetic: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Table 3 with the profile's overrides; ``imgsz`` and ``sahi.slice`` scaled to the profile's pixels."""
+        table3 = read_config("table3.yaml") | self.train | {"epochs": self.epochs}
+        table3["imgsz"] = self.pixels(table3["imgsz"])
+        table3["sahi"] = table3["sahi"] | {"slice": self.pixels(table3["sahi"]["slice"])}
+        return table3
+
+    def pixels(self, nominal: int) -> int:
+        """Effective size of a nominal one: scaled, then rounded up to the stride (as ultralytics does)."""
+        return max(STRIDE, math.ceil(round(nominal * self.px_scale, 6) / STRIDE) * STRIDE)
+
+    def arch(self, method: Method) -> str:
+        """The network that stands for the method's in this profile."""
+        return self.smaller.get(method.arch, method.arch)
+
+    def epochs_of(self, method: Method) -> int:
+        return self.epochs_for.get(self.arch(method), self.epochs)
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """A file of ``openurine_lib/config`` as a dict."""
+    return yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))
+
+
+@functools.cache
+def methods() -> dict[str, Method]:
+    """Every row of ``methods.yaml``, in the order of the paper's tables."""
+    return {name: Method(id=name, **entry) for name, entry in read_config("methods.yaml").items()}
+
+
+def method(name: str) -> Method:
+    """The method of that name; raises UnknownName with the list of those there are."""
+    if name not in methods():
+        raise UnknownName(f"no method {name!r} in methods.yaml; it lists: {', '.join(methods())}")
+    return methods()[name]
+
+
+@functools.cache
+def profile(name: str) -> Profile:
+    """The profile of that name; raises UnknownName with the list of those there are."""
+    entries = {key: value for key, value in read_config("profiles.yaml").items() if not key.startswith(".")}
+    if name not in entries:
+        raise UnknownName(f"no profile {name!r} in profiles.yaml; it lists: {', '.join(entries)}")
+    return Profile(name=name, **entries[name])
+
+
+def train_key(m: Method, p: Profile) -> str:
+    """Names a training. Rows with the same key are one training (e.g. with and without slices)."""
+    parts = [p.arch(m), m.heads, *(["ssl"] if m.ssl else []), *([f"without-{m.without_head}"] if m.without_head else [])]
+    return "-".join([*parts, str(p.pixels(m.imgsz))]).lower()
+
+
+def predict_key(m: Method, p: Profile) -> str:
+    """Names a set of stored predictions: a training and a way of inference."""
+    return f"{train_key(m, p)}-{'sliced' if m.sliced else 'whole'}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a run, before folds: representative methods of the distinct trainings and predictions."""
+
+    ssl: dict[str, Method]  # by backbone architecture
+    train: dict[str, Method]  # by train_key
+    predict: dict[str, Method]  # by predict_key
+
+
+def plan(p: Profile) -> Plan:
+    """What a profile has to compute for all rows that are built."""
+    built = [m for m in methods().values() if m.built]
+    first: Plan = Plan({}, {}, {})
+    for m in built:
+        if m.ssl:
+            first.ssl.setdefault(p.arch(m), m)
+        first.train.setdefault(train_key(m, p), m)
+        first.predict.setdefault(predict_key(m, p), m)
+    return first
+
+
+def as_dict(m: Method) -> dict[str, Any]:
+    """A method as plain data, for provenance."""
+    return dataclasses.asdict(m)

@@ -1,0 +1,78 @@
+"""A run: one data set at one profile, and where everything that it computes lives."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openurine_lib.methods import Method, Profile, method, predict_key, profile, train_key
+
+if TYPE_CHECKING:
+    from openurine_lib.dataset import Dataset
+
+SYNTHETIC = "synthetic"
+
+
+def root() -> Path:
+    """The project folder: ``OPENURINE_ROOT``, else the nearest parent that holds ``notebooks/``, else here."""
+    if "OPENURINE_ROOT" in os.environ:
+        return Path(os.environ["OPENURINE_ROOT"]).resolve()
+    here = Path.cwd().resolve()
+    return next((p for p in (here, *here.parents) if (p / "notebooks").is_dir()), here)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths and contents of a run. Nothing is computed until it is asked for."""
+
+    data: str  # "synthetic" or the folder of a data set
+    profile: Profile
+    seed: int = 0
+
+    @property
+    def data_name(self) -> str:
+        return SYNTHETIC if self.data == SYNTHETIC else Path(self.data).resolve().name
+
+    @property
+    def name(self) -> str:
+        """``demo`` on synthetic data, ``demo-urised2k`` on a folder of that name: never the same place."""
+        return self.profile.name if self.data == SYNTHETIC else f"{self.profile.name}-{self.data_name}"
+
+    @property
+    def dir(self) -> Path:
+        """Heavy results: dataset, weights, predictions, executed notebooks."""
+        return root() / "runs" / self.name
+
+    @property
+    def figures(self) -> Path:
+        """What is left for readers: tables, figures, index.html."""
+        return root() / "paper_figures" / self.name
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The checked data set with its folds; prepared (and, if synthetic, drawn) at the first call."""
+        from openurine_lib.dataset import prepare
+
+        return prepare(self)
+
+    def method(self, name: str) -> Method:
+        return method(name)
+
+    def ssl_dir(self, arch: str, fold: int) -> Path:
+        return self.dir / "ssl" / arch / f"fold{fold}"
+
+    def train_dir(self, m: Method, fold: int) -> Path:
+        return self.dir / "train" / train_key(m, self.profile) / f"fold{fold}"
+
+    def predict_dir(self, m: Method, fold: int) -> Path:
+        return self.dir / "predict" / predict_key(m, self.profile) / f"fold{fold}"
+
+
+def open_run(data: str = SYNTHETIC, profile_name: str = "smoke", seed: int = 0) -> Run:
+    """A run by name. Raises UnknownName for a profile that is not listed, FileNotFoundError for a folder that is not there."""
+    if data != SYNTHETIC and not Path(data).is_dir():
+        raise FileNotFoundError(f"data folder {data!r} does not exist; give the folder of a data set, or 'synthetic'")
+    return Run(data=data if data == SYNTHETIC else str(Path(data).resolve()), profile=profile(profile_name), seed=seed)
