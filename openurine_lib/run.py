@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openurine_lib.methods import Method, Profile, method, predict_key, profile, train_key
+from openurine_lib.methods import Method, Profile, predict_key, profile, train_key
 
 if TYPE_CHECKING:
     from openurine_lib.dataset import Dataset
@@ -58,8 +58,12 @@ class Run:
 
         return prepare(self)
 
-    def method(self, name: str) -> Method:
-        return method(name)
+    def face(self) -> str:
+        """What must stand on the face of every number: on which data and at what size it was computed."""
+        kind = "synthetic data" if self.dataset.synthetic else f"real data ({self.data_name})"
+        size = "the paper's size" if self.profile.name == "paper" else f"{self.profile.name} profile: small, not the paper's size"
+        folds = f"{len(self.profile.folds)} of 5 folds"
+        return f"{kind}; {size}; {folds}; seed {self.seed}"
 
     def ssl_dir(self, arch: str, fold: int) -> Path:
         return self.dir / "ssl" / arch / f"fold{fold}"
