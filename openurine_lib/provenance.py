@@ -1,0 +1,187 @@
+"""A number knows where it came from: tables and figures are written with the state of everything that made them.
+
+Tables (csv, md, tex) hold only results, so two runs with one seed are identical to the byte; what differs between runs
+(time, commit, device) goes to the JSON beside a table and to the metadata inside a PNG or PDF.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openurine_lib import tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from openurine_lib.run import Run
+
+PACKAGE = Path(__file__).resolve().parent
+LIBRARIES = (
+    "openurine_lib",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "torch",
+    "torchvision",
+    "ultralytics",
+    "sahi",
+    "optuna",
+    "grad-cam",
+)
+PUBLISHED_ONLY = "published numbers only; no data set"
+PNG_KEY = "OpenUrine"  # the text chunk of a PNG that holds the stamp
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` (same suffix) that takes its place on success and is removed on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file atomically, with a newline at its end."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes a JSON file atomically; what JSON does not know (paths, numpy scalars) is written as its text or number."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
+
+
+def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
+    """All that one needs to make a result again. ``extra`` (method, fold, ...) is added under its own names.
+
+    With ``uses_data=False`` the data set is not touched: for what is derived from published numbers alone.
+    """
+    dataset = None
+    if uses_data:
+        dataset = {"name": run.data_name, "fingerprint": run.dataset.fingerprint, "synthetic": run.dataset.synthetic}
+    commit, dirty = code_state()
+    return {
+        "face": run.face() if uses_data else PUBLISHED_ONLY,
+        "commit": commit,
+        "dirty": dirty,
+        "profile": run.profile.name,
+        "folds": run.profile.folds,
+        "seed": run.seed,
+        "dataset": dataset,
+        "settings": run.profile.settings,
+        "versions": versions(),
+        "device": device(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **extra,
+    }
+
+
+def code_state() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that holds the library, and whether files differ from it; (None, None) outside a checkout."""
+    try:
+        _git(
+            "ls-files", "--error-unmatch", "__init__.py"
+        )  # a package installed inside someone else's checkout is not ours
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", ":/"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None, None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def device() -> str:
+    """What this process computes on. A process that has not imported torch computes on the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name(0)} (CUDA {torch.version.cuda})"
+    return f"CPU ({platform.machine()})"
+
+
+def save_table(
+    run: Run,
+    stem: str,
+    df: pd.DataFrame,
+    caption: str,
+    *,
+    decimals: int | Mapping[str, int] = 1,
+    missing: str = "—",
+    uses_data: bool = True,
+    **extra: Any,
+) -> None:
+    """Writes ``run.figures/stem`` as csv, md and tex, and its stamp as json.
+
+    csv holds the numbers as they are. In md and tex, floats are shown with ``decimals`` (a number, or a dict by column,
+    others 1), a column ``x`` with a column ``x_std`` beside it is shown as ``x ± std`` (alone where std is missing), and a
+    missing value as ``missing``. The index is not written: make it a column.
+    """
+    record = stamp(run, uses_data=uses_data, **extra)
+    shown = tabular.formatted(df, decimals, missing)
+    full = f"{caption.rstrip('. ')}. ({record['face']})"
+    target = run.figures / stem
+    with atomic_path(target.with_name(f"{stem}.csv")) as temporary:
+        df.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
+    write_text(target.with_name(f"{stem}.md"), tabular.markdown(shown, full))
+    write_text(target.with_name(f"{stem}.tex"), tabular.latex(shown, full, stem))
+    write_json(target.with_name(f"{stem}.json"), {"stem": stem, "caption": caption, **record})
+
+
+def save_figure(run: Run, stem: str, fig: Figure, caption: str, *, uses_data: bool = True, **extra: Any) -> None:
+    """Writes ``run.figures/stem`` as png and pdf with the stamp in their metadata.
+
+    The run's face is written below the figure unless the figure already shows it.
+    """
+    from matplotlib.text import Text
+
+    record = {"stem": stem, "caption": caption, **stamp(run, uses_data=uses_data, **extra)}
+    if not any(record["face"] in text.get_text() for text in fig.findobj(Text)):
+        fig.text(0.0, -0.01, record["face"], va="top", ha="left", fontsize=5, color="0.35")
+    text = json.dumps(record, ensure_ascii=False, default=_plain)
+    png = {"Title": caption, PNG_KEY: text}
+    pdf = {"Title": caption, "Subject": record["face"], "Keywords": text}
+    for suffix, inside in (("png", png), ("pdf", pdf)):
+        with atomic_path(run.figures / f"{stem}.{suffix}") as temporary:
+            fig.savefig(temporary, metadata=inside, bbox_inches="tight")
+
+
+def read_stamp(folder: str | Path, stem: str) -> dict[str, Any]:
+    """The stamp of a saved table (from its json) or figure (from inside its png). FileNotFoundError if there is neither."""
+    beside, png = Path(folder) / f"{stem}.json", Path(folder) / f"{stem}.png"
+    if beside.exists():
+        return json.loads(beside.read_text(encoding="utf-8"))
+    from PIL import Image
+
+    with Image.open(png) as image:
+        return json.loads(image.info[PNG_KEY])
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
