@@ -29,16 +29,8 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).resolve().parent
 LIBRARIES = (
-    "openurine_lib",
-    "numpy",
-    "pandas",
-    "matplotlib",
-    "torch",
-    "torchvision",
-    "ultralytics",
-    "sahi",
-    "optuna",
-    "grad-cam",
+    *("openurine_lib", "numpy", "pandas", "matplotlib", "torch", "torchvision"),
+    *("ultralytics", "sahi", "optuna", "grad-cam"),
 )
 PUBLISHED_ONLY = "published numbers only; no data set"
 PNG_KEY = "OpenUrine"  # the text chunk of a PNG that holds the stamp
@@ -64,7 +56,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes a JSON file atomically; what JSON does not know (paths, numpy scalars) is written as its text or number."""
+    """Writes a JSON file atomically; paths become text, numpy scalars numbers."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
 
 
@@ -94,11 +86,9 @@ def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
 
 
 def code_state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that holds the library, and whether files differ from it; (None, None) outside a checkout."""
+    """Commit of the checkout that holds the library, and whether files differ from it; (None, None) if there is none."""
     try:
-        _git(
-            "ls-files", "--error-unmatch", "__init__.py"
-        )  # a package installed inside someone else's checkout is not ours
+        _git("ls-files", "--error-unmatch", "__init__.py")  # not a checkout of somebody else around us
         return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", ":/"))
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None, None
@@ -134,9 +124,9 @@ def save_table(
 ) -> None:
     """Writes ``run.figures/stem`` as csv, md and tex, and its stamp as json.
 
-    csv holds the numbers as they are. In md and tex, floats are shown with ``decimals`` (a number, or a dict by column,
-    others 1), a column ``x`` with a column ``x_std`` beside it is shown as ``x ± std`` (alone where std is missing), and a
-    missing value as ``missing``. The index is not written: make it a column.
+    csv holds the numbers as they are. In md and tex, floats are shown with ``decimals`` (a number, or a dict by
+    column, others 1), a column ``x`` with a column ``x_std`` beside it is shown as ``x ± std`` (alone where std is
+    missing), and a missing value as ``missing``. The index is not written: make it a column.
     """
     record = stamp(run, uses_data=uses_data, **extra)
     shown = tabular.formatted(df, decimals, missing)
@@ -168,7 +158,7 @@ def save_figure(run: Run, stem: str, fig: Figure, caption: str, *, uses_data: bo
 
 
 def read_stamp(folder: str | Path, stem: str) -> dict[str, Any]:
-    """The stamp of a saved table (from its json) or figure (from inside its png). FileNotFoundError if there is neither."""
+    """The stamp of a saved table (from its json) or figure (from inside its png). FileNotFoundError if neither is there."""
     beside, png = Path(folder) / f"{stem}.json", Path(folder) / f"{stem}.png"
     if beside.exists():
         return json.loads(beside.read_text(encoding="utf-8"))
