@@ -1,0 +1,57 @@
+"""Engines: what trains a detector and predicts with it. One module an engine, one contract.
+
+An engine module has
+
+- ``fit(job) -> Path``: trains, with progress; resumes an interrupted training from ``job.dir``; writes ``log.csv`` (one row
+  an epoch) and returns ``weights.pt``, which holds tensors and plain data only (``torch.load(weights_only=True)``);
+- ``detector(weights, conf, device, imgsz) -> sahi.models.base.DetectionModel``: the trained network behind sahi's door.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from openurine_lib.taxonomy import Taxonomy
+
+
+class WeightsError(ValueError):
+    """A weights file that does not fit: of another taxonomy, another engine, or not one of ours."""
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training: a network, the fields it learns from, and where its files go."""
+
+    arch: str  # an ultralytics YAML's or a torchvision builder's name
+    taxonomy: Taxonomy
+    heads: str  # "single" or "multi"
+    imgsz: int  # pixels; a multiple of 32
+    images: pd.DataFrame  # columns image, path, width, height
+    boxes: pd.DataFrame  # columns image, cls, x1, y1, x2, y2 in pixels of the original image
+    epochs: int
+    settings: dict[str, Any]  # Table 3 by name, with the profile's overrides
+    seed: int
+    dir: Path
+    device: str
+    encoder: Path | None = None  # the autoencoder's encoder to start from
+    meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
+
+
+def engine(name: str) -> ModuleType:
+    """The engine's module, e.g. ``engine("torchvision").fit(job)``."""
+    return importlib.import_module(f"openurine_lib.engines.{name}")
+
+
+def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> None:
+    """Raises WeightsError if the weights were trained on other classes than the taxonomy's."""
+    if tuple(meta["classes"]) != taxonomy.classes:
+        raise WeightsError(
+            f"{weights} was trained on {len(meta['classes'])} classes ({', '.join(meta['classes'][:3])}, ...), but the data "
+            f"set's taxonomy {taxonomy.name!r} has {taxonomy.n} ({', '.join(taxonomy.classes[:3])}, ...); train on this data set first"
+        )

@@ -1,0 +1,235 @@
+"""The ultralytics engine: its own trainer, fed from the two frames, with the paper's model and an exact resume.
+
+What differs from a plain ``YOLO(...).train()``, and why:
+
+- the model is built here, with the autoencoder's encoder already in it (weights put into a ``YOLO`` by hand are silently
+  thrown away by its trainer);
+- nothing is validated while training: the library would choose ``best.pt`` on the test fold. The last average is kept;
+- a checkpoint holds everything (model and average in full precision, optimiser, epoch) and the random state is a
+  function of seed and epoch, so that a killed and resumed training ends with the same weights as an undisturbed one.
+  The library's own keeps a half-precision average only. (Exact while ``nbs <= batch``: gradients that wait across an
+  epoch's end are not kept. On a GPU, kernels and loader workers add noise of their own.)
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sahi.models.base import DetectionModel as SahiModel
+from sahi.models.ultralytics import UltralyticsDetectionModel
+from tqdm.auto import tqdm
+
+from openurine_lib import quiet  # noqa: F401  (before ultralytics)
+from openurine_lib.engines import TrainJob, WeightsError
+from openurine_lib.multihead import build_model
+from openurine_lib.provenance import atomic_path
+from openurine_lib.taxonomy import Taxonomy
+from ultralytics import YOLO
+from ultralytics.models.rtdetr.model import RTDETR
+from ultralytics.models.rtdetr.train import RTDETRTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.torch_utils import unwrap_model
+
+#: Entries of the settings that are ultralytics' own arguments.
+ARGUMENTS = (
+    "batch optimizer momentum lr0 lrf weight_decay warmup_epochs warmup_momentum warmup_bias_lr box cls dfl hsv_h hsv_s hsv_v "
+    "translate scale fliplr mosaic close_mosaic nbs cos_lr workers"
+).split()
+MAX_DETECTIONS = 300  # a slice or image, as in ultralytics' validation
+
+
+def fit(job: TrainJob) -> Path:
+    """Trains, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``.
+
+    Raises:
+        WeightsError: the encoder is of another architecture.
+    """
+    out = job.dir / "weights.pt"
+    overrides = {k: job.settings[k] for k in ARGUMENTS if k in job.settings} | {
+        "model": f"{job.arch}.yaml", "data": "frames", "imgsz": job.imgsz, "epochs": job.epochs, "seed": job.seed,
+        "device": job.device, "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
+        "val": False, "plots": False, "patience": 0, "pretrained": False, "verbose": False,
+        # in memory, mosaic draws from the whole fold; from disk it draws from a history that a resume would not have
+        "cache": "ram",
+    }  # fmt: skip
+    trainer = (_RTDETR if job.arch.startswith("rtdetr") else _YOLO)(job, overrides)
+    trainer.train()
+    model = trainer.ema.ema.float()
+    meta = job.meta | {
+        "engine": "ultralytics", "arch": job.arch, "heads": job.heads, "imgsz": job.imgsz, "epochs": job.epochs,
+        "classes": list(job.taxonomy.classes), "head_classes": {k: list(v) for k, v in job.taxonomy.heads.items()},
+        "taxonomy": job.taxonomy.name, "objectness_gain": job.settings.get("obj", 0.0),
+    }  # fmt: skip
+    with atomic_path(out) as temporary:
+        torch.save({"state_dict": model.state_dict(), "meta": meta}, temporary)
+    (job.dir / "state.pt").unlink(missing_ok=True)
+    return out
+
+
+def read_weights(weights: Path) -> dict[str, Any]:
+    """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
+
+    Raises:
+        WeightsError: the file is missing or is not a weights file of this project.
+    """
+    if not Path(weights).is_file():
+        raise WeightsError(f"{weights} does not exist; train the method first (notebook 03)")
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise WeightsError(f"{weights} is not a weights file of this project (tensors and plain data only): {e}") from e
+    if not (isinstance(content, dict) and {"state_dict", "meta"} <= content.keys()):
+        raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
+    return content
+
+
+def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
+    """The trained detector, in evaluation mode."""
+    content = read_weights(weights)
+    meta = content["meta"]
+    if meta["engine"] != "ultralytics":
+        raise WeightsError(f"{weights} belongs to the {meta['engine']} engine")
+    heads = {name: tuple(ids) for name, ids in meta["head_classes"].items()}
+    taxonomy = Taxonomy(name=meta["taxonomy"], classes=tuple(meta["classes"]), heads=heads, aliases={}, components={})
+    model = build_model(meta["arch"], taxonomy, meta["heads"], objectness_gain=meta["objectness_gain"])
+    model.load_state_dict(content["state_dict"])
+    return model.to(device).eval()
+
+
+def detector(weights: Path, conf: float, device: str, imgsz: int) -> SahiModel:
+    """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to."""
+    meta = read_weights(weights)["meta"]
+    wrapper = RTDETR("rtdetr-l.yaml") if meta["arch"].startswith("rtdetr") else YOLO("yolo12n.yaml")
+    wrapper.model = load_model(weights, device)  # the wrapper only carries it: preprocessing, NMS, results
+    wrapper.overrides |= {"max_det": MAX_DETECTIONS, "verbose": False}
+    names = {str(i): name for i, name in enumerate(meta["classes"])}
+    return UltralyticsDetectionModel(
+        model=wrapper, confidence_threshold=conf, device=device, image_size=imgsz, category_mapping=names
+    )
+
+
+class _Frames:
+    """What makes ultralytics' trainers ours; mixed into the one for YOLO and the one for RT-DETR."""
+
+    def __init__(self, job: TrainJob, overrides: dict[str, Any]):
+        self.job = job
+        self.rows: list[dict[str, float]] = []
+        self.state = job.dir / "state.pt"
+        super().__init__(overrides=overrides)  # type: ignore[call-arg]
+
+    def get_dataset(self) -> dict[str, Any]:
+        """The fold in the form that the library reads: links to the images, a label file each."""
+        fields = self.job.dir / "fields"
+        listing = _write_fields(self.job, fields)
+        names = dict(enumerate(self.job.taxonomy.classes))
+        return {"path": fields, "train": str(listing), "val": str(listing), "names": names, "nc": len(names), "channels": 3}
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> torch.nn.Module:
+        s = self.job.settings
+        torch.manual_seed(self.job.seed)
+        model = build_model(self.job.arch, self.job.taxonomy, self.job.heads, s["head_weights"], s.get("obj", 0.0))
+        if self.job.encoder is not None:
+            load_encoder(model, self.job.encoder)
+        return model
+
+    def _setup_train(self) -> None:
+        super()._setup_train()  # type: ignore[misc]
+        if "OPENURINE_THREADS" in os.environ and self.device.type == "cpu":  # the library has set its own by now
+            torch.set_num_threads(int(os.environ["OPENURINE_THREADS"]))
+        if self.state.exists():
+            # our own file, written below; tensors, numbers and lists only
+            state = torch.load(self.state, map_location=self.device, weights_only=True)
+            unwrap_model(self.model).load_state_dict(state["model"])
+            self.ema.ema.load_state_dict(state["ema"])
+            self.ema.updates = state["updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.rows, self.start_epoch = state["rows"], len(state["rows"])
+            self.scheduler.last_epoch = self.start_epoch - 1
+        total, done = self.epochs * len(self.train_loader), self.start_epoch * len(self.train_loader)
+        self.bar = tqdm(total=total, initial=done, desc=f"train {self.job.arch} {self.job.heads}", unit="batch", mininterval=1)
+        self.add_callback("on_train_epoch_start", _reseed)
+        self.add_callback("on_train_batch_end", lambda t: t.bar.update())
+
+    def validate(self) -> tuple[dict[str, float], None]:
+        return {}, None  # the test fold is not looked at while training
+
+    def final_eval(self) -> None:
+        self.bar.close()
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        losses = {k: float(v) for k, v in self.tloss.items()}
+        self.rows.append({"epoch": self.epoch + 1, "loss": sum(losses.values()), **losses, "lr": self.optimizer.param_groups[0]["lr"]})
+        self.bar.set_postfix(loss=f"{self.rows[-1]['loss']:.3g}")
+        with atomic_path(self.job.dir / "log.csv") as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def save_model(self) -> bool:
+        state = {
+            "model": unwrap_model(self.model).state_dict(), "ema": self.ema.ema.state_dict(), "updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "rows": self.rows,
+        }  # fmt: skip
+        with atomic_path(self.state) as temporary:
+            torch.save(state, temporary)
+        return True
+
+
+class _YOLO(_Frames, DetectionTrainer):
+    pass
+
+
+class _RTDETR(_Frames, RTDETRTrainer):
+    pass
+
+
+def _reseed(trainer: Any) -> None:
+    """Makes an epoch's shuffling and augmentation a function of (seed, epoch), so that a resume draws the same."""
+    seed = (trainer.args.seed * 1_000_003 + trainer.epoch) % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    trainer.train_loader.generator.manual_seed(seed)
+    if trainer.train_loader.num_workers == 0:
+        trainer.train_loader.reset()
+
+
+def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
+    """Puts the autoencoder's encoder into the detector's backbone. Raises WeightsError unless every tensor finds its place."""
+    content = read_weights(encoder)
+    own = model.state_dict()
+    wrong = [k for k, v in content["state_dict"].items() if k not in own or own[k].shape != v.shape]
+    if wrong:
+        raise WeightsError(f"{encoder} is the encoder of {content['meta']['arch']}: {wrong[0]} does not fit this backbone")
+    model.load_state_dict(content["state_dict"], strict=False)
+
+
+def _write_fields(job: TrainJob, folder: Path) -> Path:
+    """Links to the fold's images and a YOLO label file each; returns the listing. Names are numbers: ids may hold slashes."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "labels").mkdir(exist_ok=True)
+    by_image = dict(tuple(job.boxes.groupby("image")))
+    links = []
+    for i, row in enumerate(job.images.itertuples()):
+        link = folder / "images" / f"{i:06d}{Path(row.path).suffix.lower()}"
+        if link.is_symlink() or link.exists():
+            link.unlink()
+        link.symlink_to(row.path)
+        lines = []
+        if row.image in by_image:
+            b = by_image[row.image]
+            x, w = (b.x1 + b.x2) / 2 / row.width, (b.x2 - b.x1) / row.width
+            y, h = (b.y1 + b.y2) / 2 / row.height, (b.y2 - b.y1) / row.height
+            lines = [f"{c} {v[0]:.6f} {v[1]:.6f} {v[2]:.6f} {v[3]:.6f}" for c, *v in zip(b.cls, x, y, w, h, strict=True)]
+        (folder / "labels" / f"{i:06d}.txt").write_text("\n".join(lines) + "\n" * bool(lines))
+        links.append(str(link))
+    listing = folder / "train.txt"
+    listing.write_text("\n".join(links) + "\n")
+    return listing

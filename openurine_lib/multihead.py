@@ -1,0 +1,153 @@
+"""Six detection heads over one neck (Fig. 3B): Y_i = Head_i(F), on any ultralytics backbone.
+
+A stock ``DetectionModel`` is built from its YAML, then its one head is replaced by a container of heads, one a
+super-category that has classes. Each head has its own boxes and its own class scores; the container decodes them into
+one tensor over all classes, so that validation, NMS, export and sahi see an ordinary detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openurine_lib import quiet  # noqa: F401  (before ultralytics)
+from openurine_lib.precision import cpu_bf16, to_float
+from openurine_lib.taxonomy import Taxonomy
+from ultralytics.nn.modules.block import DFL
+from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
+from ultralytics.utils.torch_utils import initialize_weights
+
+HEAD_WEIGHTS = {"Artifact": 0.5, "Casts": 1.5, "Others": 1.5}  # lambda_i of Eq. 1 (Table 3); the other heads 1.0
+
+
+class MultiHeadDetect(Detect):
+    """A container of independent ``Detect`` heads that answers like one head over all classes.
+
+    Args:
+        heads: head name -> ids of its classes; the ids of all heads together are 0 .. nc-1.
+        ch: channels of the neck's levels.
+        stride: pixels of the input a cell of each level.
+        objectness: adds one channel a head (Eq. 6), an ablation: YOLO12 has none.
+    """
+
+    def __init__(self, heads: Mapping[str, tuple[int, ...]], ch: list[int], stride: Tensor, objectness: bool = False):
+        nn.Module.__init__(self)  # not Detect's own: it would register convolutions that nobody trains
+        self.nc = sum(len(ids) for ids in heads.values())
+        self.nl, self.reg_max, self.no = len(ch), 16, self.nc + 64
+        self.cv2 = self.cv3 = ()  # empty, not absent: ultralytics iterates over them when it loads and fuses
+        self.dfl = DFL(self.reg_max)
+        self.stride = stride
+        self.classes = {name: tuple(sorted(ids)) for name, ids in heads.items()}  # channel k of a head is its k-th class
+        self.objectness = objectness
+        self.heads = nn.ModuleDict({name: Detect(len(ids) + objectness, ch=ch) for name, ids in heads.items()})
+        for head in self.heads.values():
+            head.stride = stride
+            head.bias_init()
+
+    def forward(self, x: list[Tensor]) -> Any:
+        """Neck levels [(B, C_l, H_l, W_l)] -> raw predictions by head; in evaluation ((B, 4+nc, heads*A), raw)."""
+        preds = {name: head.forward_head(x, **head.one2many) for name, head in self.heads.items()}
+        if self.training:
+            return preds
+        y = torch.cat([self._decode(self.classes[name], p) for name, p in preds.items()], 2)
+        return y if self.export else (y, preds)
+
+    def _decode(self, ids: tuple[int, ...], p: dict[str, Any]) -> Tensor:
+        """One head's raw output -> (B, 4+nc, A), its scores in the rows of its classes, zero in the others."""
+        boxes = self._get_decode_boxes(p)  # (B, 4, A)
+        scores = p["scores"].sigmoid()  # (B, C_i [+1], A)
+        if self.objectness:
+            scores = scores[:, :-1] * scores[:, -1:]
+        rows = scores.new_zeros(scores.shape[0], self.nc, scores.shape[2])
+        rows[:, list(ids)] = scores
+        return torch.cat((boxes, rows), 1)
+
+
+class _OnCPUInBF16:
+    """Training's forward pass in bfloat16 where the CPU has units for it; the losses stay in float32."""
+
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
+        image = batch["img"]
+        if preds is None and image.device.type == "cpu" and cpu_bf16():
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                preds = to_float(self.predict(image.contiguous(memory_format=torch.channels_last)))  # type: ignore[attr-defined]
+        return super().loss(batch, preds)  # type: ignore[misc]
+
+
+class SingleHeadModel(_OnCPUInBF16, DetectionModel):
+    """The stock detector."""
+
+
+class MultiHeadModel(_OnCPUInBF16, DetectionModel):
+    """The paper's detector: a stock backbone and neck with one head a super-category.
+
+    Args:
+        cfg: an ultralytics model YAML, e.g. ``yolo12m.yaml``.
+        heads: head name -> ids of its classes.
+        head_weights: lambda_i of Eq. 1; heads that it does not name weigh 1.
+        objectness_gain: gain_obj of Eq. 2. The paper gives none and YOLO12 has no such output, so 0: no branch.
+    """
+
+    def __init__(
+        self,
+        cfg: str,
+        heads: Mapping[str, tuple[int, ...]],
+        head_weights: Mapping[str, float] = HEAD_WEIGHTS,
+        objectness_gain: float = 0.0,
+    ):
+        super().__init__(cfg, nc=sum(map(len, heads.values())), verbose=False)
+        stock = self.model[-1]
+        channels = [branch[0].conv.in_channels for branch in stock.cv2]
+        head = MultiHeadDetect(heads, channels, stock.stride, objectness=objectness_gain > 0)
+        head.i, head.f, head.type = stock.i, stock.f, "openurine_lib.multihead.MultiHeadDetect"
+        head.np = sum(p.numel() for p in head.parameters())
+        initialize_weights(head)  # batch-norm eps and momentum, as the stock model's were
+        self.model[-1] = head
+        self.head_weights = {name: head_weights.get(name, 1.0) for name in heads}
+        self.objectness_gain = objectness_gain
+
+    def init_criterion(self) -> Any:
+        from openurine_lib.loss import MultiHeadLoss
+
+        return MultiHeadLoss(self)
+
+
+def build_model(
+    arch: str,
+    taxonomy: Taxonomy,
+    heads: str,
+    head_weights: Mapping[str, float] = HEAD_WEIGHTS,
+    objectness_gain: float = 0.0,
+) -> DetectionModel:
+    """An untrained detector of an ultralytics architecture (``yolo12m``, ``yolov8n``, ``rtdetr-l``, ...).
+
+    Args:
+        arch: name of an ultralytics YAML, without its ending.
+        taxonomy: classes and heads.
+        heads: ``single`` (stock) or ``multi``.
+
+    Raises:
+        ValueError: six heads were asked of an architecture that has no ``Detect`` head (RT-DETR).
+    """
+    names = dict(enumerate(taxonomy.classes))
+    if heads == "multi" and arch.startswith("rtdetr"):
+        raise ValueError(f"{arch} has a transformer decoder, not a Detect head: it cannot be given one head a super-category")
+    if heads == "multi":
+        model = MultiHeadModel(f"{arch}.yaml", taxonomy.heads, head_weights, objectness_gain)
+    elif arch.startswith("rtdetr"):
+        model = RTDETRDetectionModel(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
+    else:
+        model = SingleHeadModel(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
+    model.names = names
+    return model
+
+
+def backbone_depth(model: DetectionModel) -> int:
+    """Number of leading layers that are the backbone: a chain, each fed by the one before it (Fig. 3A's encoder)."""
+    depth = len(model.yaml["backbone"])
+    assert all(layer.f == -1 for layer in model.model[:depth]), f"{model.yaml.get('yaml_file')}: backbone is not a chain"
+    return depth
