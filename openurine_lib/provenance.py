@@ -86,7 +86,7 @@ def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
 
 
 def code_state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that holds the library, and whether files differ from it; (None, None) if there is none."""
+    """Commit of the checkout that holds the library, and whether files differ from it; (None, None) without one."""
     try:
         _git("ls-files", "--error-unmatch", "__init__.py")  # not a checkout of somebody else around us
         return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", ":/"))
@@ -158,7 +158,7 @@ def save_figure(run: Run, stem: str, fig: Figure, caption: str, *, uses_data: bo
 
 
 def read_stamp(folder: str | Path, stem: str) -> dict[str, Any]:
-    """The stamp of a saved table (from its json) or figure (from inside its png). FileNotFoundError if neither is there."""
+    """The stamp of a saved table (its json) or figure (inside its png). FileNotFoundError if neither is there."""
     beside, png = Path(folder) / f"{stem}.json", Path(folder) / f"{stem}.png"
     if beside.exists():
         return json.loads(beside.read_text(encoding="utf-8"))

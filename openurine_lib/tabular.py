@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "±": r"$\pm$", "—": "---", "–": "--", "−": "$-$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$",
-    "→": r"$\rightarrow$", "µ": r"$\mu$", "μ": r"$\mu$", "κ": r"$\kappa$", "λ": r"$\lambda$", "Δ": r"$\Delta$", "σ": r"$\sigma$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "—": "---", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$",
+    "≥": r"$\geq$", "≈": r"$\approx$", "→": r"$\rightarrow$", "µ": r"$\mu$", "μ": r"$\mu$", "κ": r"$\kappa$",
+    "λ": r"$\lambda$", "Δ": r"$\Delta$", "σ": r"$\sigma$",
 })  # fmt: skip
 
 
@@ -36,9 +38,8 @@ def markdown(shown: pd.DataFrame, caption: str) -> str:
     """A formatted frame as a Markdown table under its caption; needs the package tabulate."""
     cells = shown.map(lambda text: text.replace("|", r"\|").replace("\n", " "))
     align = ["right" if name in shown.attrs.get("right", []) else "left" for name in shown.columns]
-    return f"**{caption}**\n\n" + cells.to_markdown(
-        index=False, disable_numparse=True, colalign=align if len(cells) else None
-    )
+    table = cells.to_markdown(index=False, disable_numparse=True, colalign=align if len(cells) else None)
+    return f"**{caption}**\n\n{table}"
 
 
 def latex(shown: pd.DataFrame, caption: str, stem: str) -> str:
@@ -61,8 +62,6 @@ def _number(value: Any, places: int, missing: str) -> str:
     if isinstance(value, float):
         text = f"{value:.{places}f}"
         return text.removeprefix("-") if float(text) == 0 else text  # no "-0.0"
-    return (
-        {True: "yes", False: "no"}[bool(value)]
-        if isinstance(value, bool) or type(value).__name__ == "bool"
-        else str(value)
-    )
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return str(value)
