@@ -1,0 +1,140 @@
+"""Predictions: sahi's setting, the frame's shape and pixels, resuming, bad input."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sahi.models.base import DetectionModel
+from sahi.prediction import ObjectPrediction
+
+from openurine_lib import inference
+from openurine_lib.inference import BadField, predict_fields, predict_image, read_predictions
+
+
+class Bright(DetectionModel):
+    """Finds the one bright rectangle of an image: class 1 at confidence 0.9, and class 0 there at 0.4."""
+
+    def load_model(self):
+        self.model = torch.nn.Conv2d(1, 1, 1)
+        torch.nn.init.ones_(self.model.weight)
+        self.calls = []
+
+    def perform_inference(self, image):
+        self.calls.append(image.shape)
+        self._original_predictions = image[..., 0] > 200
+
+    def _create_object_prediction_list_from_original_predictions(self, shift_amount_list=None, full_shape_list=None):
+        ys, xs = np.nonzero(self._original_predictions)
+        boxes = []
+        if len(xs):
+            box = [float(xs.min()), float(ys.min()), float(xs.max()) + 1, float(ys.max()) + 1]
+            shift, shape = np.ravel(shift_amount_list).tolist(), np.ravel(full_shape_list).tolist()
+            boxes = [
+                ObjectPrediction(bbox=box, category_id=c, score=s, shift_amount=shift, full_shape=shape)
+                for c, s in ((0, 0.4), (1, 0.9))
+            ]
+        self._object_prediction_list_per_image = [boxes]
+
+
+@pytest.fixture
+def detector():
+    return Bright(device="cpu", confidence_threshold=0.001, image_size=64)
+
+
+@pytest.fixture
+def fields(tmp_path):
+    rows = []
+    for name, (x, y) in {"b": (50, 60), "a": (10, 12), "empty": (None, None)}.items():
+        image = np.zeros((128, 160, 3), np.uint8)
+        if x is not None:
+            image[y : y + 9, x : x + 7] = 255
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(image).save(path)
+        rows.append((name, str(path), 160, 128))
+    return pd.DataFrame(rows, columns=["image", "path", "width", "height"])
+
+
+def test_the_papers_setting_reaches_sahi(monkeypatch, detector):
+    seen = {}
+    original = inference.get_sliced_prediction
+    monkeypatch.setattr(inference, "get_sliced_prediction", lambda *a, **k: seen.update(k) or original(*a, **k))
+    predict_image(detector, np.zeros((128, 160, 3), np.uint8), 64, 0.25)
+    assert (seen["slice_height"], seen["slice_width"]) == (64, 64)
+    assert (seen["overlap_height_ratio"], seen["overlap_width_ratio"]) == (0.25, 0.25)
+    assert seen["postprocess_type"] == "NMS" and seen["postprocess_match_metric"] == "IOU"
+    assert seen["perform_standard_pred"] is False
+    assert set(detector.calls) == {(64, 64, 3)}  # slices at their own pixels, and no pass over the whole
+
+
+def test_sliced_and_whole_agree_in_original_pixels(detector):
+    image = np.zeros((128, 160, 3), np.uint8)
+    image[60:69, 50:57] = 255  # lies whole in the overlap of slices
+    sliced, whole = predict_image(detector, image, 64, 0.25), predict_image(detector, image, None)
+    best = sliced[sliced.conf == 0.9]
+    assert best[["x1", "y1", "x2", "y2"]].to_numpy().tolist()[0] == [50, 60, 57, 69]
+    assert whole[["cls", "conf"]].to_numpy().tolist() == [[1, 0.9], [0, 0.4]]  # no suppression across classes
+    assert set(sliced.cls) == {0, 1}
+
+
+def test_frame_is_in_the_order_of_the_images_and_reads_back(detector, fields, tmp_path):
+    out = tmp_path / "deep" / "predictions.csv"
+    frame = predict_fields(detector, fields, 64, 0.25, out)
+    assert list(dict.fromkeys(frame.image)) == ["b", "a"]
+    pd.testing.assert_frame_equal(frame, read_predictions(out))
+    assert [p.name for p in out.parent.iterdir()] == ["predictions.csv"]  # no partial, no temporary file
+    assert frame.cls.dtype.kind == "i" and frame.x1.dtype == float
+
+
+def test_goes_on_after_a_kill_in_the_middle_of_a_line(detector, fields, tmp_path, monkeypatch):
+    out, again = tmp_path / "once.csv", tmp_path / "again.csv"
+    predict_fields(detector, fields, 64, 0.25, out)
+
+    original, asked = inference.predict_image, []
+
+    def killed(det, image, *rest):
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return original(det, image, *rest)
+
+    monkeypatch.setattr(inference, "predict_image", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict_fields(detector, fields, 64, 0.25, again)
+    partial = again.with_name("again.csv.partial")
+    partial.write_bytes(partial.read_bytes()[:-5])  # the second field's line is cut off
+    asked.clear()
+    monkeypatch.setattr(inference, "predict_image", lambda *a: asked.append(1) or original(*a))
+    predict_fields(detector, fields, 64, 0.25, again)
+    assert len(asked) == 2  # of three: the first was kept
+    assert again.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["weights", "slice", "conf"])
+def test_never_goes_on_with_another_setting(detector, fields, tmp_path, monkeypatch, change):
+    out = tmp_path / "p.csv"
+    original, asked = inference.predict_image, []
+    monkeypatch.setattr(inference, "predict_image", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        predict_fields(detector, fields, 64, 0.25, out)
+    partial = out.with_name("p.csv.partial")
+    partial.write_text(partial.read_text() + '{"image": "b", "boxes": []}\n')
+    if change == "weights":
+        torch.nn.init.zeros_(detector.model.weight)
+    if change == "conf":
+        detector.confidence_threshold = 0.5
+    monkeypatch.setattr(inference, "predict_image", lambda *a: asked.append(1) or original(*a))
+    predict_fields(detector, fields, 96 if change == "slice" else 64, 0.25, out)
+    assert len(asked) == 3
+
+
+def test_bad_fields_are_named_before_any_work(detector, fields, tmp_path):
+    gone = pd.concat([fields, fields.assign(image="gone", path="/nowhere/gone.png").iloc[:1]])
+    with pytest.raises(BadField, match=r"/nowhere/gone\.png"):
+        predict_fields(detector, gone, 64, 0.25, tmp_path / "p.csv")
+    assert detector.calls == []
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(BadField, match="broken.png"):
+        inference.read_rgb(tmp_path / "broken.png")
+    with pytest.raises(BadField, match="160 x 128 px, the data set says 99"):
+        predict_fields(detector, fields.assign(width=99), 64, 0.25, tmp_path / "p.csv")
