@@ -9,7 +9,9 @@ An engine module has
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +43,15 @@ class TrainJob:
     device: str
     encoder: Path | None = None  # the autoencoder's encoder to start from
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
+
+    def signature(self) -> str:
+        """A digest of all that decides the result; a checkpoint with another one is not resumed from."""
+        parts = (self.arch, self.taxonomy.classes, sorted(self.taxonomy.heads.items()), self.heads, self.imgsz, self.epochs)
+        text = json.dumps([parts, self.settings, self.seed, list(self.images.image)], sort_keys=True)
+        digest = hashlib.sha256(text.encode())
+        digest.update(self.boxes.to_csv(index=False).encode())
+        digest.update(self.encoder.read_bytes() if self.encoder else b"")
+        return digest.hexdigest()
 
 
 def engine(name: str) -> ModuleType:

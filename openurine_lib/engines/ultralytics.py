@@ -34,7 +34,10 @@ from ultralytics import YOLO
 from ultralytics.models.rtdetr.model import RTDETR
 from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
+
+LOGGER.setLevel("WARNING")  # one progress bar is enough
 
 #: Entries of the settings that are ultralytics' own arguments.
 ARGUMENTS = (
@@ -120,7 +123,7 @@ class _Frames:
     def __init__(self, job: TrainJob, overrides: dict[str, Any]):
         self.job = job
         self.rows: list[dict[str, float]] = []
-        self.state = job.dir / "state.pt"
+        self.state, self.signature = job.dir / "state.pt", job.signature()
         super().__init__(overrides=overrides)  # type: ignore[call-arg]
 
     def get_dataset(self) -> dict[str, Any]:
@@ -142,9 +145,8 @@ class _Frames:
         super()._setup_train()  # type: ignore[misc]
         if "OPENURINE_THREADS" in os.environ and self.device.type == "cpu":  # the library has set its own by now
             torch.set_num_threads(int(os.environ["OPENURINE_THREADS"]))
-        if self.state.exists():
-            # our own file, written below; tensors, numbers and lists only
-            state = torch.load(self.state, map_location=self.device, weights_only=True)
+        state = torch.load(self.state, map_location=self.device, weights_only=True) if self.state.exists() else {}
+        if state.get("signature") == self.signature:
             unwrap_model(self.model).load_state_dict(state["model"])
             self.ema.ema.load_state_dict(state["ema"])
             self.ema.updates = state["updates"]
@@ -176,6 +178,7 @@ class _Frames:
         state = {
             "model": unwrap_model(self.model).state_dict(), "ema": self.ema.ema.state_dict(), "updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "rows": self.rows,
+            "signature": self.signature,
         }  # fmt: skip
         with atomic_path(self.state) as temporary:
             torch.save(state, temporary)

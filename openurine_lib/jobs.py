@@ -1,0 +1,108 @@
+"""The steps of a run: each returns what is stored, or computes and stores it now. So every notebook runs alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from openurine_lib import provenance
+from openurine_lib.engines import TrainJob, engine
+from openurine_lib.methods import Method, as_dict, predict_key, train_key
+from openurine_lib.run import Run
+
+CONFIDENCE = 0.001  # predictions are kept from here on, as in ultralytics' validation: AP needs the tail
+
+
+def device() -> str:
+    """``OPENURINE_DEVICE`` if set, else the first GPU, else the CPU."""
+    import torch
+
+    return os.environ.get("OPENURINE_DEVICE") or ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def _must_be_built(m: Method) -> None:
+    if not m.built:
+        raise NotImplementedError(f"method {m.id!r} is listed in methods.yaml but not yet built (engine: none)")
+
+
+def ensure_encoder(run: Run, arch: str, fold: int) -> Path:
+    """The backbone of ``arch`` pretrained on unlabelled fields, none of a patient in the fold's test part."""
+    out = run.ssl_dir(arch, fold) / "encoder.pt"
+    if not out.exists():
+        from openurine_lib.ssl import pretrain
+
+        images = run.dataset.unlabelled_images(fold, run.profile.max_unlabelled_fields)
+        pretrain(arch, images, run.profile.settings["imgsz"], run.profile.ssl_epochs, run.seed, out, device())
+    return out
+
+
+def ensure_weights(run: Run, m: Method, fold: int) -> Path:
+    """The method trained on the fold's training part. Rows that share a ``train_key`` share the file."""
+    _must_be_built(m)
+    out = run.train_dir(m, fold) / "weights.pt"
+    if not out.exists():
+        p, data = run.profile, run.dataset
+        taxonomy = data.taxonomy.without_head(m.without_head) if m.without_head else data.taxonomy
+        images = data.train_images(fold, p.max_train_fields)
+        job = TrainJob(
+            arch=p.arch(m),
+            taxonomy=taxonomy,
+            heads=m.heads,
+            imgsz=p.pixels(m.imgsz),
+            images=images,
+            boxes=data.boxes_of(images),
+            epochs=p.epochs_of(m),
+            settings=p.settings,
+            seed=run.seed,
+            dir=out.parent,
+            device=device(),
+            encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+            meta={"key": train_key(m, p), "fold": fold, "data": data.fingerprint, "synthetic": data.synthetic, "method": as_dict(m)},
+        )
+        engine(m.engine).fit(job)
+    return out
+
+
+def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) -> pd.DataFrame:
+    from openurine_lib.inference import predict_fields, read_predictions
+
+    if out.exists():
+        return read_predictions(out)
+    sahi, weights = run.profile.settings["sahi"], ensure_weights(run, m, fold)
+    slice_px = sahi["slice"] if m.sliced else None
+    # a slice goes in at its own size, without enlargement; a whole field at the size of training
+    imgsz = slice_px or run.profile.pixels(m.imgsz)
+    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), imgsz)
+    return predict_fields(detector, images, slice_px, sahi["overlap"], out)
+
+
+def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:
+    """Boxes on the fold's test fields: image, cls, conf, x1, y1, x2, y2 in pixels of the original image."""
+    _must_be_built(m)
+    images = run.dataset.test_images(fold, run.profile.max_test_fields)
+    return _predict(run, m, fold, images, run.predict_dir(m, fold) / "predictions.csv")
+
+
+def ensure_cohort_predictions(run: Run, m: Method, fold: int, images: pd.DataFrame) -> pd.DataFrame:
+    """Boxes on the fields of the clinical cohort (Table 8), which no fold trains on."""
+    return _predict(run, m, fold, images, run.predict_dir(m, fold) / "cohort.csv")
+
+
+def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:
+    """Per class: boxes, precision, recall, ap50, ap50_95 in 0..1 on the fold's test fields."""
+    out = run.predict_dir(m, fold) / "metrics.csv"
+    if out.exists():
+        return pd.read_csv(out)
+    from openurine_lib.evaluate import evaluate
+
+    predictions = ensure_predictions(run, m, fold)
+    images = run.dataset.test_images(fold, run.profile.max_test_fields)
+    metrics = evaluate(run.dataset.boxes_of(images), predictions, run.dataset.taxonomy.n, list(images.image))
+    provenance.write_json(
+        out.with_suffix(".json"), provenance.stamp(run, method=m.id, key=predict_key(m, run.profile), fold=fold, fields=len(images))
+    )
+    with provenance.atomic_path(out) as temporary:
+        metrics.to_csv(temporary, index=False)
+    return metrics
