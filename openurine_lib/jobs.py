@@ -12,8 +12,6 @@ from openurine_lib.engines import TrainJob, engine
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
 
-CONFIDENCE = 0.001  # predictions are kept from here on, as in ultralytics' validation: AP needs the tail
-
 
 def device() -> str:
     """``OPENURINE_DEVICE`` if set, else the first GPU, else the CPU."""
@@ -66,7 +64,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
 
 
 def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) -> pd.DataFrame:
-    from openurine_lib.inference import predict_fields, read_predictions
+    from openurine_lib.inference import CONFIDENCE, predict_fields, read_predictions
 
     if out.exists():
         return read_predictions(out)
