@@ -38,19 +38,24 @@ def reconstructions(folder: Path, face: str) -> Figure:
     return fig
 
 
-def head_losses(log: pd.DataFrame, face: str) -> Figure:
-    """One panel a part of the loss, one line a head (already weighted by lambda); ``log`` is a training's log.csv."""
+def losses(log: pd.DataFrame, face: str) -> Figure:
+    """The loss by epoch from a training's log.csv: for six heads a panel a part and a line a head (weighted by lambda)."""
     style.use()
     heads = [name for name in style.HEAD_COLOURS if f"{name}/box" in log]
-    fig, axes = plt.subplots(1, 3, figsize=(style.PAGE, style.PAGE * 0.3))
-    for ax, (part, title) in zip(axes, PARTS.items(), strict=True):
-        for name in heads:
-            ax.plot(log.epoch, log[f"{name}/{part}"], color=style.HEAD_COLOURS[name], marker=".", label=name)
-        if not heads and f"{part}_loss" in log:
-            ax.plot(log.epoch, log[f"{part}_loss"], color="black", marker=".", label="single head")
-        ax.set(title=title, xlabel="epoch", ylim=(0, None))
-    axes[0].set_ylabel("weighted loss")
-    axes[-1].legend(loc="upper right")
+    if not heads:
+        fig, ax = plt.subplots()
+        for column in log.columns.drop(["epoch", "lr"], errors="ignore"):
+            ax.plot(log.epoch, log[column], marker=".", label=column)
+        ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+        ax.legend()
+    else:
+        fig, axes = plt.subplots(1, 3, figsize=(style.PAGE, style.PAGE * 0.3))
+        for ax, (part, title) in zip(axes, PARTS.items(), strict=True):
+            for name in heads:
+                ax.plot(log.epoch, log[f"{name}/{part}"], color=style.HEAD_COLOURS[name], marker=".", label=name)
+            ax.set(title=title, xlabel="epoch", ylim=(0, None))
+        axes[0].set_ylabel("weighted loss")
+        axes[-1].legend(loc="upper right")
     fig.suptitle(face, fontsize=6, color="0.35")
     return fig
 

@@ -69,6 +69,10 @@ class Profile:
         table3["sahi"] = table3["sahi"] | {"slice": self.pixels(table3["sahi"]["slice"])}
         return table3
 
+    def setting(self, name: str) -> Any:
+        """One of the settings; ``head_weights.Casts`` looks inside."""
+        return functools.reduce(lambda level, key: level[key], name.split("."), self.settings)
+
     def pixels(self, nominal: int) -> int:
         """Effective size of a nominal one: scaled, then rounded up to the stride (as ultralytics does)."""
         return max(STRIDE, math.ceil(round(nominal * self.px_scale, 6) / STRIDE) * STRIDE)
