@@ -1,0 +1,26 @@
+"""The 39 classes of Table 2, in its order, and how each is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from openurine_lib.synthetic import casts, cells, crystals, organisms, others
+from openurine_lib.synthetic.canvas import Canvas
+from openurine_lib.taxonomy import load
+
+DRAW: dict[str, Callable[[np.random.Generator, float], Canvas]] = {
+    **casts.DRAW,
+    **cells.DRAW,
+    **crystals.DRAW,
+    **organisms.DRAW,
+    **others.DRAW,
+}
+
+CLASSES: tuple[str, ...] = load("openurine").classes
+
+
+def draw(name: str, rng: np.random.Generator, k: float) -> Canvas:
+    """One particle of that class at ``k`` pixels/um."""
+    return DRAW[name](rng, k).finish()
