@@ -1,4 +1,4 @@
-"""Classes, the super-categories (heads) they belong to, and the ways that people spell them. One YAML file a data set."""
+"""Classes, the super-categories (heads) they belong to, and how people spell them. One YAML file a data set."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class Taxonomy:
     def without_head(self, head: str) -> Taxonomy:
         """Table 5's ablation: the head is gone and its classes are detected by Others; class ids stay.
 
-        A head that has no class here leaves the taxonomy as it is. Raises ValueError for a name that is no head, or Others.
+        A head that has no class here leaves the taxonomy as it is. Raises ValueError for Others and for
+        a name that is no head.
         """
         if head not in HEADS or head == REST:
             raise ValueError(f"cannot remove head {head!r}; removable are {', '.join(h for h in HEADS if h != REST)}")

@@ -1,0 +1,200 @@
+"""A data set is two frames, images and boxes; ``prepare`` draws or reads, checks and splits it once, and stores it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from filelock import FileLock
+
+from openurine_lib import splits
+from openurine_lib.check import Checked, Report, check, fingerprint
+from openurine_lib.problems import LAYOUT, DataError, Problem
+from openurine_lib.provenance import PACKAGE, atomic_path, write_json
+from openurine_lib.readers import read
+from openurine_lib.source import listed
+from openurine_lib.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from openurine_lib.run import Run
+
+MADE_BY = ("dataset", "source", "readers", "sidecars", "check", "splits", "taxonomy")  # a change here prepares anew
+IMAGE_COLUMNS = ["image", "path", "group", "width", "height", "split", "fold"]
+TEXT = {"image": str, "path": str, "group": str, "split": str, "image_a": str, "image_b": str, "component": str, "level": str}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A checked data set with its folds. All lengths are pixels of the original images."""
+
+    name: str
+    synthetic: bool
+    taxonomy: Taxonomy
+    fingerprint: str  # of all names and contents; the same on every machine
+    images: pd.DataFrame  # [image, path, group, width, height, split, fold]; fold -1 where split is not "labelled"
+    boxes: pd.DataFrame  # [image, cls, x1, y1, x2, y2]
+    laboratory: pd.DataFrame | None  # [group, component, level], or None where the set has no laboratory report
+    near_duplicates: pd.DataFrame  # [image_a, image_b, bits] of different groups
+    report: pd.DataFrame  # the checking pass: [check, found, then, example]
+    seed: int
+    meta: dict[str, Any]  # the data set's own meta.json, e.g. um_per_px
+
+    def _part(self, split: str) -> pd.DataFrame:
+        return self.images[self.images["split"] == split]
+
+    def train_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
+        """Labelled images of the other folds, at most ``limit``, all classes kept where that many images can."""
+        labelled = self._part("labelled")
+        return splits.subsample(labelled[labelled["fold"] != fold], self.boxes, limit, self.seed).reset_index(drop=True)
+
+    def test_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
+        """Labelled images of the fold, at most ``limit``, all classes kept where that many images can."""
+        labelled = self._part("labelled")
+        return splits.subsample(labelled[labelled["fold"] == fold], self.boxes, limit, self.seed).reset_index(drop=True)
+
+    def unlabelled_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
+        """Unlabelled images for pretraining, at most ``limit``, none of a patient or slide in the fold's test part."""
+        tested = set(self.images.loc[self.images["fold"] == fold, "group"])
+        pool = self._part("unlabelled")
+        pool = pool[~pool["group"].isin(tested)]
+        return splits.subsample(pool, self.boxes, limit, self.seed).reset_index(drop=True)
+
+    def cohort_images(self) -> pd.DataFrame:
+        """Fields of the clinical validation (Table 8), of patients that no fold has; may be empty."""
+        return self._part("cohort").reset_index(drop=True)
+
+    def boxes_of(self, images: pd.DataFrame) -> pd.DataFrame:
+        """The boxes of some images."""
+        return self.boxes[self.boxes["image"].isin(images["image"])].reset_index(drop=True)
+
+
+def prepare(run: Run) -> Dataset:
+    """The run's data set: drawn (if synthetic), read, checked, split and stored, or only loaded if nothing changed.
+
+    Raises DataError with everything that is wrong in the data; the list is kept in ``run.dir/dataset/check.json``.
+    """
+    place = run.dir / "dataset"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):  # jobs that run side by side wait for the first one
+        folder = _drawn(run, place) if run.data == "synthetic" else Path(run.data)
+        sources = _sources(folder, run.seed)
+        stored = place / "meta.json"
+        if not stored.exists() or json.loads(stored.read_text())["sources"] != sources:
+            _build(folder, run.seed, sources, place)
+    return load(place)
+
+
+def _drawn(run: Run, place: Path) -> Path:
+    """The folder of the synthetic data set; drawn again if what it is drawn from has changed."""
+    from openurine_lib import synthetic
+
+    code = _hash([f.read_bytes() for f in sorted((PACKAGE / "synthetic").rglob("*.py"))])
+    wanted = {"spec": run.profile.synthetic, "seed": run.seed, "code": code}
+    record, folder = place / "drawn.json", place / "fields"
+    if record.exists() and json.loads(record.read_text())["asked"] != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        record.unlink()
+    if not record.exists() or not json.loads(record.read_text())["done"]:
+        write_json(record, {"asked": wanted, "done": False})
+        synthetic.write(folder, run.profile.synthetic, run.seed)
+        write_json(record, {"asked": wanted, "done": True})
+    return folder
+
+
+def _sources(folder: Path, seed: int) -> str:
+    """Hash of all that a prepared data set depends on, from names, sizes and times: quick."""
+    files = [(f.relative_to(folder).as_posix(), s.st_size, s.st_mtime_ns) for f in listed(folder) for s in [f.stat()]]
+    code = [(PACKAGE / f"{name}.py").read_bytes() for name in MADE_BY]
+    code += [f.read_bytes() for f in sorted((PACKAGE / "config" / "taxonomies").glob("*.yaml"))]
+    return _hash([repr((str(folder), seed, files)).encode(), *code])
+
+
+def _hash(contents: list[bytes]) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
+
+
+def _build(folder: Path, seed: int, sources: str, place: Path) -> None:
+    source = read(folder)
+    try:
+        checked = check(source)
+        images, boxes, near = _split(folder, checked, seed)
+    except DataError as error:
+        _write_report(place, Report(len(source.images), len(source.found), problems=error.problems))
+        raise
+    own = folder / "meta.json"
+    meta = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
+    frames = {"images": images[IMAGE_COLUMNS], "boxes": boxes, "near_duplicates": near, "laboratory": checked.laboratory}
+    for name, frame in frames.items():
+        if frame is None:
+            (place / f"{name}.csv").unlink(missing_ok=True)
+            continue
+        with atomic_path(place / f"{name}.csv") as temporary:
+            frame.to_csv(temporary, index=False)
+    _write_report(place, checked.report)
+    described = {"name": folder.name, "synthetic": bool(meta.get("synthetic", False)), "seed": seed, "sources": sources}
+    described |= {"fingerprint": fingerprint(folder, checked.images, listed(folder)), "meta": meta}
+    write_json(place / "meta.json", described | {"taxonomy": dataclasses.asdict(checked.taxonomy)})  # last: it seals the rest
+
+
+def _split(folder: Path, checked: Checked, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(images, boxes, near duplicates) with ids and folds."""
+    images = checked.images
+    stems = images["file"].map(lambda f: Path(f).stem)
+    paths = images["file"].map(lambda f: Path(f).with_suffix("").as_posix().replace("/", "_"))
+    images["image"] = stems if stems.is_unique else paths
+    if not images["image"].is_unique:
+        twice = images.loc[images["image"].duplicated(), "file"]
+        remedy = "give every image a name of its own (suffixes do not count)"
+        raise DataError(str(folder), [Problem(LAYOUT, f, 0, "shares its name with another image", remedy) for f in twice])
+    images["path"] = images["file"].map(lambda f: str((folder / f).resolve()))
+    boxes = checked.boxes.assign(image=checked.boxes["file"].map(images.set_index("file")["image"])).drop(columns="file")
+    boxes = boxes[["image", "cls", "x1", "y1", "x2", "y2"]]
+    labelled = images["split"] == "labelled"
+    images["fold"] = -1
+    try:
+        images.loc[labelled, "fold"] = splits.assign_folds(images[labelled], boxes, seed)
+        splits.assert_disjoint(images)
+    except splits.SplitError as error:
+        raise DataError(str(folder), [Problem(LAYOUT, folder.name, 0, str(error), "add data or merge groups")]) from error
+    images = images.sort_values("image", ignore_index=True)
+    return images, boxes.sort_values(["image"], kind="stable", ignore_index=True), splits.near_duplicates(images)
+
+
+def _write_report(place: Path, report: Report) -> None:
+    problems = [dataclasses.asdict(q) for q in report.problems]
+    content = {"images": report.images, "boxes": report.boxes, "repairs": report.repairs, "problems": problems}
+    write_json(place / "check.json", content | {"table": report.frame().to_dict("records")})
+
+
+def load(place: Path) -> Dataset:
+    """A data set that ``prepare`` stored."""
+
+    def frame(name: str) -> pd.DataFrame:
+        types: Any = TEXT
+        return pd.read_csv(place / f"{name}.csv", dtype=types, keep_default_na=False, float_precision="round_trip")
+
+    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    entry = meta["taxonomy"]
+    ids = {key: {k: tuple(v) for k, v in entry[key].items()} for key in ("heads", "components")}
+    return Dataset(
+        name=meta["name"],
+        synthetic=meta["synthetic"],
+        taxonomy=Taxonomy(entry["name"], tuple(entry["classes"]), ids["heads"], entry["aliases"], ids["components"]),
+        fingerprint=meta["fingerprint"],
+        images=frame("images"),
+        boxes=frame("boxes").astype({c: float for c in ("x1", "y1", "x2", "y2")}),
+        laboratory=frame("laboratory") if (place / "laboratory.csv").exists() else None,
+        near_duplicates=frame("near_duplicates"),
+        report=pd.DataFrame(json.loads((place / "check.json").read_text(encoding="utf-8"))["table"]),
+        seed=meta["seed"],
+        meta=meta["meta"],
+    )
