@@ -1,0 +1,39 @@
+"""The paper's numbers checked against themselves: sums, means, tables against tables, tables against sentences.
+
+Needs nothing but the published tables. A check is a small record (record.py): what the paper says stands in ``claim``,
+in other words than the paper's, and every verdict is computed. Metrics are in percent.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from openurine_lib.audit import tables, text
+from openurine_lib.audit.record import Check, as_text
+
+PARTS = (
+    *(tables.totals, tables.class_averages, tables.best_row, tables.class_rows, tables.clinical, tables.same_rows),
+    *(text.heads, text.input_sizes, text.classes, text.protocol),
+)
+
+
+def checks() -> list[Check]:
+    """All checks: first the tables' own arithmetic, then what the text says of them."""
+    return [check for part in PARTS for check in part()]
+
+
+def frame() -> pd.DataFrame:
+    """All checks as a table, one a row, numbers as text with the digits that the paper prints."""
+    return pd.DataFrame(
+        {
+            "check": c.id,
+            "where": c.where,
+            "claim": c.claim,
+            "published": as_text(c.published),
+            "computed": as_text(c.computed),
+            "tolerance": f"{c.tolerance:g}",
+            "verdict": c.verdict,
+            "computation": c.computation,
+        }
+        for c in checks()
+    )
