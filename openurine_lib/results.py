@@ -1,0 +1,143 @@
+"""Tables 4, 5 and 6 from the metrics that the runs left: a row a method, with what was really run.
+
+Metrics are in percent, under the names of the published tables, so that ``compare.beside`` sets the two together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from openurine_lib import published, style
+from openurine_lib.evaluate import over_folds, summary
+from openurine_lib.methods import Method, methods, plan, predict_key
+
+if TYPE_CHECKING:
+    from openurine_lib.run import Run
+
+METRICS = published.METRICS
+STDS = [f"{metric}_std" for metric in METRICS]
+TITLES = dict(zip(METRICS, ["Precision (%)", "Recall (%)", "mAP50 (%)", "mAP50-95 (%)"], strict=True))
+FULL = "Full (all six heads)"  # Table 5's row that the others are set against
+
+
+def table(run: Run, n: int) -> pd.DataFrame:
+    """Table 4, 5 or 6 of this run: a row for each method that answers a published row, in the paper's order.
+
+    Columns: row (the published label), method, network, epochs, nominal and effective input size (pixels), folds (how
+    many were run), the four metrics as mean and standard deviation over those folds (percent; NaN if there are none,
+    and the deviation also if there is one), fidelity, note (what to know of the number), reason (why there is none).
+    """
+    order = {row: i for i, row in enumerate(published.table(n)["row"])}
+    answering = sorted((m for m in methods().values() if n in m.answers), key=lambda m: order[m.answers[n]])
+    lines = [_line(run, m, n) for m in answering]
+    return pd.DataFrame(lines).astype({"epochs": "Int64", "nominal": "Int64", "effective": "Int64"})
+
+
+def fold_summaries(run: Run, m: Method) -> list[dict[str, float]]:
+    """Precision, recall, mAP50, mAP50-95 (0..1) of each of the profile's folds that has a metrics.csv."""
+    files = [run.predict_dir(m, fold) / "metrics.csv" for fold in run.profile.folds]
+    return [summary(pd.read_csv(file)) for file in files if file.exists()]
+
+
+def same_run_as(run: Run, m: Method, n: int) -> str | None:
+    """The row whose stored predictions a row of Table n shares, if another row was there first.
+
+    The profile's smaller networks make rows coincide; Table 4's nano and Table 6's 960 are one by design.
+    """
+    first = plan(run.profile).predict[predict_key(m, run.profile)]
+    if first.id == m.id:
+        return None
+    tables = [n] if n in first.answers else list(first.answers)
+    return first.answers[tables[0]] if tables == [n] else f"{first.answers[tables[0]]} (Table {tables[0]})"
+
+
+def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
+    """One row of ``table``."""
+    p = run.profile
+    summaries = fold_summaries(run, m) if m.built else []
+    mean, std = over_folds(summaries)
+    metrics = {name: 100 * mean[name] for name in METRICS} | {f"{name}_std": 100 * std[name] for name in METRICS}
+    what = {"network": p.arch(m), "epochs": p.epochs_of(m), "nominal": m.imgsz, "effective": p.pixels(m.imgsz)}
+    notes = []
+    if m.built and (same := same_run_as(run, m, n)):
+        notes.append(f"same run as {same}")
+    if m.without_head and m.without_head not in run.dataset.taxonomy.heads:
+        notes.append(f"this data set has no class in the head {m.without_head}: nothing is removed")
+    if 0 < len(summaries) < len(p.folds):
+        notes.append(f"{len(summaries)} of {len(p.folds)} folds")
+    reason = "not yet built" if not m.built else "not run" if not summaries else ""
+    return {
+        "row": m.answers[n],
+        "method": m.id,
+        **(what if m.built else dict.fromkeys(what)),
+        "folds": len(summaries),
+        **metrics,
+        "fidelity": m.fidelity,
+        "note": "; ".join([*notes, *([m.why] if m.why else [])]),
+        "reason": reason,
+    }
+
+
+def drops(table5: pd.DataFrame) -> pd.DataFrame:
+    """How much each metric falls when a head is removed: full minus the row, in percentage points (Table 5's text).
+
+    Works on the published table and on ``table(run, 5)``; the full row itself is left out, deviations too.
+    """
+    full = table5.loc[table5["row"] == FULL, METRICS].iloc[0]
+    rest = table5[table5["row"] != FULL].drop(columns=STDS).reset_index(drop=True)
+    return rest.assign(**{metric: full[metric] - rest[metric] for metric in METRICS})
+
+
+def plot_sizes(paper: pd.DataFrame, here: pd.DataFrame, face: str) -> Figure:
+    """Table 6 as curves: each metric (percent) against the nominal input size, the paper's and this run's.
+
+    Below a nominal size stands the size in pixels that was really used here, where the profile scales it.
+    """
+    sizes = here["nominal"].astype(int)
+    labels = [f"{n}\n({e})" for n, e in zip(sizes, here["effective"], strict=True)]
+    fig, axes = plt.subplots(1, len(METRICS), figsize=style.size(style.PAGE, 0.33), sharex=True, sharey=True)
+    for ax, metric in zip(axes, METRICS, strict=True):
+        for frame, x, colour, label in (
+            (paper, paper["row"].astype(int), style.PAPER_COLOUR, "paper"),
+            (here, sizes, style.HERE_COLOUR, "here"),
+        ):
+            std = frame[f"{metric}_std"].fillna(0)
+            ax.errorbar(x, frame[metric], std, color=colour, marker="o", capsize=2, label=label)
+        ax.set(title=TITLES[metric], xscale="log", ylim=(0, 100), xticks=sizes)
+        ax.set_xticklabels(labels, fontsize=4.5)
+        ax.minorticks_off()
+    axes[0].legend()
+    fig.supxlabel(f"nominal input size, pixels (used here)\n{face}", fontsize=6)
+    return fig
+
+
+def plot_scatter(both: pd.DataFrame, face: str, metric: str = "map50") -> Figure:
+    """A metric here against the paper's, a dot a row of ``compare.beside``; the line is equality."""
+    done = both.dropna(subset=[f"{metric}_here"])
+    fig, ax = plt.subplots(figsize=style.size(style.COLUMN, 0.9))
+    ax.plot([0, 100], [0, 100], color=style.PAPER_COLOUR, linewidth=0.6)
+    ours = done["row"].str.startswith("Our method")
+    for part, marker, label in ((done[~ours], "o", "other methods"), (done[ours], "D", "the paper's method")):
+        ax.plot(part[f"{metric}_paper"], part[f"{metric}_here"], marker, label=label)
+    ax.set(xlim=(0, 100), ylim=(0, 100), xlabel=f"{TITLES[metric]}, paper", ylabel=f"{TITLES[metric]}, here")
+    ax.set_title(face, fontsize=5)
+    ax.legend()
+    return fig
+
+
+def missing(both: pd.DataFrame) -> str:
+    """One sentence on the rows of ``compare.beside`` that have no number here, by reason."""
+    counts = both.loc[both["reason"] != "", "reason"].value_counts()
+    return "; ".join(f"{reason}: {n} rows" for reason, n in counts.items()) or "every row has been run"
+
+
+def shown(both: pd.DataFrame) -> pd.DataFrame:
+    """The columns of ``compare.beside`` that fit a page: mAP50 and mAP50-95, what was run, and notes."""
+    columns = ["row", "network", "epochs", "nominal", "effective", "folds"]
+    metrics = [f"{m}_{part}" for m in ("map50", "map50_95") for part in ("paper", "here", "difference")]
+    return both[[*columns, *metrics, "note", "reason"]].replace({np.nan: None})

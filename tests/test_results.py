@@ -1,0 +1,127 @@
+"""Tables 4-6 assembled from metrics files in a run folder."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openurine_lib import compare, published, results, taxonomy
+from openurine_lib.methods import method, methods, profile
+from openurine_lib.run import Run
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    return make_run("demo")
+
+
+def make_run(profile_name, classes="openurine"):
+    made = Run("synthetic", profile(profile_name))
+    made.__dict__["dataset"] = SimpleNamespace(taxonomy=taxonomy.load(classes), synthetic=True, fingerprint="none")
+    return made
+
+
+def store(run, name, fold=0, ap50=0.5):
+    """A metrics file of two classes, one of them absent."""
+    out = run.predict_dir(method(name), fold) / "metrics.csv"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    row = {"cls": 0, "boxes": 5, "precision": 0.8, "recall": 0.6, "ap50": ap50, "ap50_95": 0.3}
+    pd.DataFrame([row, {"cls": 1, "boxes": 0}]).to_csv(out, index=False)
+
+
+def line(table, name):
+    return table.set_index("method").loc[name]
+
+
+@pytest.mark.parametrize("n", [4, 5, 6])
+def test_every_published_row_has_a_method_in_the_papers_order(run, n):
+    table = results.table(run, n)
+    assert list(dict.fromkeys(table["row"])) == list(published.table(n)["row"])
+    assert set(table["method"]) == {m.id for m in methods().values() if n in m.answers}
+    assert set(table["reason"]) <= {"not run", "not yet built"}
+
+
+def test_one_fold_has_no_deviation(run):
+    store(run, "yolov8m")
+    row = line(results.table(run, 4), "yolov8m")
+    assert (row["precision"], row["map50"], row["folds"]) == (80, 50, 1)
+    assert np.isnan(row["map50_std"])
+    assert (row["network"], row["epochs"], row["reason"]) == ("yolov8n", 10, "")
+
+
+def test_mean_and_deviation_over_the_folds_that_ran(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    run = make_run("paper")
+    store(run, "yolov8m", 0, 0.4)
+    store(run, "yolov8m", 3, 0.6)
+    row = line(results.table(run, 4), "yolov8m")
+    assert row["map50"] == pytest.approx(50)
+    assert row["map50_std"] == pytest.approx(20 / 2**0.5)
+    assert row["note"] == "2 of 5 folds"
+    assert row["network"] == "yolov8m"
+
+
+def test_rows_that_coincide_say_so_and_share_numbers(run):
+    store(run, "yolo12n")
+    four = results.table(run, 4)
+    assert line(four, "yolo12x")["note"] == "same run as YOLO12-nano"
+    assert line(four, "yolo12x")["map50"] == line(four, "yolo12n")["map50"] == 50
+    assert line(four, "yolo12m-sahi")["reason"] == "not run"
+    assert line(results.table(run, 6), "yolo12n-960")["note"] == "same run as YOLO12-nano (Table 4)"
+
+
+def test_no_row_claims_to_be_another_in_the_papers_profile_but_the_two_of_table_6_and_4(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    run = make_run("paper")
+    same = {m.id: results.same_run_as(run, m, n) for m in methods().values() for n in m.answers if m.built}
+    assert {k: v for k, v in same.items() if v} == {"yolo12n-960": "YOLO12-nano (Table 4)"}
+
+
+def test_rows_without_an_engine_say_so(run):
+    row = line(results.table(run, 4), "vitdet")
+    assert row["reason"] == "not yet built"
+    assert pd.isna(row["network"])
+    assert np.isnan(row["map50"])
+
+
+def test_sizes_nominal_and_effective(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    six = results.table(make_run("paper"), 6)
+    assert list(six["nominal"]) == [40, 80, 160, 320, 640, 960, 1280]
+    assert list(six["effective"]) == [64, 96, 160, 320, 640, 960, 1280]
+
+
+def test_drop_is_full_minus_row(run):
+    store(run, "ours-yolo12m", ap50=0.5)
+    store(run, "without-casts", ap50=0.3)
+    drops = results.drops(results.table(run, 5)).set_index("row")
+    assert drops.loc["Without casts head", "map50"] == pytest.approx(20)
+    assert results.FULL not in drops.index
+    paper = results.drops(published.table(5)).set_index("row")
+    assert paper.loc["Without microorganisms head", "map50"] == pytest.approx(64.15 - 59.47)
+
+
+def test_a_head_without_classes_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    five = results.table(make_run("demo", "urised2k"), 5)
+    assert "no class in the head Casts" in line(five, "without-casts")["note"]
+    assert "no class" not in line(five, "without-cells")["note"]
+
+
+@pytest.mark.parametrize("n", [4, 5, 6])
+def test_beside_the_published(run, n):
+    store(run, "yolo12n")
+    both = compare.beside(published.table(n), results.table(run, n))
+    assert len(both) == len(results.table(run, n))
+    assert {"network", "note", "reason", "map50_paper", "map50_here", "map50_difference"} <= set(both)
+    assert list(results.shown(both)["row"]) == list(results.table(run, n)["row"])
+    assert "not run" in results.missing(both)
+
+
+def test_figures(run):
+    store(run, "yolo12n")
+    both = compare.beside(published.table(4), results.table(run, 4))
+    assert len(results.plot_scatter(both, "synthetic").axes) == 1
+    assert len(results.plot_sizes(published.table(6), results.table(run, 6), "synthetic").axes) == 4
