@@ -20,12 +20,12 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from openurine_lib import published, style
 from openurine_lib.methods import CONFIG
+from openurine_lib.sidecars import LEVELS
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run
     from openurine_lib.taxonomy import Taxonomy
 
-LEVELS = ("none", "rare", "few", "moderate", "many")
 CONFIDENCE = 0.25  # ultralytics' default for prediction; fixed, not tuned
 FIELDS = 5  # "three to five representative microscopic fields": at most five, the first by name
 AGREEMENT = ["accuracy", "within_one", "kappa"]
@@ -37,8 +37,8 @@ class BadCutoffs(ValueError):
     """A cut-off file that cannot be used."""
 
 
-class BadLaboratory(ValueError):
-    """A laboratory's report that cannot be used."""
+class NoCommonPatient(ValueError):
+    """The laboratory's report and the fields share no patient."""
 
 
 def read_cutoffs(path: Path = CUTOFFS) -> dict[str, list[float]]:
@@ -59,59 +59,27 @@ def read_cutoffs(path: Path = CUTOFFS) -> dict[str, list[float]]:
     return {str(component): [float(c) for c in cuts] for component, cuts in items}
 
 
-def read_laboratory(path: Path) -> pd.DataFrame:
-    """A laboratory's report: [group, component, level 0-4] from a CSV of those columns, level as a word or a number.
-
-    Raises BadLaboratory naming file, line and column.
-    """
-    try:
-        report = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise BadLaboratory(f"{path}: not a CSV with the columns group, component, level: {error}") from error
-    return check_laboratory(report, str(path))
-
-
-def check_laboratory(report: pd.DataFrame, where: str) -> pd.DataFrame:
-    """``read_laboratory`` for a frame; line 1 is the header, so the frame's first row is line 2."""
-    absent = [c for c in ("group", "component", "level") if c not in report]
-    if absent:
-        raise BadLaboratory(f"{where}: no column {', '.join(absent)}; it has {', '.join(map(str, report.columns))}")
-    report = report[["group", "component", "level"]].astype(str).apply(lambda column: column.str.strip())
-    words = {name: i for i, name in enumerate(LEVELS)} | {str(i): i for i in range(len(LEVELS))}
-    level = report["level"].str.casefold().map(words)
-    for column, bad, says in (
-        ("group", report["group"] == "", "is empty"),
-        ("component", report["component"] == "", "is empty"),
-        ("level", level.isna(), f"is none of {', '.join(LEVELS)}, 0-4"),
-        ("component", report.duplicated(["group", "component"]), "is there twice for its group"),
-    ):
-        if bad.any():
-            at = int(np.flatnonzero(bad)[0])
-            raise BadLaboratory(f"{where}, line {at + 2}, column {column}: {report[column].iloc[at]!r} {says}")
-    return report.assign(level=level.astype(int))
-
-
 def reference(run: Run, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The fields to predict, and what their patients' levels are: (images, [group, component, level]).
 
     Where the data set has a laboratory's report: the cohort's fields (if it has no cohort, the fold's test fields) of
     the patients in the report. Otherwise the fold's test fields, with the annotators' own boxes counted and graded as
-    detections are. At most FIELDS fields a patient. Raises BadLaboratory if report and fields share no patient.
+    detections are. At most FIELDS fields a patient. Raises NoCommonPatient if report and fields share no patient.
     """
     data = run.dataset
     test = data.test_images(fold, run.profile.max_test_fields)
     if data.laboratory is None:
         images = choose_fields(test)
         return images, levels(patient_means(images, data.boxes_of(images), data.taxonomy), read_cutoffs())
-    report = check_laboratory(data.laboratory, "the data set's laboratory report")
-    cohort = data.images[data.images["split"] == "cohort"]
+    cohort = data.cohort_images()
     images = cohort if len(cohort) else test
-    images = choose_fields(images[images["group"].astype(str).isin(report["group"])])
+    images = choose_fields(images[images["group"].isin(data.laboratory["group"])])
     if images.empty:
-        raise BadLaboratory(
-            "the laboratory report names no patient of the cohort or test fields; column group must match"
+        raise NoCommonPatient(
+            "the laboratory's report is on no patient of the cohort (or, without one, the test fields)"
         )
-    return images, report[report["group"].isin(images["group"].astype(str))].reset_index(drop=True)
+    report = data.laboratory[data.laboratory["group"].isin(images["group"])]
+    return images, report.assign(level=report["level"].map(LEVELS.index)).reset_index(drop=True)
 
 
 def choose_fields(images: pd.DataFrame) -> pd.DataFrame:
@@ -128,7 +96,7 @@ def patient_means(images: pd.DataFrame, boxes: pd.DataFrame, taxonomy: Taxonomy)
     for component, classes in taxonomy.components.items():
         per_image = boxes.loc[boxes["cls"].isin(classes), "image"].value_counts()
         counts[component] = per_image.reindex(counts.index, fill_value=0)
-    return counts.groupby(images["group"].astype(str).to_numpy()).mean().rename_axis("group")
+    return counts.groupby(images["group"].to_numpy()).mean().rename_axis("group")
 
 
 def levels(means: pd.DataFrame, cutoffs: dict[str, list[float]]) -> pd.DataFrame:

@@ -115,7 +115,7 @@ def test_table7_without_any_truth():
 
 
 def test_averages_are_the_papers_own():
-    """The published rows of averages from the published classes and Table 2's boxes, within what print rounds and errs."""
+    """The published unweighted averages from the published classes, within what print rounds and errs."""
     known = published.by_class().assign(head="x")
     plain = averages(known).iloc[0]
     printed = published.table(7).set_index("row").loc[UNWEIGHTED]

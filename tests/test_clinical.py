@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from openurine_lib import clinical, compare, published, taxonomy
-from openurine_lib.clinical import BadCutoffs, BadLaboratory
+from openurine_lib.clinical import BadCutoffs, NoCommonPatient
 from openurine_lib.methods import profile
 from openurine_lib.run import Run
 
@@ -46,6 +46,7 @@ def make_run(images, truth, laboratory=None, tax=OPENURINE):
         taxonomy=tax, images=images, laboratory=laboratory,
         test_images=lambda fold, limit: images[images["split"] == "labelled"],
         boxes_of=lambda chosen: truth[truth["image"].isin(chosen["image"])],
+        cohort_images=lambda: images[images["split"] == "cohort"],
     )  # fmt: skip
     return run
 
@@ -100,34 +101,6 @@ def test_bad_cutoffs_are_named(tmp_path, text, says):
         clinical.read_cutoffs(path)
 
 
-def test_laboratory_words_and_numbers(tmp_path):
-    path = tmp_path / "laboratory.csv"
-    path.write_text("group,component,level,remark\n007, RBC ,Many,x\n007,WBC,0,\n")
-    report = clinical.read_laboratory(path)
-    assert report.to_numpy().tolist() == [["007", "RBC", 4], ["007", "WBC", 0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("group,component\np,RBC\n", "no column level"),
-        ("group,component,level\np,RBC,many\np,WBC,lots\n", "line 3, column level: 'lots' is none of"),
-        ("group,component,level\np,RBC,5\n", "line 2, column level: '5'"),
-        ("group,component,level\np,RBC,\n", "line 2, column level: ''"),
-        ("group,component,level\n,RBC,0\n", "line 2, column group: '' is empty"),
-        ("group,component,level\np,,0\n", "line 2, column component: '' is empty"),
-        ("group,component,level\np,RBC,0\np,RBC,1\n", "line 3, column component: 'RBC' is there twice"),
-        ("group,component,level\np,RBC,0,1,2\nq,RBC,0,1,2,3,4\n", "not a CSV|is none of"),
-        ("", "not a CSV"),
-    ],
-)
-def test_bad_laboratory_is_named_by_line_and_column(tmp_path, text, says):
-    path = tmp_path / "laboratory.csv"
-    path.write_text(text)
-    with pytest.raises(BadLaboratory, match=f"laboratory.csv.*({says})"):
-        clinical.read_laboratory(path)
-
-
 def test_reference_of_annotators():
     run = make_run(fields(p=7, q=2), boxes(OPENURINE, p_0=50, q_0=1))
     images, known = clinical.reference(run, 0)
@@ -146,7 +119,7 @@ def test_reference_of_a_laboratory_takes_the_cohort_of_its_patients():
 
 def test_reference_without_a_common_patient():
     report = pd.DataFrame({"group": ["nobody"], "component": ["RBC"], "level": ["few"]})
-    with pytest.raises(BadLaboratory, match="no patient"):
+    with pytest.raises(NoCommonPatient):
         clinical.reference(make_run(fields(p=2), boxes(OPENURINE), report), 0)
 
 
