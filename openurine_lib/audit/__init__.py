@@ -9,7 +9,9 @@ from __future__ import annotations
 import pandas as pd
 
 from openurine_lib.audit import tables, text
-from openurine_lib.audit.record import Check, as_text
+from openurine_lib.audit.record import ADDS_UP, DOES_NOT, OBSERVATION, Check, as_text
+
+__all__ = ["ADDS_UP", "DOES_NOT", "OBSERVATION", "Check", "checks", "frame"]
 
 PARTS = (
     *(tables.totals, tables.class_averages, tables.best_row, tables.class_rows, tables.clinical, tables.same_rows),

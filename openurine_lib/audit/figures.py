@@ -21,6 +21,7 @@ def table4() -> Figure:
         ax.errorbar(four[m], four["row"], xerr=four[f"{m}_std"], fmt="none", ecolor=colours, elinewidth=1, zorder=1)
         ax.scatter(four[m], four["row"], c=colours, s=12, zorder=2)
         ax.set(xlabel=f"{title} (%), mean ± std over five folds", title=title)
+        ax.set_axisbelow(True)
         ax.grid(axis="x")
     return fig
 

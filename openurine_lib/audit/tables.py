@@ -9,6 +9,8 @@ import numpy as np
 from openurine_lib import quiet  # noqa: F401  (before ultralytics)
 from openurine_lib.audit.record import ROUNDED, ROUNDED_MEAN, Check, equal, none
 from openurine_lib.published import METRICS, by_class, table
+
+# isort: split
 from ultralytics.utils.metrics import compute_ap
 
 OURS = "Our method (YOLOv12-M backbone)"
