@@ -21,7 +21,7 @@ SHIFT = 4  # cv2's fixed-point bits for sub-pixel coordinates
 class Canvas:
     """A square sheet of ``radius`` um around the particle's origin, at ``k`` pixels/um, turned by a random angle.
 
-    ``phase`` (N, N) is optical thickness (1 is about a blood cell), ``absorb`` (N, N, 3) optical density in R, G, B,
+    ``phase`` (N, N) is optical thickness (1 is about a blood cell), ``absorb`` (3, N, N) optical density in R, G, B,
     ``mask`` (N, N) coverage in 0..1; N is fine pixels until ``finish``.
     """
 
@@ -32,7 +32,7 @@ class Canvas:
         size = 2 * math.ceil(radius * k) * self.fine
         self.angle = float(rng.uniform(0, 2 * np.pi)) if angle is None else angle
         self.phase: Array = np.zeros((size, size), np.float32)
-        self.absorb: Array = np.zeros((size, size, 3), np.float32)
+        self.absorb: Array = np.zeros((3, size, size), np.float32)
         self.mask: Array = np.zeros((size, size), np.float32)
         self.low, self.high = np.full(2, np.inf), np.full(2, -np.inf)
 
@@ -79,42 +79,43 @@ class Canvas:
         here = np.s_[y0:y1, x0:x1]
         there = np.s_[oy : oy + y1 - y0, ox : ox + x1 - x0]
         self.phase[here] += other.phase[there]
-        self.absorb[here] += other.absorb[there]
+        self.absorb[:, *here] += other.absorb[:, *there]
         self.mask[here] = np.maximum(self.mask[here], other.mask[there])
         turned = self._place(np.asarray([at], float))[0]
         self.low = np.minimum(self.low, turned + other.low)
         self.high = np.maximum(self.high, turned + other.high)
 
     # --- what a shape is made of -------------------------------------------------------------------------------------
-    def add(self, shape: Array, phase: float = 0.0, absorb: float | Sequence[float] = 0.0) -> None:
+    def add(self, shape: Array, phase: float = 0.0, absorb: ArrayLike = 0.0) -> None:
         """Adds optical thickness and optical density (one number, or R, G, B) over a shape."""
         if phase:
             self.phase += phase * shape
-        if np.any(absorb):
-            self.absorb += shape[..., None] * np.broadcast_to(np.asarray(absorb, np.float32), 3)
+        for plane, density in zip(self.absorb, np.broadcast_to(np.asarray(absorb, np.float32), 3), strict=True):
+            if density:
+                plane += density * shape
 
     def dome(self, shape: Array) -> Array:
         """0 at the shape's edge, 1 at its innermost point, like half an ellipsoid."""
         depth = cv2.distanceTransform((shape > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-        depth = np.minimum(depth / max(float(depth.max()), 1.0), 1.0)
-        return np.sqrt(1 - (1 - depth) ** 2).astype(np.float32) * shape
+        depth = np.asarray(np.minimum(depth / max(float(depth.max()), 1.0), 1.0), np.float32)
+        return np.sqrt(1 - (1 - depth) ** 2) * shape
 
     def blur(self, shape: Array, um: float) -> Array:
-        return cv2.GaussianBlur(shape, (0, 0), um * self.px)
+        return np.asarray(cv2.GaussianBlur(shape, (0, 0), um * self.px), np.float32)
 
     def noise(self, cell: float) -> Array:
         """Smooth noise of unit variance (about) whose grains are ``cell`` um wide."""
         n = max(4, math.ceil(2 * self.radius / cell))
         grid = self.rng.standard_normal((n, n)).astype(np.float32)
-        return cv2.resize(grid, self.mask.shape, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(cv2.resize(grid, self.mask.shape, interpolation=cv2.INTER_CUBIC), np.float32)
 
     def finish(self) -> Canvas:
-        """Averages the fine pixels down to the field's; ``absorb``, ``phase`` and ``mask`` are then ready to be laid down."""
+        """Averages the fine pixels down to the field's, ready to be laid down."""
         if self.fine > 1:
             size = (self.mask.shape[0] // self.fine,) * 2
-            self.phase = cv2.resize(self.phase, size, interpolation=cv2.INTER_AREA)
-            self.absorb = cv2.resize(self.absorb, size, interpolation=cv2.INTER_AREA)
-            self.mask = cv2.resize(self.mask, size, interpolation=cv2.INTER_AREA)
+            self.phase = _smaller(self.phase, size)
+            self.absorb = np.stack([_smaller(plane, size) for plane in self.absorb])
+            self.mask = _smaller(self.mask, size)
         return self
 
     def _place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,6 +131,10 @@ class Canvas:
         return np.round(pixels * 2**SHIFT).astype(np.int32)
 
     def _join(self, sheet: NDArray[np.uint8]) -> Array:
-        shape = sheet.astype(np.float32) / 255
+        shape = sheet.astype(np.float32) / np.float32(255)
         np.maximum(self.mask, shape, out=self.mask)
         return shape
+
+
+def _smaller(sheet: Array, size: tuple[int, int]) -> Array:
+    return np.asarray(cv2.resize(sheet, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -12,8 +12,9 @@ from openurine_lib.synthetic.shapes import Points, inside_tube, normals, spread,
 Rng = np.random.Generator
 
 
-def _cast(rng: Rng, k: float, length: tuple[float, float], width: tuple[float, float], bend: float = 0.35,
-          blunt: bool = False) -> tuple[Canvas, Array, Points, float, Points]:
+def _cast(
+    rng: Rng, k: float, length: tuple[float, float], width: tuple[float, float], bend: float = 0.35, blunt: bool = False
+) -> tuple[Canvas, Array, Points, float, Points]:
     long, wide = rng.uniform(*length), rng.uniform(*width)
     c = Canvas(rng, k, long / 2 + wide / 2 + 2)
     outline, axis = tube(rng, long, wide, bend, blunt)
@@ -34,9 +35,10 @@ def granular(rng: Rng, k: float) -> Canvas:
     c.add(body, 0.45, (0.08, 0.08, 0.09))
     c.add(c.dome(body), 0.3, (0.06, 0.06, 0.07))
     coarse = rng.random() < 0.5
-    n, big = (110, 1.1) if coarse else (260, 0.6)
-    grains = c.dots(inside_tube(rng, axis, wide * 0.85, n), rng.uniform(0.4, big, n)) * body
-    c.add(c.blur(grains, 0.15), 0.9, (0.22, 0.22, 0.23))
+    n, big = (190, 0.95) if coarse else (420, 0.5)
+    grains = c.dots(inside_tube(rng, axis, wide * 0.88, n, 0.03), rng.uniform(0.3, big, n)) * body
+    c.add(c.blur(grains, 0.25), 0.7, (0.17, 0.17, 0.18))
+    c.add(body * (c.noise(0.8) + c.noise(2.5)), 0.12, 0.035)
     return c
 
 
@@ -44,9 +46,9 @@ def muddy_brown(rng: Rng, k: float) -> Canvas:
     c, body, axis, wide, _ = _cast(rng, k, (36, 58), (13, 19), 0.3)
     c.add(body, 0.5, (0.16, 0.36, 0.62))
     c.add(c.dome(body), 0.3, (0.10, 0.18, 0.26))
-    grains = c.dots(inside_tube(rng, axis, wide * 0.92, 170, 0.02), rng.uniform(0.5, 1.3, 170))
-    c.add(c.blur(grains, 0.2), 0.8, (0.24, 0.38, 0.52))
-    c.add(body * c.noise(2.0), 0.1, (0.05, 0.08, 0.11))
+    grains = c.dots(inside_tube(rng, axis, wide * 0.84, 170, 0.04), rng.uniform(0.5, 1.3, 170))
+    c.add(c.blur(grains, 0.3), 0.6, (0.20, 0.32, 0.44))
+    c.add(body * (c.noise(1.0) + c.noise(2.6)), 0.15, (0.04, 0.07, 0.10))
     return c
 
 

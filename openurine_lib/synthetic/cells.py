@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from openurine_lib.synthetic.canvas import Canvas
-from openurine_lib.synthetic.shapes import blob, corners, ellipse, in_disc, rounded, spread
+from openurine_lib.synthetic.shapes import blob, corners, ellipse, huddle, in_disc, rounded
 
 Rng = np.random.Generator
 RED = (0.015, 0.10, 0.11)  # optical density of haemoglobin in a thin cell
@@ -45,35 +45,38 @@ def wbc(rng: Rng, k: float) -> Canvas:
 
 
 def _clump(rng: Rng, k: float, cell, apart: float, count: tuple[int, int]) -> Canvas:  # type: ignore[no-untyped-def]
+    """Cells packed against one another, each new one touching an earlier one."""
     n = int(rng.integers(*count))
-    reach = apart * 0.62 * np.sqrt(n)
-    c = Canvas(rng, k, 2.1 * reach + 9)
-    squeeze = rng.uniform(0.65, 1.0)
-    for at in spread(rng, in_disc(rng, reach, 40 * n), apart * 0.88, n):
-        c.stamp(cell(rng, k), at * (1 / squeeze**0.5, squeeze**0.5))
+    at = huddle(rng, apart, n)
+    c = Canvas(rng, k, float(np.abs(at).max()) * 1.42 + 10)
+    for place in at:
+        c.stamp(cell(rng, k), place)
     return c
 
 
 def wbc_clump(rng: Rng, k: float) -> Canvas:
-    return _clump(rng, k, wbc, 10.5, (6, 12))
+    return _clump(rng, k, wbc, 10.2, (6, 12))
 
 
 def rbc_clump(rng: Rng, k: float) -> Canvas:
-    return _clump(rng, k, lambda r, kk: rbc(r, kk, 1.25), 5.2, (9, 18))
+    return _clump(rng, k, lambda r, kk: rbc(r, kk, 1.25), 5.0, (10, 20))
 
 
 def squamous(rng: Rng, k: float) -> Canvas:
     c = Canvas(rng, k, 34.0)
     r = rng.uniform(20, 26)
-    body = c.fill(rounded(corners(rng, int(rng.integers(5, 8)), r, r * rng.uniform(0.65, 0.95), 0.22), 2))
+    body = c.fill(
+        rounded(corners(rng, int(rng.integers(5, 8)), r, r * rng.uniform(0.65, 0.95), 0.3), 1 + int(rng.random() < 0.5))
+    )
     c.add(body, 0.5, (0.06, 0.055, 0.07))
     c.add(body * c.noise(4.0), 0.15, 0.014)
     folds = []
-    for _ in range(int(rng.integers(2, 5))):
-        a = in_disc(rng, r * 0.6, 1)[0]
-        b = a + rng.normal(0, r * 0.22, 2)
-        folds.append([a, (a + b) / 2 + rng.normal(0, 1.5, 2), b])
-    c.add(c.blur(c.lines(folds, 0.5), 0.25) * body, 0.5, 0.07)
+    for _ in range(int(rng.integers(1, 4))):  # creases from near the edge inward
+        a = np.array([np.cos(t := rng.uniform(0, 6.3)), np.sin(t)]) * r * 0.8
+        b = a * rng.uniform(0.3, 0.6) + rng.normal(0, r * 0.25, 2)
+        s = np.linspace(0, 1, 10)[:, None]
+        folds.append(a + (b - a) * s + np.sin(np.pi * s) * rng.normal(0, 2.0, 2))
+    c.add(c.blur(c.lines(folds, 0.6) * body, 0.4), 0.5, 0.06)
     grains = in_disc(rng, r * 0.72, 50)
     c.add(c.dots(grains, rng.uniform(0.25, 0.5, 50)) * body, 0.4, 0.10)
     _nucleus(c, in_disc(rng, r * 0.15, 1)[0], rng.uniform(3.3, 4.3), 0.22)
@@ -91,7 +94,7 @@ def transitional(rng: Rng, k: float) -> Canvas:
     body = c.fill(outline)
     c.add(body, 0.45, (0.06, 0.06, 0.055))
     c.add(c.dome(body), 0.6, (0.07, 0.07, 0.05))
-    c.add(body * c.noise(1.4), 0.22, 0.022)
+    c.add(body * (c.noise(1.4) + c.noise(3.1)), 0.08, 0.016)
     _nucleus(c, in_disc(rng, r * 0.15, 1)[0], r * rng.uniform(0.32, 0.4), 0.26)
     return c
 
@@ -102,7 +105,7 @@ def renal(rng: Rng, k: float) -> Canvas:
     body = c.fill(rounded(corners(rng, int(rng.integers(5, 7)), r, r * rng.uniform(0.78, 0.95), 0.12), 2))
     c.add(body, 0.6, (0.10, 0.12, 0.16))
     c.add(c.dome(body), 0.5, (0.08, 0.09, 0.12))
-    c.add(body * c.noise(0.9), 0.35, 0.045)
+    c.add(body * (c.noise(0.9) + c.noise(2.3)), 0.13, 0.04)
     _nucleus(c, np.array([r * rng.uniform(0.22, 0.36), 0]), r * rng.uniform(0.42, 0.5), 0.34)
     return c
 
@@ -116,7 +119,7 @@ def atypical(rng: Rng, k: float) -> Canvas:
     nucleus = c.fill(blob(rng, r * 0.66, r * 0.56, 0.13, 7), in_disc(rng, r * 0.12, 1)[0]) * body
     soft = c.blur(nucleus, 0.3)
     c.add(soft, 0.7, (0.38, 0.42, 0.26))
-    c.add(soft * c.noise(1.6), 0.4, (0.13, 0.14, 0.09))
+    c.add(soft * (c.noise(1.3) + c.noise(3.7)), 0.15, (0.08, 0.09, 0.06))
     spots = in_disc(rng, r * 0.34, int(rng.integers(1, 4)))
     c.add(c.blur(c.dots(spots, rng.uniform(1.1, 1.8, len(spots))), 0.2), 0.5, 0.32)
     return c
@@ -127,7 +130,7 @@ def _nucleus(c: Canvas, at, r: float, dense: float) -> None:  # type: ignore[no-
     outline = blob(c.rng, r, r * c.rng.uniform(0.88, 1.0), 0.03)
     shape = c.blur(c.fill(outline, at), 0.25)
     c.add(shape, 0.5, np.multiply(dense, (1.0, 0.95, 0.75)))
-    c.add(shape * c.noise(1.0), 0.2, dense * 0.15)
+    c.add(shape * c.noise(1.3), 0.1, dense * 0.12)
     c.add(c.blur(c.line(outline, 0.4, True, at), 0.15), 0.2, dense * 0.45)
     c.add(c.dots([np.asarray(at) + c.rng.normal(0, r * 0.2, 2)], r * 0.2), 0.2, dense * 0.7)
 

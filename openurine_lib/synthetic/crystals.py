@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from openurine_lib.synthetic.canvas import Array, Canvas
 from openurine_lib.synthetic.shapes import Points, blob, corners, ellipse, in_disc
@@ -13,7 +12,9 @@ Rng = np.random.Generator
 CLEAR = (0.04, 0.04, 0.05)
 
 
-def _facet(c: Canvas, outline: Points, colour: Sequence[float], edge: float = 0.30, width: float = 0.6, phase: float = 0.8) -> Array:
+def _facet(
+    c: Canvas, outline: Points, colour: ArrayLike, edge: float = 0.30, width: float = 0.6, phase: float = 0.8
+) -> Array:
     body = c.fill(outline)
     c.add(body, phase, colour)
     c.add(c.blur(c.line(outline, width, True), 0.12), 0.2, np.add(edge, np.multiply(colour, 0.6)))
@@ -25,8 +26,16 @@ def _ridges(c: Canvas, lines, dark: float = 0.24, width: float = 0.45) -> None: 
 
 
 def _needle(length: float, half: float, turn: float, start: float = 0.0) -> Points:
-    points = np.array([(start, 0), (start + length * 0.25, half), (start + length * 0.8, half * 0.8), (start + length, 0),
-                       (start + length * 0.8, -half * 0.8), (start + length * 0.25, -half)])
+    points = np.array(
+        [
+            (start, 0),
+            (start + length * 0.25, half),
+            (start + length * 0.8, half * 0.8),
+            (start + length, 0),
+            (start + length * 0.8, -half * 0.8),
+            (start + length * 0.25, -half),
+        ]
+    )
     cos, sin = np.cos(turn), np.sin(turn)
     return points @ np.array([[cos, sin], [-sin, cos]])
 
@@ -53,9 +62,11 @@ def amorphous(rng: Rng, k: float) -> Canvas:
     c = Canvas(rng, k, 15.0)
     r = rng.uniform(6, 10)
     tint = [(0.24, 0.30, 0.42), (0.26, 0.26, 0.26)][int(rng.integers(2))]
-    n = int(rng.integers(55, 95))
-    at = np.concatenate([in_disc(rng, r * 0.5, n) + in_disc(rng, r * 0.5, 1) for _ in range(2)]) * (1, 0.75)
-    c.add(c.blur(c.dots(at, rng.uniform(0.3, 0.75, len(at))), 0.1), 0.9, tint)
+    heaps = in_disc(rng, r * 0.6, 5)
+    at = heaps[rng.integers(5, size=85)] + rng.normal(0, r * 0.2, (85, 2))
+    at *= np.minimum(1, r * 1.15 / np.hypot(*at.T))[:, None]
+    for part in np.array_split(at, 3):
+        c.add(c.blur(c.dots(part, rng.uniform(0.3, 0.7, len(part))), 0.12), 0.6, tint)
     return c
 
 
@@ -64,10 +75,17 @@ def triple_phosphate(rng: Rng, k: float) -> Canvas:
     c = Canvas(rng, k, 21.0)
     a, b = rng.uniform(11, 17), rng.uniform(5.5, 7.5)
     hip = a - b * rng.uniform(0.7, 1.0)
-    lid = np.array([(-a, -b * 0.45), (-hip, -b), (hip, -b), (a, -b * 0.45), (a, b * 0.45), (hip, b), (-hip, b), (-a, b * 0.45)])
+    lid = np.array(
+        [(-a, -b * 0.45), (-hip, -b), (hip, -b), (a, -b * 0.45), (a, b * 0.45), (hip, b), (-hip, b), (-a, b * 0.45)]
+    )
     _facet(c, lid, (0.0, 0.0, 0.01), 0.32, 0.75, 1.0)
     left, right = np.array([-hip * 0.62, 0]), np.array([hip * 0.62, 0])
-    _ridges(c, [[left, right], *[[left, p] for p in lid[[0, 1, 6, 7]]], *[[right, p] for p in lid[[2, 3, 4, 5]]]], 0.22, 0.55)
+    _ridges(
+        c,
+        [[left, right], *[[left, p] for p in lid[[0, 1, 6, 7]]], *[[right, p] for p in lid[[2, 3, 4, 5]]]],
+        0.22,
+        0.55,
+    )
     return c
 
 
@@ -79,7 +97,9 @@ def uric_acid(rng: Rng, k: float) -> Canvas:
     kind = rng.random()
     if kind < 0.6:  # whetstone: a rhombus with curved sides
         t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-        outline = np.c_[a * np.sign(np.cos(t)) * np.abs(np.cos(t)) ** 1.5, b * np.sign(np.sin(t)) * np.abs(np.sin(t)) ** 1.2]
+        outline = np.c_[
+            a * np.sign(np.cos(t)) * np.abs(np.cos(t)) ** 1.5, b * np.sign(np.sin(t)) * np.abs(np.sin(t)) ** 1.2
+        ]
     else:  # barrel
         x = np.linspace(-1, 1, 14)
         side = np.c_[a * 0.85 * x, b * (1 - 0.35 * x**2)]
@@ -98,13 +118,14 @@ def ammonium_biurate(rng: Rng, k: float) -> Canvas:
     thorns = []
     for turn in np.arange(n) * 2 * np.pi / n + rng.normal(0, 0.15, n):
         reach = r * rng.uniform(0.35, 0.85)
-        t = np.linspace(0, 1, 6)[:, None]
         way, side = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-        thorns.append((r * 0.85 + reach * t) * way + rng.normal(0, 1.2) * t**2 * side)
+        tip = (r + reach) * way + rng.normal(0, 1.2) * side
+        thorns.append(np.array([r * 0.9 * way - r * 0.2 * side, tip, r * 0.9 * way + r * 0.2 * side]))
     brown = np.array((0.22, 0.50, 0.95))
-    c.add(c.blur(c.lines(thorns, 1.1), 0.15), 0.8, brown * 0.75)
     body = c.fill(blob(rng, r, r, 0.03))
-    c.add(body, 0.6, brown * 0.6)
+    for thorn in thorns:
+        body = np.maximum(body, c.fill(thorn))
+    c.add(c.blur(body, 0.12), 0.6, brown * 0.6)
     c.add(c.dome(body), 0.8, brown * 0.5)
     _ridges(c, [np.array([(0.2, 0), (0.85, 0)]) * r @ _turn(t) for t in rng.uniform(0, 6.3, 9)], 0.12, 0.4)
     return c
@@ -154,7 +175,7 @@ def leucine(rng: Rng, k: float) -> Canvas:
     c.add(c.dome(body), 0.5, colour * 0.3)
     for f in (0.75, 0.5, 0.25):
         c.add(c.blur(c.line(ellipse(r * f, r * f), 0.55, True), 0.15), 0.3, 0.20)
-    _ridges(c, [np.array([(0.1, 0), (0.95, 0)]) * r @ _turn(t) for t in np.arange(14) * 2 * np.pi / 14], 0.13, 0.4)
+    _ridges(c, [np.array([(0.25, 0), (0.95, 0)]) * r @ _turn(t) for t in np.arange(18) * 2 * np.pi / 18], 0.06, 0.35)
     return c
 
 
@@ -162,8 +183,8 @@ def tyrosine(rng: Rng, k: float) -> Canvas:
     """A sheaf of fine dark needles, tied in the middle."""
     c = Canvas(rng, k, 23.0)
     needles = []
-    for _ in range(int(rng.integers(22, 34))):
-        turn, long = rng.normal(0, 0.30), rng.uniform(9, 17)
+    for _ in range(int(rng.integers(16, 26))):
+        turn, long = rng.normal(0, 0.36), rng.uniform(9, 17)
         mid = np.array([rng.normal(0, 1.2), rng.normal(0, 0.5)])
         needles.append(np.array([(-long, 0), (long, 0)]) @ _turn(turn) + mid)
     c.add(c.lines(needles, 0.4), 0.7, (0.26, 0.27, 0.30))
@@ -175,7 +196,7 @@ def calcium_carbonate(rng: Rng, k: float) -> Canvas:
     """Small paired granules, or a group of four."""
     c = Canvas(rng, k, 8.0)
     r = rng.uniform(1.4, 2.0)
-    at = [(-r * 0.95, 0), (r * 0.95, 0)]
+    at = [(-r * 0.95, 0.0), (r * 0.95, 0.0)]
     if rng.random() < 0.3:
         at += [(0.0, -r * 0.95), (0.0, r * 0.95)]
     grains = c.dots(at, r)
@@ -202,9 +223,9 @@ def bilirubin(rng: Rng, k: float) -> Canvas:
     """A tuft of short reddish-brown needles."""
     c = Canvas(rng, k, 12.0)
     n = int(rng.integers(12, 20))
-    needles = [_needle(rng.uniform(4.5, 8), 0.5, t, rng.uniform(-1.5, 0.3)) for t in rng.uniform(0, 2 * np.pi, n)]
+    needles = [_needle(rng.uniform(5, 10), 0.3, t, rng.uniform(-1.5, 0.3)) for t in rng.uniform(0, 2 * np.pi, n)]
     red = np.array((0.14, 0.62, 0.95))
-    c.add(c.blur(c.lines(needles, 0.75), 0.1), 0.7, red)
+    c.add(c.blur(c.lines(needles, 0.45), 0.1), 0.7, red)
     c.add(c.blur(c.dots(in_disc(rng, 1.6, 8), 1.0), 0.3), 0.3, red * 0.5)
     return c
 

@@ -69,7 +69,13 @@ def write(out_dir: str | Path, spec: Mapping[str, int], seed: int) -> Path:
     """
     out = Path(out_dir)
     patients = plan(spec, seed)
-    meta = {"synthetic": True, "simulator": SIMULATOR, "seed": seed, "spec": dict(spec), "um_per_px": FIELD_UM / spec["field_px"]}
+    meta = {
+        "synthetic": True,
+        "simulator": SIMULATOR,
+        "seed": seed,
+        "spec": dict(spec),
+        "um_per_px": FIELD_UM / spec["field_px"],
+    }
     _same_or_new(out / "meta.json", meta)
     for folder in ("labels", *FOLDERS.values()):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -99,7 +105,9 @@ def _image(out: Path, patient: Patient, j: int) -> Path:
 
 def _same_or_new(path: Path, meta: dict[str, object]) -> None:
     if path.exists() and (there := json.loads(path.read_text(encoding="utf-8"))) != meta:
-        raise ValueError(f"{path.parent} holds another synthetic data set ({there}); remove the folder or choose another")
+        raise ValueError(
+            f"{path.parent} holds another synthetic data set ({there}); remove the folder or choose another"
+        )
 
 
 def _write_field(out: Path, field: Field, path: Path) -> None:

@@ -20,7 +20,10 @@ FIELD_UM = 210.0  # width of a field: a red cell is 1/28 of it
 VISIBLE = 0.5  # a particle is laid so that at least this share of its bounding rectangle is in the field
 COVERED = 0.25  # a pixel belongs to a particle's box when it covers so much of it
 TRIES = 14
+OVERLAPPING = 0.12  # share of the particles that may lie over others
 
+Um = NDArray[np.float64]
+Window = tuple[slice, slice]
 Box = tuple[str, float, float, float, float]
 
 
@@ -61,7 +64,7 @@ def lay(names: list[str], px: int, look: Look, rng: np.random.Generator) -> tupl
     """Draws the named particles on a field of ``px`` pixels; a particle cut by the border is boxed where it is seen."""
     k = px / FIELD_UM * look.zoom
     span = px / k
-    phase, absorb = np.zeros((px, px), np.float32), np.zeros((px, px, 3), np.float32)
+    phase, absorb = np.zeros((px, px), np.float32), np.zeros((3, px, px), np.float32)
     drawn = [(name, draw(name, rng, k)) for name in names]
     drawn.sort(key=lambda item: -float(np.prod(item[1].high - item[1].low)))
     boxes: list[Box] = []
@@ -71,27 +74,33 @@ def lay(names: list[str], px: int, look: Look, rng: np.random.Generator) -> tupl
         taken = np.r_[taken, [rectangle]]
         strength = rng.uniform(0.8, 1.15)
         here, there = _windows(sheet, at, k, px)
-        phase[here] += strength * sheet.phase[there]
-        absorb[here] += strength * sheet.absorb[there]
+        focus = max(min(rng.exponential(0.2), 0.8) * k, 0.1)
+        phase[here] += strength * cv2.GaussianBlur(sheet.phase, (0, 0), focus)[there]
+        for field_plane, plane in zip(absorb, sheet.absorb, strict=True):
+            field_plane[here] += strength * cv2.GaussianBlur(plane, (0, 0), focus)[there]
         boxes.append((name, *_box(sheet.mask[there], here)))
     return see(phase, absorb, k, look, rng), boxes
 
 
-def see(phase: NDArray[np.float32], absorb: NDArray[np.float32], k: float, look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The picture of a sheet (H, W), (H, W, 3) at ``k`` pixels/um: (H, W, 3) uint8."""
+def see(
+    phase: NDArray[np.float32], absorb: NDArray[np.float32], k: float, look: Look, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The picture of a sheet (H, W), (3, H, W) at ``k`` pixels/um: (H, W, 3) uint8."""
     px = phase.shape[0]
     rim = cv2.GaussianBlur(phase, (0, 0), max(0.28 * k, 0.4)) - cv2.GaussianBlur(phase, (0, 0), 1.15 * k)
     z = look.edges * rng.uniform(0.8, 1.2)
-    picture = _light(px, look, rng) * np.exp(-absorb - z * rim[..., None])
-    picture = cv2.GaussianBlur(picture, (0, 0), max(look.blur * rng.uniform(0.8, 1.4) * k, 0.3))
+    shade, colour = _light(px, look, rng)
+    sharp = np.exp(-absorb - z * rim) * shade * colour[:, None, None]  # (3, H, W)
+    soft = max(look.blur * rng.uniform(0.8, 1.4) * k, 0.3)
+    picture = cv2.merge([cv2.GaussianBlur(plane, (0, 0), soft) for plane in sharp])
     # the sensor's noise is per pixel, so it is the one thing that differs between field sizes
     noise = np.random.default_rng(int(rng.integers(2**32))).standard_normal((px, px, 3), np.float32)
     picture = picture + noise * look.noise * np.sqrt(np.maximum(picture, 0))
     return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def _light(px: int, look: Look, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The empty field: (px, px, 3), with vignetting off a random centre, slow unevenness and out-of-focus debris."""
+def _light(px: int, look: Look, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The empty field: shade (px, px), with vignetting, slow unevenness and out-of-focus debris; and colour (3,)."""
     y, x = np.mgrid[0:px, 0:px].astype(np.float32) / px - 0.5
     cx, cy = rng.normal(0, 0.08, 2)
     shade = 1 - look.vignette * 2 * ((x - cx) ** 2 + (y - cy) ** 2)
@@ -99,13 +108,14 @@ def _light(px: int, look: Look, rng: np.random.Generator) -> NDArray[np.float32]
     debris = cv2.resize(rng.standard_normal((40, 40)).astype(np.float32), (px, px), interpolation=cv2.INTER_CUBIC)
     shade = shade * (1 + look.uneven * 0.5 * slow + 0.006 * debris)
     colour = np.array(look.light) * rng.uniform(0.94, 1.06) * rng.normal(1, 0.012, 3)
-    return shade[..., None] * colour.astype(np.float32)
+    return shade.astype(np.float32), colour.astype(np.float32)
 
 
-def _find_place(sheet: Canvas, taken: NDArray[np.float64], span: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the sheet's origin goes, um: of some random places the first with little overlap, else the freest."""
+def _find_place(sheet: Canvas, taken: Um, span: float, rng: np.random.Generator) -> tuple[Um, Um]:
+    """The sheet's origin, um: of some random places the first with little overlap, or the freest; its rectangle."""
     size, area = sheet.high - sheet.low, float(np.prod(sheet.high - sheet.low))
     best, best_overlap = None, np.inf
+    allowed = 0.5 if rng.random() < OVERLAPPING else 0.08
     for _ in range(TRIES):
         at = rng.uniform(0, span, 2) - (sheet.low + sheet.high) / 2
         low, high = at + sheet.low, at + sheet.high
@@ -117,14 +127,17 @@ def _find_place(sheet: Canvas, taken: NDArray[np.float64], span: float, rng: np.
         overlap = float((both / smaller).max(initial=0))
         if overlap < best_overlap:
             best, best_overlap = at, overlap
-        if overlap < 0.08:
+        if overlap < allowed:
             break
     if best is None:
-        best = np.clip(rng.uniform(0, span, 2), size / 2, np.maximum(span - size / 2, size / 2)) - (sheet.low + sheet.high) / 2
+        best = (
+            np.clip(rng.uniform(0, span, 2), size / 2, np.maximum(span - size / 2, size / 2))
+            - (sheet.low + sheet.high) / 2
+        )
     return best, np.r_[best + sheet.low, best + sheet.high]
 
 
-def _windows(sheet: Canvas, at: NDArray[np.float64], k: float, px: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _windows(sheet: Canvas, at: Um, k: float, px: int) -> tuple[Window, Window]:
     """The part of the field that the sheet covers, and that part of the sheet."""
     n = sheet.mask.shape[0]
     x, y = (np.round(at * k).astype(int) - n // 2).tolist()
@@ -132,7 +145,7 @@ def _windows(sheet: Canvas, at: NDArray[np.float64], k: float, px: int) -> tuple
     return np.s_[y0:y1, x0:x1], np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
 
 
-def _box(mask: NDArray[np.float32], here: tuple[slice, slice]) -> tuple[float, float, float, float]:
+def _box(mask: NDArray[np.float32], here: Window) -> tuple[float, float, float, float]:
     """Bounds of the covered pixels, in the field's pixels."""
     covered = mask >= COVERED
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))

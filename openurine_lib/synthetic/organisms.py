@@ -53,7 +53,11 @@ def hyphae(rng: Rng, k: float) -> Canvas:
     wall, core = c.lines(arms, 2.9), c.lines(arms, 1.7)
     c.add(wall, 0.8, (0.26, 0.18, 0.24))
     c.add(c.blur(core, 0.2), 0.1, (-0.20, -0.15, -0.18))
-    septa = [[arm[j] - normals(arm)[j] * 1.3, arm[j] + normals(arm)[j] * 1.3] for arm in arms for j in range(4, len(arm) - 2, 7)]
+    septa = [
+        [arm[j] - normals(arm)[j] * 1.3, arm[j] + normals(arm)[j] * 1.3]
+        for arm in arms
+        for j in range(4, len(arm) - 2, 7)
+    ]
     c.add(c.lines(septa, 0.5), 0.3, 0.22)
     return c
 
@@ -71,7 +75,7 @@ def enterobius(rng: Rng, k: float) -> Canvas:
     larva[:, 1] += 1.1 * np.sin(np.linspace(0, 2 * np.pi, 30))
     worm = c.blur(c.line(larva, ry * 0.62), 0.4)
     c.add(worm, 0.5, (0.13, 0.16, 0.24))
-    c.add(worm * c.noise(1.1), 0.45, (0.07, 0.08, 0.09))
+    c.add(worm * (c.noise(0.9) + c.noise(2.1)), 0.2, (0.05, 0.06, 0.07))
     c.add(c.blur(c.line(larva + (0, ry * 0.3), 0.4), 0.15) * body, 0.3, 0.16)
     return c
 
@@ -90,7 +94,7 @@ def schistosoma(rng: Rng, k: float) -> Canvas:
     c.add(c.line(outline, 0.9, True), 0.6, (0.32, 0.36, 0.42))
     inner = c.blur(c.fill(outline * (0.8, 0.75) - (1.5, 0)), 0.5)
     c.add(inner, 0.3, (0.10, 0.15, 0.24))
-    c.add(inner * c.noise(2.6), 0.5, (0.07, 0.09, 0.12))
+    c.add(inner * (c.noise(1.2) + c.noise(3.4)), 0.2, (0.05, 0.065, 0.085))
     c.add(c.dots(in_disc(rng, 1.0, 60) * (rx * 0.7, ry * 0.6), rng.uniform(0.5, 1.2, 60)), 0.5, (0.10, 0.12, 0.16))
     return c
 
@@ -103,13 +107,19 @@ def trichomonas(rng: Rng, k: float) -> Canvas:
     body = c.fill(outline)
     c.add(body, 0.6, (0.08, 0.07, 0.07))
     c.add(c.dome(body), 0.5, (0.06, 0.05, 0.05))
-    c.add(body * c.noise(1.0), 0.35, 0.03)
+    c.add(body * c.noise(1.2), 0.12, 0.03)
+    c.add(c.dots(in_disc(rng, ry * 0.75, 14), 0.45) * body, 0.3, 0.12)
     c.add(c.blur(c.fill(ellipse(2.0, 1.5), (rx * 0.42, 0)), 0.3), 0.6, 0.26)
     whips = []
     for spread_to in np.linspace(-0.75, 0.75, 4) + rng.normal(0, 0.08, 4):
         t = np.linspace(0, 1, 16)
         reach = rng.uniform(6.5, 8.5) * t
-        whips.append(np.c_[rx * 0.93 + reach * np.cos(spread_to), reach * np.sin(spread_to) + 0.8 * np.sin(7 * t + rng.uniform(0, 6)) * t])
+        whips.append(
+            np.c_[
+                rx * 0.93 + reach * np.cos(spread_to),
+                reach * np.sin(spread_to) + 0.8 * np.sin(7 * t + rng.uniform(0, 6)) * t,
+            ]
+        )
     c.add(c.lines(whips, 0.45), 0.6, 0.22)
     c.add(c.lines([[(-rx * 0.3, 0), (-rx - rng.uniform(3, 4.5), rng.normal(0, 0.6))]], 0.6), 0.5, 0.22)
     t = np.linspace(0, 1, 24)

@@ -83,8 +83,8 @@ def _fibre(rng: Rng, k: float) -> Canvas:
     axis = path(rng, long, 0.8, 60)
     colour = [(0.34, 0.24, 0.10), (0.22, 0.22, 0.24), (0.12, 0.26, 0.26)][int(rng.integers(3))]
     wide = rng.uniform(3.0, 4.6)
-    c.add(c.blur(c.line(axis, wide), 0.2), 0.9, colour)
-    c.add(c.blur(c.line(axis, wide * 0.4), 0.3), -0.5, np.multiply(colour, -0.55))
+    c.add(c.blur(c.line(axis, wide), 0.2), 1.1, np.multiply(colour, 1.6))
+    c.add(c.blur(c.line(axis, wide * 0.4), 0.3), -0.5, np.multiply(colour, -0.8))
     return c
 
 
@@ -100,10 +100,14 @@ def _starch(rng: Rng, k: float) -> Canvas:
     c = Canvas(rng, k, 14.0)
     r = rng.uniform(6.5, 10)
     body = c.fill(blob(rng, r, r * rng.uniform(0.85, 1.0), 0.05))
-    c.add(c.dome(body), 1.6, 0.05)
-    c.add(body, 0.4, 0.08)
-    slit = c.blur(c.lines([[(-r * 0.35, 0), (r * 0.35, 0)], [(0, -r * 0.3), (0, r * 0.3)]], 0.9), 0.25)
-    c.add(slit, -0.6, 0.30)
+    c.add(c.dome(body), 1.4, -0.06)
+    c.add(body - c.blur(body, 1.2) * body, 0.6, 0.55)
+    arms = np.cumsum(rng.uniform(0.7, 2.4, int(rng.integers(2, 5))))
+    reach = r * rng.uniform(0.15, 0.45, len(arms))
+    slit = c.blur(
+        c.lines([[(0, 0), (d * np.cos(t), d * np.sin(t))] for t, d in zip(arms, reach, strict=True)], 0.8), 0.25
+    )
+    c.add(slit, 0.5, 0.42)
     return c
 
 
@@ -113,7 +117,7 @@ def _shard(rng: Rng, k: float) -> Canvas:
     outline = corners(rng, int(rng.integers(4, 7)), r, r * rng.uniform(0.45, 0.8), 0.35)
     body = c.blur(c.fill(outline), 0.15)
     c.add(body, 0.8, (0.62, 0.66, 0.70))
-    c.add(body * c.noise(1.6), 0.4, 0.14)
+    c.add(body * (c.noise(0.9) + c.noise(4.0)), 0.15, 0.08)
     return c
 
 

@@ -48,12 +48,18 @@ def path(rng: np.random.Generator, length: float, wander: float, n: int = 40) ->
     return points - (points.min(0) + points.max(0)) / 2
 
 
-def tube(rng: np.random.Generator, length: float, width: float, bend: float, blunt: bool = False) -> tuple[Points, Points]:
+def tube(
+    rng: np.random.Generator, length: float, width: float, bend: float, blunt: bool = False
+) -> tuple[Points, Points]:
     """A cast's outline and its axis: parallel sides, ends rounded or, if ``blunt``, broken off square."""
     axis = path(rng, length, bend)
     n = len(axis)
     t = np.linspace(0, 1, n)
-    half = width / 2 * (1 + 0.07 * rng.normal() * np.sin(2 * np.pi * t + rng.uniform(0, 6)) + rng.uniform(-0.18, 0.18) * (t - 0.5))
+    half = (
+        width
+        / 2
+        * (1 + 0.07 * rng.normal() * np.sin(2 * np.pi * t + rng.uniform(0, 6)) + rng.uniform(-0.18, 0.18) * (t - 0.5))
+    )
     if not blunt:
         reach = np.minimum(t, 1 - t) * length / (width / 2)
         half = half * np.sqrt(1 - np.clip(1 - reach, 0, 1) ** 2)
@@ -78,6 +84,18 @@ def inside_tube(rng: np.random.Generator, axis: Points, width: float, n: int, en
 def in_disc(rng: np.random.Generator, radius: float, n: int) -> Points:
     r, t = radius * np.sqrt(rng.uniform(0, 1, n)), rng.uniform(0, 2 * np.pi, n)
     return np.c_[r * np.cos(t), r * np.sin(t)]
+
+
+def huddle(rng: np.random.Generator, apart: float, n: int) -> Points:
+    """``n`` places packed about the origin: each touches a neighbour, and is the innermost of some free ones."""
+    kept = np.zeros((1, 2))
+    while len(kept) < n:
+        turn, stem = rng.uniform(0, 2 * np.pi, 24), kept[rng.integers(len(kept), size=24)]
+        new = stem + apart * rng.uniform(0.82, 0.95, (24, 1)) * np.c_[np.cos(turn), np.sin(turn)]
+        free = new[np.linalg.norm(new[:, None] - kept[None], axis=2).min(1) > 0.8 * apart][:8]
+        if len(free):
+            kept = np.r_[kept, [free[np.linalg.norm(free - kept.mean(0), axis=1).argmin()]]]
+    return kept - (kept.min(0) + kept.max(0)) / 2
 
 
 def spread(rng: np.random.Generator, candidates: Points, apart: float, n: int) -> Points:
