@@ -7,7 +7,7 @@ Everything drawn counts as particle: the mask, and so the box, is the union of a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -37,13 +37,13 @@ class Canvas:
         self.low, self.high = np.full(2, np.inf), np.full(2, -np.inf)
 
     # --- shapes: each returns its coverage (N, N) and joins the particle's mask --------------------------------------
-    def fill(self, points: ArrayLike, at: Sequence[float] = (0, 0)) -> Array:
+    def fill(self, points: ArrayLike, at: ArrayLike = (0, 0)) -> Array:
         """A filled polygon of ``points`` (P, 2)."""
         sheet = np.zeros(self.mask.shape, np.uint8)
         cv2.fillPoly(sheet, [self._fixed(points, at)], 255, cv2.LINE_AA, SHIFT)
         return self._join(sheet)
 
-    def line(self, points: ArrayLike, width: float, closed: bool = False, at: Sequence[float] = (0, 0)) -> Array:
+    def line(self, points: ArrayLike, width: float, closed: bool = False, at: ArrayLike = (0, 0)) -> Array:
         """A polyline of ``width`` um through ``points`` (P, 2)."""
         sheet = np.zeros(self.mask.shape, np.uint8)
         thick = max(1, round(width * self.px))
@@ -68,7 +68,7 @@ class Canvas:
             cv2.circle(sheet, (x, y), round(r * self.px * 2**SHIFT), 255, -1, cv2.LINE_AA, SHIFT)
         return self._join(sheet)
 
-    def stamp(self, other: Canvas, at: Sequence[float]) -> None:
+    def stamp(self, other: Canvas, at: ArrayLike) -> None:
         """Lays another particle's sheet on this one, its origin at ``at``."""
         x, y = np.round(self._place(np.asarray([at], float))[0] * self.px).astype(int)
         half, size = other.mask.shape[0] // 2, self.mask.shape[0]
@@ -122,7 +122,7 @@ class Canvas:
         c, s = math.cos(self.angle), math.sin(self.angle)
         return points @ np.array([[c, s], [-s, c]])
 
-    def _fixed(self, points: ArrayLike, at: Sequence[float], margin: float = 0.0) -> NDArray[np.int32]:
+    def _fixed(self, points: ArrayLike, at: ArrayLike, margin: float = 0.0) -> NDArray[np.int32]:
         um = self._place(np.asarray(points, float).reshape(-1, 2) + np.asarray(at, float))
         if len(um):
             self.low = np.minimum(self.low, um.min(0) - margin)
@@ -138,3 +138,6 @@ class Canvas:
 
 def _smaller(sheet: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(sheet, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+Draw = Callable[[np.random.Generator, float], Canvas]  # (random numbers, pixels/um) -> a particle

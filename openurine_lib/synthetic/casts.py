@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from openurine_lib.synthetic.canvas import Array, Canvas
+from openurine_lib.synthetic.canvas import Array, Canvas, Draw
 from openurine_lib.synthetic.cells import rbc, wbc
 from openurine_lib.synthetic.others import droplets
 from openurine_lib.synthetic.shapes import Points, inside_tube, normals, spread, tube
@@ -67,7 +69,10 @@ def waxy(rng: Rng, k: float) -> Canvas:
     return c
 
 
-def _holding(rng: Rng, k: float, c: Canvas, axis: Points, wide: float, cells, apart: float, n: int) -> None:  # type: ignore[no-untyped-def]
+def _holding(
+    rng: Rng, k: float, c: Canvas, axis: Points, wide: float, cells: Sequence[Draw], apart: float, n: int
+) -> None:
+    """Fills a cast with cells that keep ``apart`` um from one another."""
     for at in spread(rng, inside_tube(rng, axis, wide * 0.62, 12 * n, 0.1), apart, n):
         c.stamp(cells[int(rng.integers(len(cells)))](rng, k), at)
 

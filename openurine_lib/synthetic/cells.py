@@ -4,8 +4,9 @@ Fluid Analysis (red cell 7, white cell 10-14, renal 12-25, transitional 20-30, s
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from openurine_lib.synthetic.canvas import Canvas
+from openurine_lib.synthetic.canvas import Canvas, Draw
 from openurine_lib.synthetic.shapes import blob, corners, ellipse, huddle, in_disc, rounded
 
 Rng = np.random.Generator
@@ -44,7 +45,7 @@ def wbc(rng: Rng, k: float) -> Canvas:
     return c
 
 
-def _clump(rng: Rng, k: float, cell, apart: float, count: tuple[int, int]) -> Canvas:  # type: ignore[no-untyped-def]
+def _clump(rng: Rng, k: float, cell: Draw, apart: float, count: tuple[int, int]) -> Canvas:
     """Cells packed against one another, each new one touching an earlier one."""
     n = int(rng.integers(*count))
     at = huddle(rng, apart, n)
@@ -125,7 +126,7 @@ def atypical(rng: Rng, k: float) -> Canvas:
     return c
 
 
-def _nucleus(c: Canvas, at, r: float, dense: float) -> None:  # type: ignore[no-untyped-def]
+def _nucleus(c: Canvas, at: ArrayLike, r: float, dense: float) -> None:
     """A round nucleus with a membrane and one nucleolus."""
     outline = blob(c.rng, r, r * c.rng.uniform(0.88, 1.0), 0.03)
     shape = c.blur(c.fill(outline, at), 0.25)

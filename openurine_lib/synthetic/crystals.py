@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -21,7 +23,7 @@ def _facet(
     return body
 
 
-def _ridges(c: Canvas, lines, dark: float = 0.24, width: float = 0.45) -> None:  # type: ignore[no-untyped-def]
+def _ridges(c: Canvas, lines: Sequence[ArrayLike], dark: float = 0.24, width: float = 0.45) -> None:
     c.add(c.blur(c.lines(lines, width), 0.1), 0.4, dark)
 
 

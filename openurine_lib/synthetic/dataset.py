@@ -19,7 +19,7 @@ from openurine_lib.synthetic.particles import CLASSES
 from openurine_lib.synthetic.patients import Patient, contents, plan
 from openurine_lib.taxonomy import load
 
-SIMULATOR = "drawn-1"  # raise it when the drawing changes: a folder of another version is not added to
+SIMULATOR = "drawn-2"  # raise it when the drawing changes: a folder of another version is not added to
 JPEG_QUALITY = 93
 FOLDERS = {"labelled": "images", "unlabelled": "unlabelled", "cohort": "cohort"}
 LEVELS = ("none", "rare", "few", "moderate", "many")

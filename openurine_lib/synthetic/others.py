@@ -102,8 +102,9 @@ def _starch(rng: Rng, k: float) -> Canvas:
     body = c.fill(blob(rng, r, r * rng.uniform(0.85, 1.0), 0.05))
     c.add(c.dome(body), 1.4, -0.06)
     c.add(body - c.blur(body, 1.2) * body, 0.6, 0.55)
-    arms = np.cumsum(rng.uniform(0.7, 2.4, int(rng.integers(2, 5))))
-    reach = r * rng.uniform(0.15, 0.45, len(arms))
+    n = int(rng.integers(3, 5))
+    arms = np.arange(n) * 2 * np.pi / n + rng.normal(0, 0.25, n)
+    reach = r * rng.uniform(0.2, 0.55, n)
     slit = c.blur(
         c.lines([[(0, 0), (d * np.cos(t), d * np.sin(t))] for t, d in zip(arms, reach, strict=True)], 0.8), 0.25
     )

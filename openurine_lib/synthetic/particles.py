@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from openurine_lib.synthetic import casts, cells, crystals, organisms, others
-from openurine_lib.synthetic.canvas import Canvas
+from openurine_lib.synthetic.canvas import Canvas, Draw
 from openurine_lib.taxonomy import load
 
-DRAW: dict[str, Callable[[np.random.Generator, float], Canvas]] = {
+DRAW: dict[str, Draw] = {
     **casts.DRAW,
     **cells.DRAW,
     **crystals.DRAW,
