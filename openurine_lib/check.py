@@ -26,7 +26,8 @@ CORNERS = ["x1", "y1", "x2", "y2"]
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the phone was held upright; every library here turns such an image
 
 CLIPPED, TWICE = "box slightly outside its image", "box given twice"
-COPY, IDLE, EMPTY = "copy of an image of the same group", "row of the groups file without an image", "labelled field without a box"
+COPY, IDLE = "copy of an image of the same group", "row of the groups file without an image"
+EMPTY = "labelled field without a box"
 REPAIRS = {CLIPPED: "clipped", TWICE: "kept once", COPY: "left out", IDLE: "ignored", EMPTY: "kept as background"}
 
 
@@ -49,7 +50,10 @@ class Report:
 
 @dataclass
 class Checked:
-    """A data set that passed: images [file, split, group, width, height, sha, phash], boxes [file, cls, x1, y1, x2, y2]."""
+    """A data set that passed.
+
+    ``images``: [file, split, width, height, sha, phash, group]; ``boxes``: [file, cls, x1, y1, x2, y2] in pixels.
+    """
 
     taxonomy: Taxonomy
     images: pd.DataFrame
@@ -105,15 +109,12 @@ def _look(path: Path) -> tuple[int, int, str, str] | str:
             phash = str(imagehash.phash(image.convert("L"), hash_size=16))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on bad files
         return str(error)
-    return (height, width, *_sha(content, phash)) if turned else (width, height, *_sha(content, phash))
-
-
-def _sha(content: bytes, phash: str) -> tuple[str, str]:
-    return hashlib.sha256(content).hexdigest(), phash
+    width, height = (height, width) if turned else (width, height)
+    return width, height, hashlib.sha256(content).hexdigest(), phash
 
 
 def choose_taxonomy(source: Source) -> Taxonomy:
-    """taxonomy.yaml of the data folder, else the shipped one that knows most of the names; unknown names are problems."""
+    """The folder's taxonomy.yaml, else the shipped one that knows most of the names; unknown names are problems."""
     own = source.folder / "taxonomy.yaml"
     used = {cls: (file, line) for _, cls, *_, file, line in reversed(source.found)} | source.names
     try:
@@ -121,7 +122,7 @@ def choose_taxonomy(source: Source) -> Taxonomy:
     except TaxonomyError as error:
         source.bad(p.LAYOUT, own.name, 0, str(error), "correct the file")
         return closest(used)
-    remedy = f"correct it, or add the class or an alias to taxonomy {taxonomy.name!r}, or put a taxonomy.yaml into the folder"
+    remedy = f"correct it, or add it to taxonomy {taxonomy.name!r} or to a taxonomy.yaml in the data folder"
     declared = [(cls, *place) for cls, place in source.names.items()]
     undeclared = [(cls, file, line) for _, cls, *_, file, line in source.found if cls not in source.names]
     for cls, file, line in [*declared, *undeclared]:
@@ -175,7 +176,8 @@ def drop_copies(source: Source, images: pd.DataFrame, boxes: pd.DataFrame, repor
                 copies.add(other.file)
                 report.repairs[COPY].append(f"{other.file} = {kept.file}")
             else:
-                what = f"has the same content as {kept.file} but another {'group' if other.group != kept.group else 'label or part'}"
+                differs = "group" if other.group != kept.group else "boxes or part"
+                what = f"has the same content as {kept.file}, but another {differs}"
                 source.bad(p.DUPLICATE, other.file, 0, what, "keep one of the two")
     return images[~images["file"].isin(copies)].reset_index(drop=True)
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from openurine_lib.run import Run
 
 MADE_BY = ("dataset", "source", "readers", "sidecars", "check", "splits", "taxonomy")  # a change here prepares anew
+BOX_COLUMNS = ["image", "cls", "x1", "y1", "x2", "y2"]
 IMAGE_COLUMNS = ["image", "path", "group", "width", "height", "split", "fold"]
-TEXT = {"image": str, "path": str, "group": str, "split": str, "image_a": str, "image_b": str, "component": str, "level": str}
+TEXT = dict.fromkeys(("image", "path", "group", "split", "image_a", "image_b", "component", "level"), str)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +92,18 @@ def prepare(run: Run) -> Dataset:
 
 
 def _drawn(run: Run, place: Path) -> Path:
-    """The folder of the synthetic data set; drawn again if what it is drawn from has changed."""
+    """The folder of the synthetic data set; drawn again if another size, seed or simulator is asked for."""
     from openurine_lib import synthetic
 
-    code = _hash([f.read_bytes() for f in sorted((PACKAGE / "synthetic").rglob("*.py"))])
-    wanted = {"spec": run.profile.synthetic, "seed": run.seed, "code": code}
-    record, folder = place / "drawn.json", place / "fields"
-    if record.exists() and json.loads(record.read_text())["asked"] != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        record.unlink()
-    if not record.exists() or not json.loads(record.read_text())["done"]:
-        write_json(record, {"asked": wanted, "done": False})
+    asked = {"spec": run.profile.synthetic, "seed": run.seed, "simulator": synthetic.SIMULATOR}
+    folder, drawn, begun = place / "fields", place / "drawn.json", place / "drawing.json"
+    if not drawn.exists() or json.loads(drawn.read_text()) != asked:
+        drawn.unlink(missing_ok=True)
+        if not begun.exists() or json.loads(begun.read_text()) != asked:  # else it goes on where it was interrupted
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json(begun, asked)
         synthetic.write(folder, run.profile.synthetic, run.seed)
-        write_json(record, {"asked": wanted, "done": True})
+        begun.replace(drawn)
     return folder
 
 
@@ -132,7 +132,8 @@ def _build(folder: Path, seed: int, sources: str, place: Path) -> None:
         raise
     own = folder / "meta.json"
     meta = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
-    frames = {"images": images[IMAGE_COLUMNS], "boxes": boxes, "near_duplicates": near, "laboratory": checked.laboratory}
+    frames: dict[str, pd.DataFrame | None] = {"images": images[IMAGE_COLUMNS], "boxes": boxes, "near_duplicates": near}
+    frames["laboratory"] = checked.laboratory
     for name, frame in frames.items():
         if frame is None:
             (place / f"{name}.csv").unlink(missing_ok=True)
@@ -142,7 +143,8 @@ def _build(folder: Path, seed: int, sources: str, place: Path) -> None:
     _write_report(place, checked.report)
     described = {"name": folder.name, "synthetic": bool(meta.get("synthetic", False)), "seed": seed, "sources": sources}
     described |= {"fingerprint": fingerprint(folder, checked.images, listed(folder)), "meta": meta}
-    write_json(place / "meta.json", described | {"taxonomy": dataclasses.asdict(checked.taxonomy)})  # last: it seals the rest
+    described |= {"taxonomy": dataclasses.asdict(checked.taxonomy)}
+    write_json(place / "meta.json", described)  # last: it seals the rest
 
 
 def _split(folder: Path, checked: Checked, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -153,18 +155,18 @@ def _split(folder: Path, checked: Checked, seed: int) -> tuple[pd.DataFrame, pd.
     images["image"] = stems if stems.is_unique else paths
     if not images["image"].is_unique:
         twice = images.loc[images["image"].duplicated(), "file"]
-        remedy = "give every image a name of its own (suffixes do not count)"
-        raise DataError(str(folder), [Problem(LAYOUT, f, 0, "shares its name with another image", remedy) for f in twice])
+        what, remedy = "shares its name with another image", "give it a name of its own (suffixes do not count)"
+        raise DataError(str(folder), [Problem(LAYOUT, file, 0, what, remedy) for file in twice])
     images["path"] = images["file"].map(lambda f: str((folder / f).resolve()))
-    boxes = checked.boxes.assign(image=checked.boxes["file"].map(images.set_index("file")["image"])).drop(columns="file")
-    boxes = boxes[["image", "cls", "x1", "y1", "x2", "y2"]]
+    boxes = checked.boxes.assign(image=checked.boxes["file"].map(images.set_index("file")["image"]))[BOX_COLUMNS]
     labelled = images["split"] == "labelled"
     images["fold"] = -1
     try:
         images.loc[labelled, "fold"] = splits.assign_folds(images[labelled], boxes, seed)
         splits.assert_disjoint(images)
     except splits.SplitError as error:
-        raise DataError(str(folder), [Problem(LAYOUT, folder.name, 0, str(error), "add data or merge groups")]) from error
+        problem = Problem(LAYOUT, folder.name, 0, str(error), "add data of more patients or slides")
+        raise DataError(str(folder), [problem]) from error
     images = images.sort_values("image", ignore_index=True)
     return images, boxes.sort_values(["image"], kind="stable", ignore_index=True), splits.near_duplicates(images)
 

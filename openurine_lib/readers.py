@@ -123,7 +123,7 @@ def read_coco(source: Source, path: Path) -> None:
 
 
 def read_voc(source: Source, path: Path) -> None:
-    """Pascal VOC XML, one file an image. Pixels count from 1 there and the last is included: x1 = xmin - 1, x2 = xmax."""
+    """Pascal VOC XML, one file an image. Pixels count from 1 and the last is included: x1 = xmin - 1, x2 = xmax."""
     file = source.relative(path)
     try:
         root = etree.parse(str(path), etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
