@@ -120,17 +120,17 @@ def of_dataset(folder: str | Path) -> str:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
         rows = [{key: value for key, value in row.items() if key != "path"} for row in csv.DictReader(file)]
-    taxonomy = CONFIG / "taxonomies" / f"{meta['taxonomy']}.yaml"
-    return digest(meta["fingerprint"], rows, (folder / "boxes.csv").read_bytes(), taxonomy.read_bytes())
+    return digest(meta["fingerprint"], meta["taxonomy"], rows, (folder / "boxes.csv").read_bytes())
 
 
 def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> dict[str, str]:
     """The ingredients of a computation but for its data; kind is dataset, ssl, train, predict or search."""
     versions = digest([metadata.version(name) for name in LIBRARIES])
-    if kind == "dataset":
+    if kind == "dataset":  # it checks by itself whether its sources or its code changed; here, the same at a glance
         limits = [p.max_train_fields, p.max_test_fields, p.max_unlabelled_fields, p.synthetic]
         taxonomies = [f.read_bytes() for f in sorted((CONFIG / "taxonomies").glob("*.yaml"))]
-        return {"code": of_modules("dataset"), "settings": digest(limits, seed), "taxonomies": digest(*taxonomies)}
+        files = [path.read_bytes() for name in sorted(modules_reached("dataset")) if (path := _source(name))]
+        return {"code": digest(*files), "settings": digest(limits, seed), "taxonomies": digest(*taxonomies)}
     assert m is not None, kind
     selection = of_function("dataset", "Dataset")
     whole, settings = as_dict(m), p.settings

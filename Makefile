@@ -1,0 +1,77 @@
+# make reproduce    every table and figure of the paper, from notebooks; see `make help`
+#
+# The environment is built once, in .venv. On x86-64 Linux pip chooses a torch that is built for CUDA (5.7 GB installed);
+# a machine without a GPU can do with a CPU build: give its index as `make TORCH_INDEX=<address> ...` the first time.
+PROFILE ?= demo
+DATA ?= synthetic
+SEED ?= 0
+JOBS ?=
+GPUS ?=
+WORKFLOW ?= local
+DRY ?=
+SECONDS_PER_IMAGE ?=
+EXTRAS ?= all
+TORCH_INDEX ?=
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if $(shell $(p) -c 'import sys; print(1 if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(p),)))
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
+EXACT := notebooks/00_paper_audit.ipynb notebooks/01_dataset_statistics.ipynb
+TRAINED := $(filter-out $(EXACT),$(sort $(wildcard notebooks/*.ipynb)))
+
+.PHONY: help reproduce test test-fast lint lab lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@echo
+	@echo "make reproduce PROFILE=smoke|demo|paper  DATA=synthetic|/path/to/fields  SEED=0"
+	@echo "               JOBS=notebooks at once (the cores)  GPUS=of this machine (all)  WORKFLOW=local|slurm"
+	@echo "               DRY=1 SECONDS_PER_IMAGE=  says what would be done and how long it would take"
+	@echo "any target:    PYTHON=python3.12  VENV=.venv  EXTRAS=all|all,slurm  TORCH_INDEX="
+
+$(STAMP): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or give it: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) is older than Python 3.11; give a newer one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+	    { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module (Debian: python3-venv)"; exit 1; }
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(if $(TORCH_INDEX),$(PY) -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision)
+	@$(PY) -m pip install --quiet --progress-bar off $(if $(TORCH_INDEX),,-c requirements.lock) -e '.[$(EXTRAS)]'
+	@touch $@
+
+reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
+	@$(PY) workflow/reproduce.py --profile '$(PROFILE)' --data '$(DATA)' --seed '$(SEED)' --workflow '$(WORKFLOW)' \
+	    $(if $(JOBS),--jobs $(JOBS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(DRY),--dry) \
+	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image $(SECONDS_PER_IMAGE))
+
+# One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.
+test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the notebooks themselves
+	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
+	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
+	$(PY) -m pytest -q -n 2 -m 'not slow' tests && \
+	$(PY) -m pytest -q -m slow tests && \
+	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
+	$(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax $(TRAINED)
+
+test-fast: $(STAMP) ## the unit tests alone
+	@$(PY) -m pytest -q -n 2 -m 'not slow' tests
+
+lint: $(STAMP) ## style and types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+lab: $(STAMP) ## the notebooks in JupyterLab
+	@$(VENV)/bin/jupyter lab notebooks
+
+lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
+	@$(PY) -m pip install --quiet pip-tools
+	@$(PY) -m piptools compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-emit-index-url \
+	    --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+
+clean: ## remove runs (not paper_figures)
+	@rm -rf runs

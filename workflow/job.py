@@ -1,0 +1,148 @@
+"""One job of the workflow: throws away what was made from something else, then runs the notebook.
+
+Before: a folder of results (a training, predictions) holds `made_from.json`, the digests of its ingredients. If they
+differ from today's, the folder goes; if not, what is in it (a checkpoint, finished weights) is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from openurine_lib import changes, method, open_run  # noqa: E402
+from openurine_lib.methods import Method  # noqa: E402
+from openurine_lib.provenance import write_json  # noqa: E402
+from openurine_lib.run import Run  # noqa: E402
+
+
+def main() -> int:
+    options = _options()
+    run = open_run(options.data, options.profile, options.seed)
+    m = method(options.method) if options.method else None
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENURINE_THREADS"):
+        os.environ[name] = str(options.threads)  # set, not inherited: results must not depend on the number of jobs
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONHASHSEED"] = "0"
+    with _alone(run.dir / "locks" / f"{options.out.stem}.lock"), _gpu(run.dir / "locks"):
+        if m is not None:
+            _keep_or_clear(_folder(run, options.kind, m, options.fold), _made_from(run, options.kind, m, options.fold))
+        if options.kind == "dataset":
+            print(run.dataset.name, len(run.dataset.images), "images")
+        elif options.kind == "report":
+            from openurine_lib.report import build
+
+            print(build(run))
+        else:
+            _notebook(run, options, m)
+    missing = [str(f) for f in options.check if not f.exists() and f.suffix != ".done"]
+    if missing:
+        print(f"error: the job ended without its {', '.join(missing)}", file=sys.stderr)
+        return 1
+    for f in options.check:
+        if f.exists():
+            os.utime(f)  # an unchanged result is now newer than what it was checked against
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=("dataset", "ssl", "train", "predict", "search", "notebook", "report"))
+    parser.add_argument("--number", help="of the notebook")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--method")
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="the executed copy")
+    parser.add_argument("--check", type=Path, nargs="*", default=[], help="files that the job has to leave")
+    return parser.parse_args()
+
+
+def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
+    from openurine_lib.notebook import NotebookFailed, ParameterError, execute, parameters_of
+
+    path = next(REPOSITORY.glob(f"notebooks/{options.number}_*.ipynb"))
+    values = {"data": run.data, "profile": run.profile.name, "seed": run.seed}
+    asked = {"method": m.id, "fold": options.fold} if m else {}
+    # a notebook over all folds (05-10) may have neither; one job a (method, fold) must have both, or is refused
+    if options.kind in ("search", "notebook"):
+        asked = {k: v for k, v in asked.items() if k in parameters_of(path)}
+    try:
+        execute(path, options.out, values | asked)
+    except (NotebookFailed, ParameterError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _folder(run: Run, kind: str, m: Method, fold: int) -> Path:
+    """The folder of results that the job fills."""
+    return {
+        "ssl": run.ssl_dir(run.profile.arch(m), fold),
+        "train": run.train_dir(m, fold),
+        "predict": run.predict_dir(m, fold),
+        "search": run.dir / "search" / m.id,
+    }[kind]
+
+
+def _made_from(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
+    made = changes.ingredients(kind, run.profile, run.seed, m) | {"data": changes.of_dataset(run.dir / "dataset")}
+    if kind == "predict":
+        made["weights"] = changes.of_file(run.train_dir(m, fold) / "weights.pt")
+    elif kind != "ssl" and m.ssl:
+        made["encoder"] = changes.of_file(run.ssl_dir(run.profile.arch(m), fold) / "encoder.pt")
+    return made
+
+
+def _keep_or_clear(folder: Path, made: dict[str, str]) -> None:
+    record = folder / "made_from.json"
+    if record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        changed = sorted(k for k in made.keys() | before.keys() if made.get(k) != before.get(k))
+        if changed:
+            print(f"made from another {', '.join(changed)}: {folder} is cleared")
+            shutil.rmtree(folder)
+    write_json(record, made)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process does this job: one that outlived a killed workflow may still be at it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("an earlier call is still at this job; waiting for it", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _gpu(locks: Path) -> Iterator[None]:
+    """On a machine with several GPUs (OPENURINE_GPUS), takes a free one for this job."""
+    count = int(os.environ.get("OPENURINE_GPUS", "0"))
+    if count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+        yield
+        return
+    while True:
+        for i in range(count):
+            with (locks / f"gpu{i}.lock").open("w") as file, contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.environ["CUDA_VISIBLE_DEVICES"] = str(i)
+                yield
+                return
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

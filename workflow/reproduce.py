@@ -1,0 +1,118 @@
+"""``make reproduce``: checks what was asked, prepares the data set, runs the workflow, says where the page is."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+WORKFLOW = Path(__file__).resolve().parent
+sys.path.insert(0, str(WORKFLOW.parent))
+
+from openurine_lib import open_run  # noqa: E402
+from openurine_lib.methods import UnknownName  # noqa: E402
+from openurine_lib.run import Run, root  # noqa: E402
+
+
+def main() -> int:
+    options = _options()
+    try:
+        run = open_run(options.data, options.profile, options.seed)
+    except (UnknownName, FileNotFoundError) as error:
+        return _refuse(str(error))
+    if options.dry:
+        from openurine_lib.estimate import describe
+
+        describe(run, options.seconds_per_image)
+        return 0
+    run.dir.mkdir(parents=True, exist_ok=True)
+    lock = (run.dir / "reproduce.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however it ends
+    except BlockingIOError:
+        return _refuse(f"another call is at work on the run {run.name!r}; wait for it, or stop it")
+    started = time.monotonic()
+    print(f"run {run.name}: {run.profile.about}; data {run.data_name}, seed {run.seed}, {options.jobs} jobs at once")
+    for target in ("dataset", "all"):
+        code = _shown(_snakemake(run, options, target), _environment(options))
+        if code:
+            print(
+                "\nThe run is not complete. What is finished is kept: put right what is named above, then give the "
+                f"same command again.\nLogs: {run.dir / 'logs'}\nFailed notebooks: {run.dir}/notebooks/*.failed.ipynb",
+                file=sys.stderr,
+            )
+            return code
+    print(
+        f"{(time.monotonic() - started) / 60:.1f} minutes. Tables, figures and the page:\n{run.figures / 'index.html'}"
+    )
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--data", default="synthetic", help="'synthetic' or the folder of a data set")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="notebooks at once; the cores by default")
+    parser.add_argument(
+        "--workflow", default="local", choices=("local", "slurm"), help="a profile of workflow/profiles"
+    )
+    parser.add_argument(
+        "--gpus", type=int, default=_gpus(), help="GPUs of this machine; those that nvidia-smi lists by default"
+    )
+    parser.add_argument("--dry", action="store_true", help="say what would be done, and how long it would take")
+    parser.add_argument("--seconds-per-image", type=float, help="for --dry: a measured training step on your GPU")
+    return parser.parse_args()
+
+
+def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
+    configuration = [f"profile={run.profile.name}", f"data={run.data}", f"seed={run.seed}", f"gpus={options.gpus}"]
+    gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and options.workflow == "local" else []
+    return [
+        *(sys.executable, "-m", "snakemake", target),
+        *("--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(run.dir)),
+        *("--workflow-profile", str(WORKFLOW / "profiles" / options.workflow)),
+        *("--cores" if options.workflow == "local" else "--jobs", str(options.jobs), *gpus),
+        *("--config", *configuration),
+        *("--logger", "lines", "--quiet", "all"),
+    ]
+
+
+def _shown(command: list[str], environment: dict[str, str]) -> int:
+    """Runs a command with its messages shown, but for the one that says which profile it found; returns its code."""
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if not line.startswith("Using workflow specific profile"):
+                print(line, end="", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("stopping; what is finished is kept", file=sys.stderr)
+        process.wait()  # it has the interrupt too, and ends its jobs
+    return process.wait()
+
+
+def _environment(options: argparse.Namespace) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(WORKFLOW), os.environ.get("PYTHONPATH")]))  # the logger plugin lies there
+    return os.environ | {"PYTHONPATH": path, "OPENURINE_ROOT": str(root()), "OPENURINE_GPUS": str(options.gpus)}
+
+
+def _gpus() -> int:
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return listed.stdout.count("GPU ") if listed.returncode == 0 else 0
+
+
+def _refuse(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
