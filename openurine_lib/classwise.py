@@ -57,10 +57,9 @@ def spelling(taxonomy: Taxonomy) -> dict[int, str]:
 
 
 def published_rows(taxonomy: Taxonomy) -> pd.DataFrame:
-    """Table 7 as far as it concerns these classes: the paper's rows that the taxonomy knows, and the averages."""
-    paper = published.table(7)
-    known = [taxonomy.knows(row) or row in (UNWEIGHTED, WEIGHTED) for row in paper["row"]]
-    return paper[known].reset_index(drop=True)
+    """Table 7 for these classes: a row each, sorted by name as printed (NaN for one the paper lacks), then the averages."""
+    rows = [*sorted(spelling(taxonomy).values(), key=str.casefold), UNWEIGHTED, WEIGHTED]
+    return published.table(7).set_index("row").reindex(rows).rename_axis("row").reset_index()
 
 
 def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
@@ -147,7 +146,7 @@ PUBLISHED_RBC_WBC = pd.DataFrame({"row": list(RBC_WBC_ROWS.values()), "percent":
 
 def plot_classes(table: pd.DataFrame, face: str, metric: str = "map50") -> Figure:
     """AP50 of each class present (percent), sorted, coloured by head; the number of true boxes at each name."""
-    there = table[(table["boxes"] > 0) & (table["head"] != "")].sort_values(metric)
+    there = table[(table["boxes"] > 0) & (table["head"] != "")].sort_values(metric, kind="stable")
     fig, ax = plt.subplots(figsize=(style.COLUMN, 0.5 + 0.13 * max(len(there), 6)))
     names = [f"{name} ({boxes})" for name, boxes in zip(there["row"], there["boxes"], strict=True)]
     ax.barh(names, there[metric], color=there["head"].map(style.HEAD_COLOURS))

@@ -63,14 +63,14 @@ def reference(run: Run, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The fields to predict, and what their patients' levels are: (images, [group, component, level]).
 
     Where the data set has a laboratory's report: the cohort's fields (if it has no cohort, the fold's test fields) of
-    the patients in the report. Otherwise the fold's test fields, with the annotators' own boxes counted and graded as
-    detections are. At most FIELDS fields a patient. Raises NoCommonPatient if report and fields share no patient.
+    the patients in the report. Otherwise the fold's test fields (whole patients, up to the profile's limit), with the
+    annotators' own boxes counted and graded as detections are. At most FIELDS fields a patient.
+    Raises NoCommonPatient if report and fields share no patient.
     """
     data = run.dataset
-    test = data.test_images(fold, run.profile.max_test_fields)
+    test = within(choose_fields(data.test_images(fold)), run.profile.max_test_fields)
     if data.laboratory is None:
-        images = choose_fields(test)
-        return images, levels(patient_means(images, data.boxes_of(images), data.taxonomy), read_cutoffs())
+        return test, levels(patient_means(test, data.boxes_of(test), data.taxonomy), read_cutoffs())
     cohort = data.cohort_images()
     images = cohort if len(cohort) else test
     images = choose_fields(images[images["group"].isin(data.laboratory["group"])])
@@ -85,6 +85,14 @@ def reference(run: Run, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 def choose_fields(images: pd.DataFrame) -> pd.DataFrame:
     """At most FIELDS images a group, the first by name."""
     return images.sort_values("image").groupby("group", sort=True).head(FIELDS).reset_index(drop=True)
+
+
+def within(images: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """Whole groups, those with most images first, as long as they are at most ``limit`` images; one group at least."""
+    sizes = images["group"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    fits = sizes.cumsum() <= (limit or len(images))
+    chosen = sizes.index[fits] if fits.any() else sizes.index[:1]
+    return images[images["group"].isin(chosen)].reset_index(drop=True)
 
 
 def patient_means(images: pd.DataFrame, boxes: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
@@ -138,7 +146,7 @@ def agreement(pairs: pd.DataFrame) -> pd.DataFrame:
     order = {row: i for i, row in enumerate(published.table(8)["row"])}
     table = table.sort_values("row", key=lambda r: r.map(order).fillna(len(order)), kind="stable")
     mean = {"row": MEAN, "patients": pairs["group"].nunique(), **table[AGREEMENT].mean()}
-    return pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+    return pd.concat([table, pd.DataFrame([mean])], ignore_index=True).astype({"patients": "Int64"})
 
 
 def kappa(p: pd.DataFrame) -> float:

@@ -57,7 +57,10 @@ def check(truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images
     for name, frame in (("truth", truth), ("predictions", predictions)):
         stray = sorted(set(frame["image"]) - scored)
         if stray:
-            raise ValueError(f"{name}: boxes on {len(stray)} images that are not scored, e.g. {stray[0]!r}")
+            raise ValueError(
+                f"{name}: boxes on {len(stray)} images that are not scored, e.g. {stray[0]!r}; "
+                "stored before the data set changed? then remove the run's predict folder"
+            )
         odd = sorted({int(c) for c in frame["cls"]} - set(range(n_classes)))
         if odd:
             raise ValueError(f"{name}: class ids {odd} outside 0..{n_classes - 1}; are they of another taxonomy?")

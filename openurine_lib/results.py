@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -63,7 +62,9 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
     mean, std = over_folds(summaries)
     metrics = {name: 100 * mean[name] for name in METRICS} | {f"{name}_std": 100 * std[name] for name in METRICS}
     what = {"network": p.arch(m), "epochs": p.epochs_of(m), "nominal": m.imgsz, "effective": p.pixels(m.imgsz)}
-    notes = []
+    smaller, notes = m.built and p.arch(m) != m.arch, []
+    if smaller:
+        notes.append(f"{p.arch(m)} stands for {m.arch}")
     if m.built and (same := same_run_as(run, m, n)):
         notes.append(f"same run as {same}")
     if m.without_head and m.without_head not in run.dataset.taxonomy.heads:
@@ -77,7 +78,7 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
         **(what if m.built else dict.fromkeys(what)),
         "folds": len(summaries),
         **metrics,
-        "fidelity": m.fidelity,
+        "fidelity": "substitute" if smaller else m.fidelity,
         "note": "; ".join([*notes, *([m.why] if m.why else [])]),
         "reason": reason,
     }
@@ -100,6 +101,7 @@ def plot_sizes(paper: pd.DataFrame, here: pd.DataFrame, face: str) -> Figure:
     """
     sizes = here["nominal"].astype(int)
     labels = [f"{n}\n({e})" for n, e in zip(sizes, here["effective"], strict=True)]
+    place = {size: i for i, size in enumerate(sizes)}  # evenly spaced, as the table's rows
     fig, axes = plt.subplots(1, len(METRICS), figsize=style.size(style.PAGE, 0.33), sharex=True, sharey=True)
     for ax, metric in zip(axes, METRICS, strict=True):
         for frame, x, colour, label in (
@@ -107,10 +109,9 @@ def plot_sizes(paper: pd.DataFrame, here: pd.DataFrame, face: str) -> Figure:
             (here, sizes, style.HERE_COLOUR, "here"),
         ):
             std = frame[f"{metric}_std"].fillna(0)
-            ax.errorbar(x, frame[metric], std, color=colour, marker="o", capsize=2, label=label)
-        ax.set(title=TITLES[metric], xscale="log", ylim=(0, 100), xticks=sizes)
+            ax.errorbar(x.map(place), frame[metric], std, color=colour, marker="o", capsize=2, label=label)
+        ax.set(title=TITLES[metric], ylim=(0, 100), xticks=range(len(sizes)))
         ax.set_xticklabels(labels, fontsize=4.5)
-        ax.minorticks_off()
     axes[0].legend()
     fig.supxlabel(f"nominal input size, pixels (used here)\n{face}", fontsize=6)
     return fig
@@ -140,4 +141,4 @@ def shown(both: pd.DataFrame) -> pd.DataFrame:
     """The columns of ``compare.beside`` that fit a page: mAP50 and mAP50-95, what was run, and notes."""
     columns = ["row", "network", "epochs", "nominal", "effective", "folds"]
     metrics = [f"{m}_{part}" for m in ("map50", "map50_95") for part in ("paper", "here", "difference")]
-    return both[[*columns, *metrics, "note", "reason"]].replace({np.nan: None})
+    return both[[*columns, *metrics, "note", "reason"]]

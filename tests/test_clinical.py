@@ -44,7 +44,7 @@ def make_run(images, truth, laboratory=None, tax=OPENURINE):
     run = Run("synthetic", profile("demo"))
     run.__dict__["dataset"] = SimpleNamespace(
         taxonomy=tax, images=images, laboratory=laboratory,
-        test_images=lambda fold, limit: images[images["split"] == "labelled"],
+        test_images=lambda fold: images[images["split"] == "labelled"],
         boxes_of=lambda chosen: truth[truth["image"].isin(chosen["image"])],
         cohort_images=lambda: images[images["split"] == "cohort"],
     )  # fmt: skip
@@ -107,6 +107,13 @@ def test_reference_of_annotators():
     assert images.groupby("group").size().to_dict() == {"p": 5, "q": 2}
     rbc = known[known["component"] == "RBC"].set_index("group")["level"]
     assert (rbc["p"], rbc["q"]) == (3, 1)  # 10 and 0.5 a field
+
+
+def test_a_limit_keeps_whole_patients():
+    images = fields(a=1, b=5, c=4, d=5)
+    assert clinical.within(images, 10)["group"].value_counts().to_dict() == {"b": 5, "d": 5}
+    assert set(clinical.within(images, 2)["group"]) == {"b"}
+    assert len(clinical.within(images, None)) == 15
 
 
 def test_reference_of_a_laboratory_takes_the_cohort_of_its_patients():

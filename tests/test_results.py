@@ -66,7 +66,8 @@ def test_mean_and_deviation_over_the_folds_that_ran(tmp_path, monkeypatch):
 def test_rows_that_coincide_say_so_and_share_numbers(run):
     store(run, "yolo12n")
     four = results.table(run, 4)
-    assert line(four, "yolo12x")["note"] == "same run as YOLO12-nano"
+    assert line(four, "yolo12x")["note"] == "yolo12n stands for yolo12x; same run as YOLO12-nano"
+    assert line(four, "yolo12x")["fidelity"] == "substitute" and line(four, "yolo12n")["fidelity"] == "faithful"
     assert line(four, "yolo12x")["map50"] == line(four, "yolo12n")["map50"] == 50
     assert line(four, "yolo12m-sahi")["reason"] == "not run"
     assert line(results.table(run, 6), "yolo12n-960")["note"] == "same run as YOLO12-nano (Table 4)"
