@@ -23,8 +23,8 @@ class Source:
     """A data set as its files say it, not yet judged.
 
     ``images``: relative path -> split. ``rows``: a box a row [image, class, x1, y1, x2, y2, file, line], with class as
-    a name, corners in pixels or, if ``fractions``, in fractions of the image's size. ``names``: declared class -> (file,
-    line).
+    a name, corners in pixels or, if ``fractions``, in fractions of the image's size. ``names``: a declared class ->
+    (file, line).
     """
 
     folder: Path

@@ -12,7 +12,8 @@ FOLDS = 5
 EXCHANGES = 10_000  # random exchanges of groups between folds that are tried, about 0.3 s; later ones find little
 FIELDS, FIELDS_WEIGH = -1, 10  # fields count as one more class, and their even share as much as that of ten classes
 # Of 256 bits of a perceptual hash. On UriSed2K a field that was saved again at JPEG quality 40, or at 70 % of its size,
-# differs by 15 bits or fewer (95 % of fields); of 1.4 million pairs of fields of different slides three are this near.
+# differs by 15 bits or fewer (95 % of fields); of 1.5 million pairs of fields of different slides three are this near,
+# by the same dust on the optics. So a pair is a reason to look, not a proof.
 NEAR = 24
 
 

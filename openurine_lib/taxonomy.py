@@ -96,6 +96,8 @@ def parse(text: str, where: str) -> Taxonomy:
         names = list(classes)
         heads = {h: tuple(i for i, c in enumerate(names) if classes[c] == h) for h in HEADS}
         taxonomy = Taxonomy(name, tuple(names), {h: ids for h, ids in heads.items() if ids}, aliases, {})
+        for target in aliases.values():
+            taxonomy.id(target)
         parts = {str(k): tuple(taxonomy.id(c) for c in cs) for k, cs in (entry.get("components") or {}).items()}
     except (KeyError, UnknownClass) as error:
         raise TaxonomyError(f"{where}: an alias or component names a class that is not listed: {error}") from error
