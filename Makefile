@@ -41,6 +41,10 @@ $(STAMP): pyproject.toml requirements.lock
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@$(if $(TORCH_INDEX),$(PY) -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision)
 	@$(PY) -m pip install --quiet --progress-bar off $(if $(TORCH_INDEX),,-c requirements.lock) -e '.[$(EXTRAS)]'
+	@# ultralytics asks for opencv-python, grad-cam for the headless one; the last one installed is the one imported, and
+	@# only the headless one runs on a machine without graphics libraries
+	@$(PY) -m pip install --quiet --progress-bar off --force-reinstall --no-deps $(if $(TORCH_INDEX),,-c requirements.lock) \
+	    opencv-python-headless
 	@touch $@
 
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
@@ -72,6 +76,7 @@ lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
 	@$(PY) -m pip install --quiet pip-tools
 	@$(PY) -m piptools compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-emit-index-url \
 	    --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+	@sed -i '/^openurine/d' requirements.lock
 
 clean: ## remove runs (not paper_figures)
 	@rm -rf runs
