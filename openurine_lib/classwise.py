@@ -57,7 +57,7 @@ def spelling(taxonomy: Taxonomy) -> dict[int, str]:
 
 
 def published_rows(taxonomy: Taxonomy) -> pd.DataFrame:
-    """Table 7 for these classes: a row each, sorted by name as printed (NaN for one the paper lacks), then the averages."""
+    """Table 7 for these classes: a row each, sorted by printed name (NaN if the paper lacks it), then the averages."""
     rows = [*sorted(spelling(taxonomy).values(), key=str.casefold), UNWEIGHTED, WEIGHTED]
     return published.table(7).set_index("row").reindex(rows).rename_axis("row").reset_index()
 
