@@ -2,9 +2,9 @@
 
 import json
 
+import four_forms as ff
 import pandas as pd
 import pytest
-import four_forms as ff
 
 from openurine_lib.problems import LAYOUT, MALFORMED, MISSING, UNKNOWN, DataError
 from openurine_lib.readers import read
