@@ -129,7 +129,8 @@ def test_stray_boxes_and_classes_are_refused(true, pred, says):
 
 def test_against_coco():
     """AP within 0.02 of COCO's in each class, 0.01 in the mean: COCO averages the precision at 101 recalls."""
-    from faster_coco_eval import COCO, COCOeval_faster
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
     true, pred, n, images = random_case(1)
     ours = evaluate(true, pred, n, images)
@@ -148,8 +149,10 @@ def test_against_coco():
             }
 
     fields, categories = [{"id": i} for i in range(len(images))], [{"id": c, "name": str(c)} for c in range(n)]
-    coco = COCO({"images": fields, "categories": categories, "annotations": list(entries(true))})
-    judge = COCOeval_faster(coco, coco.loadRes(list(entries(pred))), "bbox", print_function=lambda *_: None)
+    coco = COCO()
+    coco.dataset = {"info": {}, "images": fields, "categories": categories, "annotations": list(entries(true))}
+    coco.createIndex()
+    judge = COCOeval(coco, coco.loadRes(list(entries(pred))), "bbox")
     judge.params.maxDets = [1000, 1000, 1000]
     judge.evaluate()
     judge.accumulate()
