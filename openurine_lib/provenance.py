@@ -157,14 +157,14 @@ def save_figure(run: Run, stem: str, fig: Figure, caption: str, *, uses_data: bo
             fig.savefig(temporary, metadata=inside, bbox_inches="tight")
 
 
-def read_stamp(folder: str | Path, stem: str) -> dict[str, Any]:
-    """The stamp of a saved table (its json) or figure (inside its png). FileNotFoundError if neither is there."""
-    beside, png = Path(folder) / f"{stem}.json", Path(folder) / f"{stem}.png"
-    if beside.exists():
-        return json.loads(beside.read_text(encoding="utf-8"))
+def read_stamp(path: str | Path) -> dict[str, Any]:
+    """The stamp of a saved table (from its ``.json``) or figure (from inside its ``.png``)."""
+    path = Path(path)
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
     from PIL import Image
 
-    with Image.open(png) as image:
+    with Image.open(path) as image:
         return json.loads(image.info[PNG_KEY])
 
 
