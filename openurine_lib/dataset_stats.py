@@ -1,0 +1,177 @@
+"""What is in a data set: Tables 1 and 2, and the pictures of Figs 1 and 2."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib import pyplot as plt
+from matplotlib.patches import Patch, Rectangle
+from PIL import Image, ImageOps
+
+from openurine_lib import style
+from openurine_lib.dataset import Dataset
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CORNERS = ["x1", "y1", "x2", "y2"]
+MARGIN = 0.15  # of a particle's longer side, around it in Fig 2
+HALO = [patheffects.withStroke(linewidth=1.2, foreground="white")]
+
+
+def table1(d: Dataset) -> pd.DataFrame:
+    """Images and boxes of the labelled and the unlabelled part: [row, images, boxes], as in the paper's Table 1."""
+    count = d.images["split"].value_counts()
+    labelled, unlabelled = count.get("labelled", 0), count.get("unlabelled", 0)
+    rows = [("Labeled data", labelled, len(d.boxes)), ("Unlabeled data", unlabelled, None)]
+    return pd.DataFrame(rows, columns=["row", "images", "boxes"])
+
+
+def table2(d: Dataset) -> pd.DataFrame:
+    """Boxes and images of each class: [row, head, boxes, images], and their total, as in the paper's Table 2."""
+    boxes = d.boxes["cls"].value_counts()
+    images = d.boxes.groupby("cls")["image"].nunique()
+    rows = [(c, d.taxonomy.head_of(i), boxes.get(i, 0), images.get(i, 0)) for i, c in enumerate(d.taxonomy.classes)]
+    rows.append(("Total", "", len(d.boxes), int(d.images["split"].eq("labelled").sum())))
+    return pd.DataFrame(rows, columns=["row", "head", "boxes", "images"])
+
+
+def parts(d: Dataset) -> pd.DataFrame:
+    """Images, groups (patients or slides) and mean size in pixels of each part of the data set."""
+    mean = {side: (side, "mean") for side in ("width", "height")}
+    table = d.images.groupby("split").agg(images=("image", "size"), groups=("group", "nunique"), **mean)
+    order = [part for part in ("labelled", "unlabelled", "cohort") if part in table.index]
+    return table.loc[order].reset_index(names="part")
+
+
+def alike(d: Dataset) -> pd.DataFrame:
+    """Near-duplicates with what matters about them: [image_a, image_b, bits, part_a, part_b, across]."""
+    at = d.images.set_index("image")
+    found = d.near_duplicates.copy()
+    for side in ("a", "b"):
+        images = at.loc[found[f"image_{side}"]]
+        found[f"part_{side}"] = [f"fold {i.fold}" if i.fold >= 0 else i.split for i in images.itertuples()]
+    found["across"] = found["part_a"] != found["part_b"]
+    return found
+
+
+def plot_fields(d: Dataset, face: str, n: int = 6) -> Figure:
+    """Fig 1: ``n`` labelled fields rich in classes, boxes in their head's colour, each class named once a field."""
+    fields = d.images.set_index("image", drop=False).loc[richest(d, n)]
+    rows, shape = math.ceil(len(fields) / 3), (fields["height"] / fields["width"]).max()
+    figure, axes = plt.subplots(rows, 3, figsize=style.size(style.PAGE, rows * shape / 3 + 0.07), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, field in zip(axes.flat, fields.itertuples(), strict=False):
+        axis.imshow(_pixels(field.path))
+        _draw(axis, d, d.boxes[d.boxes["image"] == field.image], field.width)
+    shown = [Patch(color=style.HEAD_COLOURS[head], label=head) for head in d.taxonomy.heads]
+    figure.legend(handles=shown, loc="outside lower center", ncols=len(shown), title=face, title_fontsize=5)
+    return figure
+
+
+def richest(d: Dataset, n: int) -> list[str]:
+    """Fields that show most classes not yet shown; among equals a new patient or slide, most classes, most boxes."""
+    fields = d.boxes.groupby("image")["cls"].agg(shows=set, boxes="size").join(d.images.set_index("image")["group"])
+    chosen: list[str] = []
+    seen: set[int] = set()
+    groups: set[str] = set()
+    for _ in range(min(n, len(fields))):
+        worth = [(len(f.shows - seen), f.group not in groups, len(f.shows), f.boxes) for f in fields.itertuples()]
+        image = fields.index[max(range(len(worth)), key=worth.__getitem__)]
+        chosen.append(image)
+        seen |= fields.at[image, "shows"]
+        groups.add(fields.at[image, "group"])
+        fields = fields.drop(image)
+    return chosen
+
+
+def plot_classes(d: Dataset, face: str) -> Figure:
+    """Fig 2: one particle of each class, its name in its head's colour; a class without a box keeps an empty place."""
+    columns = math.ceil(math.sqrt(1.2 * d.taxonomy.n))
+    rows = math.ceil(d.taxonomy.n / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=style.size(style.PAGE, 1.2 * rows / columns), squeeze=False)
+    for axis in axes.flat[d.taxonomy.n :]:
+        axis.axis("off")
+    for cls, (name, axis) in enumerate(zip(d.taxonomy.classes, axes.flat, strict=False)):
+        axis.axis("off")
+        colour = style.HEAD_COLOURS[d.taxonomy.head_of(cls)]
+        axis.set_title(textwrap.fill(name.replace("_", " "), 16), fontsize=5.5, color=colour, pad=2)
+        example = typical(d, cls)
+        if example is None:
+            axis.text(0.5, 0.5, "no box", ha="center", va="center", transform=axis.transAxes, color="0.5")
+        else:
+            axis.imshow(example)
+    figure.supxlabel(face, fontsize=5)
+    return figure
+
+
+def typical(d: Dataset, cls: int) -> np.ndarray | None:
+    """A square cut-out (side, side, 3) around a large, whole particle of the class that stands as free as can be."""
+    sizes = d.images.set_index("image")[["width", "height"]]
+    boxes = d.boxes[d.boxes["cls"] == cls].join(sizes, on="image")
+    if boxes.empty:
+        return None
+    far = (boxes["x2"] > boxes["width"] - 1) | (boxes["y2"] > boxes["height"] - 1)
+    cut_off = far | (boxes[["x1", "y1"]].min(axis=1) < 1)
+    whole = boxes[~cut_off] if (~cut_off).any() else boxes
+    area = (whole["x2"] - whole["x1"]) * (whole["y2"] - whole["y1"])
+    few = whole.loc[(area - area.quantile(0.75)).abs().sort_values(kind="stable").index[:20]]
+    windows = [_window(box) for box in few.itertuples()]
+    company = [_centres_in(d.boxes[d.boxes["image"] == i], w) for i, w in zip(few["image"], windows, strict=True)]
+    best = int(np.argmin(company))
+    path = d.images.loc[d.images["image"] == few.iloc[best]["image"], "path"].iloc[0]
+    x, y, side = windows[best]
+    return _pixels(path)[y : y + side, x : x + side]
+
+
+def _window(box: object) -> tuple[int, int, int]:
+    """(left, top, side) of the square around a box, moved into the image."""
+    x1, y1, x2, y2, width, height = (getattr(box, c) for c in (*CORNERS, "width", "height"))
+    side = int(min(max(x2 - x1, y2 - y1) * (1 + 2 * MARGIN) + 2, width, height))
+    left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
+    return int(np.clip(left, 0, width - side)), int(np.clip(top, 0, height - side)), side
+
+
+def _centres_in(boxes: pd.DataFrame, window: tuple[int, int, int]) -> int:
+    left, top, side = window
+    x, y = (boxes["x1"] + boxes["x2"]) / 2, (boxes["y1"] + boxes["y2"]) / 2
+    return int((x.between(left, left + side) & y.between(top, top + side)).sum())
+
+
+def _draw(axis: Axes, d: Dataset, boxes: pd.DataFrame, width: int) -> None:
+    """All boxes; the name of a class at that of its boxes where it covers no other name, the largest boxes first."""
+    line, letter = width * 0.035, width * 0.019  # height of a name, width of a letter
+    taken: list[tuple[float, float, float, float]] = []
+    area = (boxes["x2"] - boxes["x1"]) * (boxes["y2"] - boxes["y1"])
+    ordered = boxes.assign(area=area).sort_values("area", ascending=False, kind="stable")
+    for box in ordered.itertuples():
+        colour = style.HEAD_COLOURS[d.taxonomy.head_of(box.cls)]
+        axis.add_patch(Rectangle((box.x1, box.y1), box.x2 - box.x1, box.y2 - box.y1, fill=False, color=colour, lw=0.6))
+    for cls, same in ordered.groupby("cls", sort=False):
+        name = d.taxonomy.classes[cls]
+        places = []
+        for box in same.itertuples():
+            x = min(box.x1, width - letter * len(name))
+            above, below = box.y1, box.y2 + line
+            places += [(x, y - line, x + letter * len(name), y) for y in ([above, below] if above > line else [below])]
+        x1, _, x2, y2 = place = next((p for p in places if not any(_overlap(p, q) for q in taken)), places[0])
+        taken.append(place)
+        colour = style.HEAD_COLOURS[d.taxonomy.head_of(cls)]
+        axis.text(x1, y2, name, fontsize=4.5, color=colour, va="bottom", path_effects=HALO, clip_on=True)
+
+
+def _overlap(p: tuple[float, ...], q: tuple[float, ...]) -> bool:
+    return p[0] < q[2] and q[0] < p[2] and p[1] < q[3] and q[1] < p[3]
+
+
+def _pixels(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
