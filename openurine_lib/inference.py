@@ -49,7 +49,8 @@ def read_rgb(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
+    except (OSError, SyntaxError, ValueError, ImportError) as error:
+        # PIL raises the first three for broken files; ultralytics patches Image.open to look for a HEIF plugin as well
         raise BadField(f"{path}: not a readable image ({error}); replace or remove it") from error
 
 

@@ -136,5 +136,9 @@ def test_bad_fields_are_named_before_any_work(detector, fields, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(BadField, match="broken.png"):
         inference.read_rgb(tmp_path / "broken.png")
+    import ultralytics.utils.patches  # noqa: F401  (it puts its own function in the place of Image.open)
+
+    with pytest.raises(BadField, match="broken.png"):
+        inference.read_rgb(tmp_path / "broken.png")
     with pytest.raises(BadField, match="160 x 128 px, the data set says 99"):
         predict_fields(detector, fields.assign(width=99), 64, 0.25, tmp_path / "p.csv")

@@ -1,0 +1,131 @@
+"""The command line: ``openurine predict | check | synthesize | methods``. An error is one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+WRONG = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, FileNotFoundError, NotImplementedError) as error:  # all that this library raises on bad input
+        print(f"openurine: {error}", file=sys.stderr)
+        return WRONG
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="openurine", description="The OpenUrine paper, rerunnable.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="boxes, pictures and a five-level report of one patient")
+    predict.add_argument("fields", nargs="+", type=Path, metavar="FIELD", help="images of one patient")
+    predict.add_argument("--weights", type=Path, required=True, help="a weights.pt of this project")
+    predict.add_argument("--out", type=Path, default=Path("openurine-out"), help="folder for the results (%(default)s)")
+    predict.add_argument("--slice", type=int, help="side of the slices in pixels, 0: none "
+                         "(default: as the paper's 640 px to its training at 960, so 2/3 of the weights')")  # fmt: skip
+    predict.add_argument("--conf", type=float, default=0.25, help="least confidence (%(default)s)")
+    predict.set_defaults(run=_predict)
+
+    check = commands.add_parser("check", help="reads a data set and reports what is wrong with it")
+    check.add_argument("data", type=Path, help="folder: YOLO, COCO, Pascal VOC or CSV")
+    check.set_defaults(run=_check)
+
+    synthesize = commands.add_parser("synthesize", help="draws a synthetic data set")
+    synthesize.add_argument("--out", type=Path, required=True)
+    synthesize.add_argument("--fields", type=int, default=30, help="labelled fields (%(default)s)")
+    synthesize.add_argument("--seed", type=int, default=0)
+    synthesize.set_defaults(run=_synthesize)
+
+    commands.add_parser("methods", help="the rows of Tables 4-6 and whether they are built").set_defaults(run=_methods)
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from openurine_lib import clinical, provenance, taxonomy
+    from openurine_lib.draw import boxes_on
+
+    names = [field.stem for field in options.fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two fields are called {twice[0]}; their results would overwrite each other, rename one")
+    missing = [field for field in options.fields if not field.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{missing[0]}: no such image")
+    if not 0 <= options.conf <= 1:
+        raise ValueError(f"--conf {options.conf}: a confidence lies between 0 and 1")
+    images = pd.DataFrame({"image": names, "path": [str(field) for field in options.fields], "group": "patient"})
+
+    from PIL import Image
+
+    from openurine_lib import jobs
+    from openurine_lib.engines import check_taxonomy, engine
+    from openurine_lib.engines.ultralytics import read_weights
+    from openurine_lib.inference import predict_fields, read_rgb
+    from openurine_lib.methods import STRIDE
+
+    meta = read_weights(options.weights)["meta"]
+    classes = taxonomy.match(meta["classes"])
+    check_taxonomy(meta, classes, options.weights)
+    side = options.slice if options.slice is not None else -(-meta["imgsz"] * 2 // (3 * STRIDE)) * STRIDE
+    if side < 0:
+        raise ValueError(f"--slice {side}: give pixels, or 0 for the whole field at once")
+    imgsz = -(-side // STRIDE) * STRIDE or meta["imgsz"]
+    detector = engine(meta["engine"]).detector(options.weights, options.conf, jobs.device(), imgsz)
+    boxes = predict_fields(detector, images, side or None, 0.25, options.out / "boxes.csv")
+    boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
+    with provenance.atomic_path(options.out / "boxes.csv") as temporary:
+        boxes.to_csv(temporary, index=False, float_format="%.6g")
+    for row in images.itertuples():
+        with provenance.atomic_path(options.out / f"{row.image}.png") as temporary:
+            Image.fromarray(boxes_on(read_rgb(row.path), boxes[boxes.image == row.image], classes)).save(temporary)
+    means = clinical.patient_means(images, boxes, classes)
+    report = clinical.levels(means, clinical.read_cutoffs())[["component", "level"]]
+    report.insert(1, "mean per field", means.loc["patient", report.component].to_numpy())
+    report["level"] = report.level.map(dict(enumerate(clinical.LEVELS)))
+    with provenance.atomic_path(options.out / "report.csv") as temporary:
+        report.to_csv(temporary, index=False, float_format="%.6g")
+    print(report.to_string(index=False))
+    print(f"\n{len(boxes)} boxes on {len(images)} fields, confidence from {options.conf}; cut-offs: {clinical.CUTOFFS}")
+    print(f"For research, not for diagnosis. Pictures, boxes.csv and report.csv: {options.out.resolve()}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from openurine_lib import check, readers
+
+    if not options.data.is_dir():
+        raise FileNotFoundError(f"{options.data}: no such folder")
+    checked = check.check(readers.read(options.data))
+    parts = checked.images.split.value_counts()
+    print(f"{options.data}: taxonomy {checked.taxonomy.name}", *(f"{n} {part} images" for part, n in parts.items()),
+          f"{len(checked.boxes)} boxes", f"{checked.images.group.nunique()} groups", sep="; ")  # fmt: skip
+    print(checked.report.frame().to_string(index=False))
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from openurine_lib import synthetic
+    from openurine_lib.methods import profile
+
+    spec = profile("demo").synthetic | {"fields": options.fields, "patients": max(1, options.fields // 3)}
+    out = synthetic.write(options.out, spec | {"unlabelled": 0, "cohort": 0}, options.seed)
+    print(f"{out}: {options.fields} synthetic fields")
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from openurine_lib.methods import methods
+
+    for m in methods().values():
+        rows = "; ".join(f"Table {number}: {row}" for number, row in m.answers.items())
+        print(f"{m.id:22s} {m.fidelity if m.built else 'not yet built':14s} {rows}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The command line on good and bad input."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from openurine_lib import taxonomy
+from openurine_lib.cli import main
+from openurine_lib.multihead import build_model
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """An untrained detector with scores that pass a confidence of 0.25."""
+    t = taxonomy.load("openurine")
+    torch.manual_seed(0)
+    model = build_model("yolo12n", t, "multi")
+    for head in model.model[-1].heads.values():
+        for branch in head.cv3:
+            torch.nn.init.constant_(branch[-1].bias, -0.5)
+    meta = {
+        "engine": "ultralytics", "arch": "yolo12n", "heads": "multi", "imgsz": 96, "classes": list(t.classes),
+        "head_classes": {k: list(v) for k, v in t.heads.items()}, "taxonomy": "openurine", "objectness_gain": 0.0,
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("weights") / "weights.pt"
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
+    return path
+
+
+@pytest.fixture
+def field(tmp_path):
+    path = tmp_path / "field.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 100, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("side", [[], ["--slice", "0"]])
+def test_predict_leaves_boxes_pictures_and_a_report(weights, field, tmp_path, capsys, side):
+    assert main(["predict", str(field), "--weights", str(weights), "--out", str(tmp_path / "out"), *side]) == 0
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {"boxes.csv", "field.png", "report.csv"}
+    boxes = pd.read_csv(out / "boxes.csv")
+    assert list(boxes) == ["image", "class", "cls", "conf", "x1", "y1", "x2", "y2"]
+    assert len(boxes) and (boxes.conf >= 0.25).all() and boxes.x2.max() <= 100 and boxes.y2.max() <= 120
+    picture = np.asarray(Image.open(out / "field.png"))
+    assert picture.shape == (120, 100, 3) and (picture != np.asarray(Image.open(field))).any()
+    report = pd.read_csv(out / "report.csv")
+    assert list(report.component) == list(taxonomy.load("openurine").components)
+    assert "not for diagnosis" in capsys.readouterr().out
+
+
+def refused(arguments, capsys, text):
+    assert main(list(map(str, arguments))) == 2
+    error = capsys.readouterr().err
+    assert text in error and "Traceback" not in error
+    return error
+
+
+def test_predict_refuses_in_one_line(weights, field, tmp_path, capsys):
+    ask = ["predict", field, "--out", tmp_path / "out", "--weights"]
+    assert refused([*ask, tmp_path / "none.pt"], capsys, "none.pt does not exist").count("\n") == 1
+    (tmp_path / "text.pt").write_text("no weights")
+    refused([*ask, tmp_path / "text.pt"], capsys, "text.pt is not a weights file")
+    refused(["predict", "gone.jpg", "--weights", weights], capsys, "gone.jpg: no such image")
+    refused([*ask, weights, "--conf", "7"], capsys, "--conf 7")
+    refused([*ask, weights, "--slice", "-3"], capsys, "--slice -3")
+    refused(["predict", field, field, "--weights", weights], capsys, "two fields are called field")
+    (tmp_path / "broken.jpg").write_text("no picture")
+    broken = ["predict", tmp_path / "broken.jpg", "--weights", weights, "--out", tmp_path / "o"]
+    refused(broken, capsys, "broken.jpg: not a readable image")
+
+
+def test_synthesize_then_check(tmp_path, capsys):
+    assert main(["synthesize", "--out", str(tmp_path / "set"), "--fields", "4", "--seed", "1"]) == 0
+    assert main(["check", str(tmp_path / "set")]) == 0
+    out = capsys.readouterr().out
+    assert "taxonomy openurine" in out and "4 labelled images" in out
+    next((tmp_path / "set" / "labels").iterdir()).write_text("0 nonsense\n")
+    refused(["check", tmp_path / "set"], capsys, "malformed line")
+    refused(["check", tmp_path / "nowhere"], capsys, "no such folder")
+
+
+def test_methods_lists_rows_and_status(capsys):
+    assert main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("vitdet") and "not yet built" in line for line in lines)
+    assert any(line.startswith("ours-yolo12m") and "faithful" in line and "Table 5" in line for line in lines)

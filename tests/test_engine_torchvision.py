@@ -1,0 +1,128 @@
+"""The torchvision engine: builds, learns, resumes to the bit, and refuses what does not fit."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from openurine_lib.engines import TrainJob, WeightsError, check_taxonomy
+from openurine_lib.engines import torchvision as engine
+from openurine_lib.inference import predict_image, read_rgb
+from openurine_lib.methods import methods, profile
+from openurine_lib.taxonomy import Taxonomy
+
+SMALL = ("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large", "retinanet_resnet18_fpn")
+TOY = Taxonomy("toy", ("disc", "square"), {"Cells": (0,), "Others": (1,)}, {}, {})
+PX = 128
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Four fields with two red discs and two blue squares each."""
+    rng = np.random.default_rng(0)
+    images, boxes = [], []
+    ys, xs = np.mgrid[:PX, :PX]
+    for i in range(4):
+        field = rng.integers(200, 215, (PX, PX, 3)).astype(np.uint8)
+        for k, corner in enumerate(((4, 4), (70, 6), (8, 72), (70, 70))):
+            x, y = np.array(corner) + rng.integers(0, 16, 2)
+            side = (24, 34)[k % 2]
+            inside = (xs >= x) & (xs < x + side) & (ys >= y) & (ys < y + side)
+            if k % 2 == 0:
+                inside &= (xs - x - side / 2) ** 2 + (ys - y - side / 2) ** 2 < (side / 2) ** 2
+            field[inside] = ((150, 40, 40), (40, 40, 150))[k % 2]
+            boxes.append((f"f{i}", k % 2, x, y, x + side, y + side))
+        path = tmp_path / f"f{i}.png"
+        Image.fromarray(field).save(path)
+        images.append((f"f{i}", str(path), PX, PX))
+    return TrainJob(
+        arch=SMALL[1], taxonomy=TOY, heads="single", imgsz=PX, epochs=3, seed=0, dir=tmp_path / "train", device="cpu",
+        images=pd.DataFrame(images, columns=["image", "path", "width", "height"]),
+        boxes=pd.DataFrame(boxes, columns=["image", "cls", "x1", "y1", "x2", "y2"]),
+        settings=profile("smoke").settings | {"batch": 2},
+    )  # fmt: skip
+
+
+def overlap(a, b):
+    width = np.clip(np.minimum(a.x2, b.x2) - np.maximum(a.x1, b.x1), 0, None)
+    inter = width * np.clip(np.minimum(a.y2, b.y2) - np.maximum(a.y1, b.y1), 0, None)
+    return inter / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - inter)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", SMALL)
+def test_learns_four_fields_by_heart(job, arch):
+    quiet = {"batch": 4, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+    job = dataclasses.replace(job, arch=arch, epochs=120, settings=job.settings | quiet)
+    detector = engine.detector(engine.fit(job), 0.3, "cpu", PX)
+    hits = 0
+    for field in job.images.itertuples():
+        found = predict_image(detector, read_rgb(field.path), None)
+        for box in job.boxes[job.boxes.image == field.image].itertuples():
+            hits += bool((overlap(found[found.cls == box.cls], box) > 0.5).any())
+    assert hits >= 13, f"{hits} of 16"
+
+
+def test_every_architecture_of_the_configuration_builds(job):
+    used = {m.arch for m in methods().values() if m.engine == "torchvision"}
+    assert used | set(SMALL) == set(engine.ARCHITECTURES)
+    for arch in SMALL:
+        model = engine.build(arch, 2, 96).train()
+        target = {"boxes": torch.tensor([[10.0, 10, 40, 40]]), "labels": torch.tensor([engine.background(arch)])}
+        losses = model([torch.rand(3, 96, 96)] * 2, [target] * 2)
+        assert all(torch.isfinite(loss) for loss in losses.values())
+    with pytest.raises(ValueError, match="no torchvision detector 'yolo'"):
+        engine.build("yolo", 2, 96)
+
+
+def test_resumed_training_ends_with_the_same_weights(job, monkeypatch):
+    whole = torch.load(engine.fit(job), weights_only=True)
+    again = dataclasses.replace(job, dir=job.dir.with_name("again"))
+    save = engine._save
+
+    def killed(content, path):
+        save(content, path)
+        if len(content.get("rows", ())) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        engine.fit(again)
+    assert not (again.dir / "weights.pt").exists()
+    monkeypatch.setattr(engine, "_save", save)
+    resumed = torch.load(engine.fit(again), weights_only=True)
+    assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
+    assert (again.dir / "log.csv").read_bytes() == (job.dir / "log.csv").read_bytes()
+    assert len(pd.read_csv(job.dir / "log.csv")) == 3
+    assert not (again.dir / "state.pt").exists()
+
+
+def test_what_does_not_fit_is_refused(job, tmp_path):
+    job = dataclasses.replace(job, epochs=1)
+    weights = engine.fit(job)
+    other = Taxonomy("other", ("disc", "ring"), {"Cells": (0, 1)}, {}, {})
+    with pytest.raises(WeightsError, match="train on this data set first"):
+        check_taxonomy(torch.load(weights, weights_only=True)["meta"], other, weights)
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"state_dict": {}, "meta": {"engine": "ultralytics"}}, foreign)
+    with pytest.raises(WeightsError, match="belongs to the ultralytics engine"):
+        engine.detector(foreign, 0.1, "cpu", PX)
+    content = torch.load(weights, weights_only=True)
+    torch.save({"meta": content["meta"]}, job.dir / "state.pt")  # an interrupted training's, of other classes
+    with pytest.raises(WeightsError, match="checkpoint of another training .other classes"):
+        engine.fit(dataclasses.replace(job, taxonomy=dataclasses.replace(other, name="toy", heads=TOY.heads)))
+
+
+def test_fields_reach_the_network_at_its_size_with_their_boxes(job):
+    plain = {"fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+    fields = engine.Fields(dataclasses.replace(job, imgsz=64, settings=job.settings | plain))
+    image, target = fields[0]
+    assert image.shape == (3, 64, 64) and image.min() >= 0 and image.max() <= 1
+    own = job.boxes[job.boxes.image == "f0"]
+    np.testing.assert_allclose(target["boxes"].numpy(), own[["x1", "y1", "x2", "y2"]].to_numpy() / 2, atol=0.01)
+    assert target["labels"].tolist() == (own.cls + 1).tolist()  # 0 is the background's
+    empty = engine.Fields(dataclasses.replace(job, boxes=job.boxes[job.boxes.image != "f0"]))[0][1]
+    assert empty["boxes"].shape == (0, 4) and empty["labels"].shape == (0,)
