@@ -11,6 +11,7 @@ from openurine_lib import provenance
 from openurine_lib.engines import TrainJob, engine
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
+from openurine_lib.slices import with_slices
 
 
 def device() -> str:
@@ -44,13 +45,16 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
         p, data = run.profile, run.dataset
         taxonomy = data.taxonomy.without_head(m.without_head) if m.without_head else data.taxonomy
         images = data.train_images(fold, p.max_train_fields)
+        boxes = data.boxes_of(images)
+        if p.trains_on_slices(m):
+            images, boxes = with_slices(images, boxes, p.settings["sahi"]["slice"], run.seed, out.parent / "slices")
         job = TrainJob(
             arch=p.arch(m),
             taxonomy=taxonomy,
             heads=m.heads,
             imgsz=p.pixels(m.imgsz),
             images=images,
-            boxes=data.boxes_of(images),
+            boxes=boxes,
             epochs=p.epochs_of(m),
             settings=p.settings,
             seed=run.seed,
@@ -69,11 +73,9 @@ def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) ->
     if out.exists():
         return read_predictions(out)
     sahi, weights = run.profile.settings["sahi"], ensure_weights(run, m, fold)
-    slice_px = sahi["slice"] if m.sliced else None
-    # a slice goes in at its own size, without enlargement; a whole field at the size of training
-    imgsz = slice_px or run.profile.pixels(m.imgsz)
-    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), imgsz)
-    return predict_fields(detector, images, slice_px, sahi["overlap"], out)
+    # as stock sahi does: a slice, like a whole field, is brought to the size of training
+    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), run.profile.pixels(m.imgsz))
+    return predict_fields(detector, images, sahi["slice"] if m.sliced else None, sahi["overlap"], out)
 
 
 def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:

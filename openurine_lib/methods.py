@@ -58,6 +58,7 @@ class Profile:
     ssl_epochs: int
     epochs_for: dict[str, int]
     search: dict[str, int]
+    slices_in_training: bool
     train: dict[str, Any]
     synthetic: dict[str, int] = field(default_factory=dict)
 
@@ -81,8 +82,14 @@ class Profile:
         """The network that stands for the method's in this profile."""
         return self.smaller.get(method.arch, method.arch)
 
+    def trains_on_slices(self, method: Method) -> bool:
+        """Whether the training part of the method holds, beside every field, a slice of it."""
+        return self.slices_in_training and method.sliced
+
     def epochs_of(self, method: Method) -> int:
-        return self.epochs_for.get(self.arch(method), self.epochs)
+        """Epochs of a training; half as many where slices double the fields, so that all rows see as many images."""
+        epochs = self.epochs_for.get(self.arch(method), self.epochs)
+        return math.ceil(epochs / 2) if self.trains_on_slices(method) else epochs
 
 
 def read_config(name: str) -> dict[str, Any]:
@@ -113,9 +120,9 @@ def profile(name: str) -> Profile:
 
 
 def train_key(m: Method, p: Profile) -> str:
-    """Names a training. Rows with the same key are one training (e.g. with and without slices)."""
+    """Names a training. Rows with the same key are one training (e.g. YOLO12 n to x where all are replaced by n)."""
     parts = [p.arch(m), m.heads, *(["ssl"] if m.ssl else []), *([f"without-{m.without_head}"] if m.without_head else [])]
-    return "-".join([*parts, str(p.pixels(m.imgsz))]).lower()
+    return "-".join([*parts, *(["slices"] if p.trains_on_slices(m) else []), str(p.pixels(m.imgsz))]).lower()
 
 
 def predict_key(m: Method, p: Profile) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
+from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
 from openurine_lib import quiet  # noqa: F401  (before ultralytics)
@@ -164,6 +165,11 @@ class _Frames:
 
     def final_eval(self) -> None:
         self.bar.close()
+        if self.job.settings.get("refresh_bn"):
+            # the library's batch norm forgets slowly (momentum 0.03): after a short training its statistics are those
+            # of the untrained network, and the detector finds nothing. One pass over the training fields sets them.
+            images = (self.preprocess_batch(batch)["img"] for batch in self.train_loader)
+            update_bn(images, self.ema.ema)
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         losses = {k: float(v) for k, v in self.tloss.items()}

@@ -1,0 +1,48 @@
+"""Small inputs that several tests share: drawn fields in the two frames, and a training job on them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from openurine_lib.engines import TrainJob
+from openurine_lib.methods import profile
+from openurine_lib.taxonomy import Taxonomy
+
+TAXONOMY = Taxonomy("tiny", ("disc", "square", "bar"), {"Cells": (0,), "Crystals": (1, 2)}, {}, {})
+
+
+def frames(folder: Path, n: int = 8, side: int = 96, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``n`` fields with three plain shapes each, two fields a patient."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, boxes = [], []
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        pixels = rng.normal(215, 3, (side, side, 3)).clip(0, 255).astype(np.uint8)
+        yy, xx = np.mgrid[:side, :side]
+        for cls in range(3):
+            r = int(rng.integers(10, 14))
+            x, y = (int(v) for v in rng.integers(r + 1, side - r - 1, 2))
+            dx, dy = np.abs(xx - x), np.abs(yy - y)
+            inside = [(dx**2 + dy**2 <= r * r), np.maximum(dx, dy) <= r, (dx <= r) & (dy <= r // 2)][cls]
+            pixels[inside] = [(120, 40, 40), (40, 120, 40), (40, 40, 120)][cls]
+            h = r // 2 if cls == 2 else r
+            boxes.append((f"field{i}", cls, x - r, y - h, x + r + 1, y + h + 1))
+        path = folder / f"field{i}.png"
+        Image.fromarray(pixels).save(path)
+        images.append((f"field{i}", str(path), f"patient{i // 2}", side, side))
+    return (
+        pd.DataFrame(images, columns=["image", "path", "group", "width", "height"]),
+        pd.DataFrame(boxes, columns=["image", "cls", "x1", "y1", "x2", "y2"]).astype({c: float for c in ("x1", "y1", "x2", "y2")}),
+    )
+
+
+def job(folder: Path, heads: str = "multi", arch: str = "yolo12n", epochs: int = 3, n: int = 8, **settings) -> TrainJob:
+    """A training of seconds on ``frames``; ``settings`` override the smoke profile's."""
+    encoder = settings.pop("encoder", None)
+    images, boxes = frames(folder / "input", n)
+    return TrainJob(
+        arch=arch, taxonomy=TAXONOMY, heads=heads, imgsz=96, images=images, boxes=boxes, epochs=epochs, seed=0,
+        settings=profile("smoke").settings | {"close_mosaic": 1} | settings, dir=folder / "out", device="cpu", encoder=encoder,
+    )  # fmt: skip
