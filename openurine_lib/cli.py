@@ -78,8 +78,7 @@ def _predict(options: argparse.Namespace) -> None:
     side = options.slice if options.slice is not None else -(-meta["imgsz"] * 2 // (3 * STRIDE)) * STRIDE
     if side < 0:
         raise ValueError(f"--slice {side}: give pixels, or 0 for the whole field at once")
-    imgsz = -(-side // STRIDE) * STRIDE or meta["imgsz"]
-    detector = engine(meta["engine"]).detector(options.weights, options.conf, jobs.device(), imgsz)
+    detector = engine(meta["engine"]).detector(options.weights, options.conf, jobs.device(), meta["imgsz"])
     boxes = predict_fields(detector, images, side or None, 0.25, options.out / "boxes.csv")
     boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
     with provenance.atomic_path(options.out / "boxes.csv") as temporary:

@@ -1,10 +1,11 @@
 """Inference with SAHI (the paper's "Inference with SAHI"; https://doi.org/10.1109/ICIP46576.2022.9897990).
 
-A field is cut into overlapping slices, every slice is predicted at its own pixels, and the slices' boxes are merged by
-non-maximum suppression. Whole-image prediction goes through the same door, so that both are stored and scored alike.
+A field is cut into overlapping slices, every slice is predicted, and the slices' boxes are merged by non-maximum
+suppression. Whole-image prediction goes through the same door, so that both are stored and scored alike.
 
 What the paper leaves open, and what is done here:
 
+- the size at which the network sees a slice: the detector's ``image_size`` (sahi's habit is the size of training).
 - the NMS: "merged through non-maximum suppression" and no more. IoU, threshold 0.5 (sahi's default), within a class:
   sahi's postprocessing objects would by themselves suppress across classes, which costs touching cells of two classes.
 - no pass over the whole image is added to the slices (sahi's default would add one): the paper describes slices only.

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from openurine_lib import gradcam, taxonomy
+from openurine_lib.draw import boxes_on
 from openurine_lib.gradcam import NotExplainable, choose, explain, neck_outputs, side_by_side
 from openurine_lib.multihead import build_model
 
@@ -91,5 +92,6 @@ def test_figure_has_a_row_a_class(tmp_path):
     figure = side_by_side(rows, {"b": str(tmp_path / "b.png")}, found, [np.zeros((100, 160))] * 2, OPENURINE, "smoke")
     assert len(figure.axes) == 4
     assert figure.axes[0].get_title() == "Amorphous: 1 predicted (confidence from 0.25), 3 annotated"
-    left = figure.axes[0].images[0].get_array()
-    assert (left != FIELD).any() and (figure.axes[2].images[0].get_array() != FIELD).any()
+    plain = boxes_on(FIELD, found.iloc[:0], OPENURINE)
+    drawn = [(ax.images[0].get_array() != plain).any() for ax in (figure.axes[0], figure.axes[2])]
+    assert drawn == [True, True]
