@@ -1,10 +1,10 @@
 """Label files as rows: YOLO, COCO JSON, Pascal VOC and CSV are read into one frame that knows each box's file and line.
 
-Why not through globox or supervision? Both were tried on broken files. globox 2.9 and supervision 0.31 stop at the first
-one that they meet. globox then gives the file of a YOLO label, nothing for Pascal VOC; supervision the file and the
-text of a YOLO line, but no number, and neither for Pascal VOC. Here every bad line is to be named, all at once, so the
-syntax is left to parsers that know lines (csv, json, lxml) and only the few fields of a box are picked here. Judging
-the boxes is left to check.py.
+Why not through globox or supervision? Both were tried on broken files. globox 2.9 and supervision 0.31 stop at the
+first one that they meet. globox then gives the file of a YOLO label, but nothing for Pascal VOC; supervision the file
+and the text of a YOLO line, but no number, and neither for Pascal VOC. Here every bad line is to be named, all at once,
+so the syntax is left to parsers that know lines (csv, json, lxml) and only the few fields of a box are picked here.
+Judging the boxes is left to check.py.
 """
 
 from __future__ import annotations
