@@ -76,7 +76,7 @@ lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
 	@$(PY) -m pip install --quiet pip-tools
 	@$(PY) -m piptools compile --quiet --upgrade --all-extras --strip-extras --no-annotate --no-emit-index-url \
 	    --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
-	@sed -i '/^openurine/d' requirements.lock
+	@sed -i '/^openurine/d; /^#/d; /^$$/d' requirements.lock
 
 clean: ## remove runs (not paper_figures)
 	@rm -rf runs
