@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import dataclasses
 import functools
 import hashlib
 import json
@@ -29,6 +30,13 @@ PACKAGE = Path(__file__).resolve().parent
 CONFIG = PACKAGE / "config"
 # Not followed: what they decide (paths, settings, seeds) is an ingredient by itself.
 PLUMBING = {"__init__", "methods", "run", "jobs", "provenance", "tabular", "style", "quiet", "report", "cli", "changes"}
+NAMES = {"id", "answers", "fidelity", "why"}  # of a method: what it is called
+OTHERS = {"name", "about", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train", "synthetic"} | {
+    "ssl_epochs",
+    "max_unlabelled_fields",
+    "max_test_fields",
+    "search",
+}  # of a profile: not of a training, or counted otherwise
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
 
 
@@ -133,23 +141,24 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         return {"code": digest(*files), "settings": digest(limits, seed), "taxonomies": digest(*taxonomies)}
     assert m is not None, kind
     selection = of_function("dataset", "Dataset")
-    whole, settings = as_dict(m), p.settings
-    net = {key: whole[key] for key in ("engine", "heads", "without_head", "ssl")} | {
-        "arch": p.arch(m),
-        "px": p.pixels(m.imgsz),
-    }
+    settings = p.settings
+    # what a method or a profile has besides names counts unless it is known not to: a field that is added here counts
+    net = {k: v for k, v in as_dict(m).items() if k not in NAMES} | {"arch": p.arch(m), "px": p.pixels(m.imgsz)}
+    if not p.slices_in_training and kind == "train":
+        del net["sliced"]
+    size = {k: v for k, v in dataclasses.asdict(p).items() if k not in OTHERS}
     if kind == "ssl":
         code = of_modules("ssl"), of_function("jobs", "ensure_encoder")
         used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
     elif kind == "train":
         code = of_modules(f"engines.{m.engine}"), of_function("jobs", "ensure_weights")
-        used = [net, p.epochs_of(m), {k: v for k, v in settings.items() if k != "sahi"}, p.max_train_fields]
+        used = [net, size, p.epochs_of(m), {k: v for k, v in settings.items() if k != "sahi" or "sliced" in net}]
     elif kind == "predict":
         code = of_modules("inference", "evaluate"), of_function("jobs", "_predict")
-        used = [net, m.sliced, settings["sahi"], p.max_test_fields]
+        used = [net, settings["sahi"], p.max_test_fields]
     else:
         code = of_modules("search"), of_function("engines", "engine")
-        used = [net, p.search, settings, p.max_train_fields, p.max_test_fields]
+        used = [net, size, p.search, settings]
     return {"code": digest(code, selection), "settings": digest(used, seed), "libraries": versions}
 
 

@@ -42,7 +42,9 @@ def work(run: Run) -> list[Work]:
     cost = {m.id: _relative(run, m) for m in {**jobs.ssl, **jobs.train, **jobs.predict}.values()}
     passes = {
         "02 ssl pretraining": [(pool * p.ssl_epochs, cost[m.id]) for m in jobs.ssl.values()],
-        "03 training": [(train * p.epochs_of(m), cost[m.id]) for m in jobs.train.values()],
+        "03 training": [
+            (train * (1 + p.trains_on_slices(m)) * p.epochs_of(m), cost[m.id]) for m in jobs.train.values()
+        ],
         "04 inference": [(test, FORWARD_SHARE * cost[m.id] * _slices(run, m)) for m in jobs.predict.values()],
     }
     found = [
@@ -69,7 +71,8 @@ def seconds_per_image(run: Run, images: int | None = None, repeats: int = 2) -> 
     device, batch = ("cuda:0", p.settings["batch"]) if gpu else ("cpu", 1)
     batch = images or batch
     model = build_model(p.arch(m), load("openurine"), m.heads).to(device).train()
-    model.args = IterableSimpleNamespace(**vars(DEFAULT_CFG) | {k: p.settings[k] for k in ("box", "cls", "dfl")})
+    args = IterableSimpleNamespace(**vars(DEFAULT_CFG) | {k: p.settings[k] for k in ("box", "cls", "dfl")})
+    model.args = args  # type: ignore[assignment]
     px, n = p.pixels(m.imgsz) if gpu else min(320, p.pixels(m.imgsz)), 10 * batch  # ten boxes a field
     fields = {
         "img": torch.rand(batch, 3, px, px, device=device),

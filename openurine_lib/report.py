@@ -92,10 +92,10 @@ def _items(folder: Path, stem: str) -> Iterator[Item]:
         there = {s for s in ("csv", "md", "tex", "json", "png", "pdf") if (folder / f"{name}.{s}").exists()}
         if {"md", "json"} <= there:
             header, right, rows = read_markdown((folder / f"{name}.md").read_text(encoding="utf-8"))
-            links = [s for s in ("csv", "md", "tex", "json") if s in there]
+            links = sorted(there & {"csv", "md", "tex", "json"})
             yield Item(name, read_stamp(folder / f"{name}.json"), links, "", header, right, rows)
         if "png" in there:
-            links = [s for s in ("png", "pdf") if s in there]
+            links = sorted(there & {"png", "pdf"})
             yield Item(name, read_stamp(folder / f"{name}.png"), links, f"{name}.png")
 
 

@@ -20,7 +20,9 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 def written(path: Path, *cells: str, parameters: str = "seed = 0\nprofile = 'smoke'\nquick = True\nrate = 0.5") -> Path:
     """A notebook of a parameters cell and some code cells."""
-    nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    nb = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
     nb.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, *cells)]
     nb.cells[0].metadata.tags = ["parameters"]
     nbformat.write(nb, path)
@@ -39,9 +41,7 @@ def test_parameters_are_checked_before_anything_runs(tmp_path: Path) -> None:
         "profile": "07",
         "rate": 1.0,
     }
-    with pytest.raises(
-        notebook.ParameterError, match="a.ipynb has no parameter sed; it has: seed, profile, quick, rate"
-    ):
+    with pytest.raises(notebook.ParameterError, match="no parameter sed; it has: seed, profile, quick, rate"):
         notebook.execute(nb, tmp_path / "out.ipynb", {"sed": 1})
     with pytest.raises(notebook.ParameterError, match="seed is of type int, not 'x'"):
         notebook.checked(nb, {"seed": "x"})
@@ -53,9 +53,7 @@ def test_parameters_are_checked_before_anything_runs(tmp_path: Path) -> None:
 def test_executed_copy_or_the_failed_one_is_kept(tmp_path: Path) -> None:
     nb = written(tmp_path / "a.ipynb", "print('seed is', seed)", "assert seed < 5, 'too much'")
     out = tmp_path / "kept" / "out.ipynb"
-    with pytest.raises(
-        notebook.NotebookFailed, match=r"a.ipynb, cell \d: AssertionError: too much\n.*out.failed.ipynb"
-    ):
+    with pytest.raises(notebook.NotebookFailed, match=r"cell \d: AssertionError: too much\n.*out.failed.ipynb"):
         notebook.execute(nb, out, {"seed": 7}, progress=False)
     assert [f.name for f in out.parent.iterdir()] == ["out.failed.ipynb"]
     notebook.execute(nb, out, {"seed": 1}, progress=False)
@@ -75,12 +73,15 @@ def test_command_line_refuses_with_the_list(tmp_path: Path) -> None:
 
 def digests(package: Path) -> dict[str, str]:
     """Digests as computed by a copy of the package."""
-    script = (
-        "import json; from openurine_lib import changes as c, method, profile; p = profile('demo'); m = method('ours-yolo12m');"
-        "print(json.dumps({k: ' '.join(c.ingredients(k, p, 0, m).values()) for k in ('ssl', 'train', 'predict', 'search')}"
-        " | {'stock': ' '.join(c.ingredients('train', p, 0, method('yolov8m')).values()),"
-        f"   'table': c.of_notebook('{ROOT}/notebooks/06_comparison.ipynb')}}))"
-    )
+    script = f"""
+import json
+from openurine_lib import changes, method, profile
+p, ours, stock = profile("demo"), method("ours-yolo12m"), method("yolov8m")
+found = {{kind: changes.ingredients(kind, p, 0, ours) for kind in ("ssl", "train", "predict", "search")}}
+found["stock"] = changes.ingredients("train", p, 0, stock)
+found["table"] = changes.of_notebook("{ROOT}/notebooks/06_comparison.ipynb")
+print(json.dumps({{kind: str(parts) for kind, parts in found.items()}}))
+"""
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd="/", env=environment
@@ -102,8 +103,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("config/methods.yaml", "# --- Table 4", "new: {answers: {4: x}, engine: none}\n# --- Table 4", set()),
         ("config/methods.yaml", "arch: yolov8m,", "arch: yolov8s,", {"stock"}),
         ("results.py", "\ndef table(", "\nADDED = 1\n\n\ndef table(", {"table"}),
-        ("ssl.py", "\nclass Autoencoder", "\nADDED = 1\n\n\nclass Autoencoder", {"ssl", "search"}),
-        ("config/profiles.yaml", "  ssl_epochs: 5", "  ssl_epochs: 6", {"ssl"}),
+        ("ssl.py", "\nclass Autoencoder", "\nADDED = 1\n\n\nclass Autoencoder", {"ssl"}),
+        ("config/profiles.yaml", "ssl_epochs: 8", "ssl_epochs: 9", {"ssl"}),
     ],
 )
 def test_changes(package: Path, file: str, old: str, new: str, changed: set[str]) -> None:
