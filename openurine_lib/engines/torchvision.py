@@ -9,6 +9,7 @@ decay), but an optimizer and a learning rate of their own. Augmentation is flips
 from __future__ import annotations
 
 import csv
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.models import detection
+from torchvision.models import detection, resnet18
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
@@ -32,6 +33,7 @@ from tqdm.auto import tqdm
 from openurine_lib.engines import TrainJob, WeightsError
 from openurine_lib.engines.ultralytics import MAX_DETECTIONS, read_weights
 from openurine_lib.inference import read_rgb
+from openurine_lib.precision import cpu_bf16, to_float
 from openurine_lib.provenance import atomic_path
 
 #: AdamW's, from random weights, by family. With Table 3's SGD the loss falls several times more slowly.
@@ -54,10 +56,9 @@ def build(arch: str, n_classes: int, imgsz: int, conf: float = 0.001) -> nn.Modu
     if arch not in ARCHITECTURES:
         raise ValueError(f"no torchvision detector {arch!r}; known are {', '.join(ARCHITECTURES)}")
     if arch == OURS:
-        pyramid = resnet_fpn_backbone(
-            backbone_name="resnet18", weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5,
-            returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256),
-        )  # fmt: skip
+        # 128 channels where torchvision's builder has 256: the heads, not the backbone, are what costs time
+        levels, channels = {"layer2": "0", "layer3": "1", "layer4": "2"}, [128, 256, 512]
+        pyramid = BackboneWithFPN(resnet18(weights=None), levels, channels, 128, LastLevelP6P7(128, 128))
         model = detection.RetinaNet(pyramid, n_classes, detections_per_img=MAX_DETECTIONS)
         model.anchor_generator = AnchorGenerator([(s, s * 5 // 4, s * 8 // 5) for s in (32, 64, 128, 256, 512)],
                                                  [(0.5, 1.0, 2.0)] * 5)  # fmt: skip
@@ -137,6 +138,8 @@ def fit(job: TrainJob) -> Path:
     if "OPENURINE_THREADS" in os.environ and device.type == "cpu":
         torch.set_num_threads(int(os.environ["OPENURINE_THREADS"]))
     model = build(job.arch, job.taxonomy.n, job.imgsz).to(device).train()
+    if device.type == "cuda" or cpu_bf16():
+        _in_bf16(model)
     batch, fields = job.settings["batch"], Fields(job)
     # one image alone is too little for the batch statistics of SSD's last, one-pixel map
     loader = DataLoader(fields, batch, shuffle=True, drop_last=len(fields) > batch, collate_fn=_collate)
@@ -150,8 +153,7 @@ def fit(job: TrainJob) -> Path:
             for images, targets in loader:
                 images = [image.to(device) for image in images]
                 targets = [{k: v.to(device) for k, v in target.items()} for target in targets]
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    losses = model(images, targets)
+                losses = model(images, targets)
                 loss = sum(losses.values())
                 if not torch.isfinite(loss):
                     raise FloatingPointError(f"{job.arch}: loss {loss} in epoch {epoch + 1}; lower LEARNING_RATE")
@@ -229,6 +231,23 @@ def _resume(job: TrainJob, *parts: Any) -> list[dict[str, float]]:
     for part, name in zip(parts, ("model", "optimizer", "scheduler"), strict=True):
         part.load_state_dict(state[name])
     return state["rows"]
+
+
+def _in_bf16(model: Any) -> None:
+    """Backbone and heads compute in bfloat16; anchors, matching and losses, to which a pixel matters, in float32."""
+    parts = (
+        [model.backbone, model.rpn.head, model.roi_heads.box_head]
+        if hasattr(model, "rpn")
+        else [model.backbone, model.head]
+    )
+    for part in parts:
+        part.forward = functools.partial(_forward_in_bf16, part.forward)
+
+
+def _forward_in_bf16(forward: Callable[..., Any], x: Any) -> Any:
+    first = next(iter(x.values())) if isinstance(x, dict) else x[0]
+    with torch.autocast(first.device.type, torch.bfloat16):
+        return to_float(forward(x))
 
 
 def _collate(batch: list[Any]) -> tuple[Any, ...]:
