@@ -1,4 +1,4 @@
-"""Figures of training: what the autoencoder reconstructs (Fig. 3A), the heads' losses (Fig. 3B), the search (Fig. 4)."""
+"""Figures of training: the autoencoder's reconstructions (Fig. 3A), the heads' losses (Fig. 3B), the search (Fig. 4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reconstructions(folder: Path, face: str) -> Figure:
 
 
 def losses(log: pd.DataFrame, face: str) -> Figure:
-    """The loss by epoch from a training's log.csv: for six heads a panel a part and a line a head (weighted by lambda)."""
+    """The loss by epoch, from a training's log.csv: for six heads a panel a part and a line a head (times lambda)."""
     style.use()
     heads = [name for name in style.HEAD_COLOURS if f"{name}/box" in log]
     if not heads:
@@ -76,5 +76,3 @@ def search_scatter(trials: pd.DataFrame, metric: str, face: str) -> Figure:
         ax.set_ylabel(f"{metric} (%)")
     fig.suptitle(f"{len(trials)} trials; cross: best trial; dotted: Table 3. {face}", fontsize=6, color="0.35")
     return fig
-
-

@@ -174,4 +174,3 @@ def _overlap(p: tuple[float, ...], q: tuple[float, ...]) -> bool:
 def _pixels(path: str) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-

@@ -61,7 +61,13 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             dir=out.parent,
             device=device(),
             encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
-            meta={"key": train_key(m, p), "fold": fold, "data": data.fingerprint, "synthetic": data.synthetic, "method": as_dict(m)},
+            meta={
+                "key": train_key(m, p),
+                "fold": fold,
+                "data": data.fingerprint,
+                "synthetic": data.synthetic,
+                "method": as_dict(m),
+            },
         )
         engine(m.engine).fit(job)
     return out
@@ -101,7 +107,8 @@ def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:
     images = run.dataset.test_images(fold, run.profile.max_test_fields)
     metrics = evaluate(run.dataset.boxes_of(images), predictions, run.dataset.taxonomy.n, list(images.image))
     provenance.write_json(
-        out.with_suffix(".json"), provenance.stamp(run, method=m.id, key=predict_key(m, run.profile), fold=fold, fields=len(images))
+        out.with_suffix(".json"),
+        provenance.stamp(run, method=m.id, key=predict_key(m, run.profile), fold=fold, fields=len(images)),
     )
     with provenance.atomic_path(out) as temporary:
         metrics.to_csv(temporary, index=False)

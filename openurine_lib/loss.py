@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
 from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import TaskAlignedAssigner
+
+from openurine_lib import quiet  # noqa: F401  (before ultralytics)
 
 if TYPE_CHECKING:
     from openurine_lib.multihead import MultiHeadModel
@@ -69,9 +69,13 @@ class MultiHeadLoss:
         self.shared = shared
 
     def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Raw predictions by head -> (losses of all heads and parts times the batch size, the same by name, detached)."""
+        """Raw predictions by head -> (losses of all heads and parts, times the batch size; the same by name, detached)."""
         preds = preds[1] if isinstance(preds, tuple) else preds
-        batch = {k: v.to(next(iter(self.heads.values())).device) for k, v in batch.items() if k in ("batch_idx", "cls", "bboxes")}
+        batch = {
+            k: v.to(next(iter(self.heads.values())).device)
+            for k, v in batch.items()
+            if k in ("batch_idx", "cls", "bboxes")
+        }
         losses, sums, extra = {}, {}, {}
         for name, head in self.heads.items():
             p = preds[name]
@@ -86,7 +90,9 @@ class MultiHeadLoss:
         parts = {}
         for name, loss in losses.items():
             loss = loss / (total if self.shared else sums[name].clamp(min=1))
-            parts |= {f"{name}/{part}": self.weights[name] * x for part, x in zip(("box", "cls", "dfl"), loss, strict=True)}
+            parts |= {
+                f"{name}/{part}": self.weights[name] * x for part, x in zip(("box", "cls", "dfl"), loss, strict=True)
+            }
             if name in extra:
                 parts[f"{name}/obj"] = self.weights[name] * extra[name]
         batch_size = next(iter(preds.values()))["boxes"].shape[0]

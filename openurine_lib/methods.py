@@ -121,7 +121,12 @@ def profile(name: str) -> Profile:
 
 def train_key(m: Method, p: Profile) -> str:
     """Names a training. Rows with the same key are one training (e.g. YOLO12 n to x where all are replaced by n)."""
-    parts = [p.arch(m), m.heads, *(["ssl"] if m.ssl else []), *([f"without-{m.without_head}"] if m.without_head else [])]
+    parts = [
+        p.arch(m),
+        m.heads,
+        *(["ssl"] if m.ssl else []),
+        *([f"without-{m.without_head}"] if m.without_head else []),
+    ]
     return "-".join([*parts, *(["slices"] if p.trains_on_slices(m) else []), str(p.pixels(m.imgsz))]).lower()
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
-from openurine_lib.precision import cpu_bf16, to_float
-from openurine_lib.taxonomy import Taxonomy
 from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
+
+from openurine_lib import quiet  # noqa: F401  (before ultralytics)
+from openurine_lib.precision import cpu_bf16, to_float
+from openurine_lib.taxonomy import Taxonomy
 
 HEAD_WEIGHTS = {"Artifact": 0.5, "Casts": 1.5, "Others": 1.5}  # lambda_i of Eq. 1 (Table 3); the other heads 1.0
 
@@ -41,7 +41,9 @@ class MultiHeadDetect(Detect):
         self.cv2 = self.cv3 = ()  # empty, not absent: ultralytics iterates over them when it loads and fuses
         self.dfl = DFL(self.reg_max)
         self.stride = stride
-        self.classes = {name: tuple(sorted(ids)) for name, ids in heads.items()}  # channel k of a head is its k-th class
+        self.classes = {
+            name: tuple(sorted(ids)) for name, ids in heads.items()
+        }  # channel k of a head is its k-th class
         self.objectness = objectness
         self.heads = nn.ModuleDict({name: Detect(len(ids) + objectness, ch=ch) for name, ids in heads.items()})
         for head in self.heads.values():
@@ -135,7 +137,9 @@ def build_model(
     """
     names = dict(enumerate(taxonomy.classes))
     if heads == "multi" and arch.startswith("rtdetr"):
-        raise ValueError(f"{arch} has a transformer decoder, not a Detect head: it cannot be given one head a super-category")
+        raise ValueError(
+            f"{arch} has a transformer decoder, not a Detect head: it cannot be given one head a super-category"
+        )
     if heads == "multi":
         model = MultiHeadModel(f"{arch}.yaml", taxonomy.heads, head_weights, objectness_gain)
     elif arch.startswith("rtdetr"):
@@ -149,5 +153,7 @@ def build_model(
 def backbone_depth(model: DetectionModel) -> int:
     """Number of leading layers that are the backbone: a chain, each fed by the one before it (Fig. 3A's encoder)."""
     depth = len(model.yaml["backbone"])
-    assert all(layer.f == -1 for layer in model.model[:depth]), f"{model.yaml.get('yaml_file')}: backbone is not a chain"
+    assert all(layer.f == -1 for layer in model.model[:depth]), (
+        f"{model.yaml.get('yaml_file')}: backbone is not a chain"
+    )
     return depth

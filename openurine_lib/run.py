@@ -39,7 +39,12 @@ class Run:
     @property
     def name(self) -> str:
         """``demo`` on synthetic data, ``demo-urised2k`` on a folder of that name: never the same place."""
-        return self.profile.name if self.data == SYNTHETIC else f"{self.profile.name}-{self.data_name}"
+        parts = [
+            self.profile.name,
+            *([] if self.data == SYNTHETIC else [self.data_name]),
+            *([f"seed{self.seed}"] if self.seed else []),
+        ]
+        return "-".join(parts)
 
     @property
     def dir(self) -> Path:
@@ -61,7 +66,11 @@ class Run:
     def face(self) -> str:
         """What must stand on the face of every number: on which data and at what size it was computed."""
         kind = "synthetic data" if self.dataset.synthetic else f"real data ({self.data_name})"
-        size = "the paper's size" if self.profile.name == "paper" else f"{self.profile.name} profile: small, not the paper's size"
+        size = (
+            "the paper's size"
+            if self.profile.name == "paper"
+            else f"{self.profile.name} profile: small, not the paper's size"
+        )
         folds = f"{len(self.profile.folds)} of 5 folds"
         return f"{kind}; {size}; {folds}; seed {self.seed}"
 
@@ -76,7 +85,7 @@ class Run:
 
 
 def open_run(data: str = SYNTHETIC, profile_name: str = "smoke", seed: int = 0) -> Run:
-    """A run by name. Raises UnknownName for a profile that is not listed, FileNotFoundError for a folder that is not there."""
+    """A run by name. Raises UnknownName for a profile that is not listed, FileNotFoundError for a missing folder."""
     if data != SYNTHETIC and not Path(data).is_dir():
         raise FileNotFoundError(f"data folder {data!r} does not exist; give the folder of a data set, or 'synthetic'")
     return Run(data=data if data == SYNTHETIC else str(Path(data).resolve()), profile=profile(profile_name), seed=seed)

@@ -1,8 +1,8 @@
-"""Hyperparameter search (Table 3, Fig. 4): trials of a short training, each scored on patients held out of the training part.
+"""Hyperparameter search (Table 3, Fig. 4): short trainings, scored on patients held out of the training part.
 
-The paper says that each configuration was "evaluated on the validation split" and no more. Here the validation patients
-are taken from the fold's training part, so the test part is never looked at. The sampler is Optuna's TPE; the ranges are
-those of ultralytics' own tuner, since the paper gives none.
+The paper says that each configuration was "evaluated on the validation split" and no more. Here the validation
+patients are taken from the fold's training part, so the test part is never looked at. The sampler is Optuna's TPE; the
+ranges are those of ultralytics' own tuner, since the paper gives none.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from openurine_lib.run import Run
 
 #: name -> (low, high, logarithmic)
 SPACE = {
-    "lr0": (1e-4, 1e-1, True), "lrf": (1e-3, 1.0, True), "momentum": (0.7, 0.98, False), "weight_decay": (0.0, 1e-3, False),
-    "warmup_epochs": (0.0, 5.0, False), "warmup_momentum": (0.0, 0.95, False), "box": (1.0, 20.0, False), "cls": (0.1, 4.0, False),
-    "dfl": (0.4, 6.0, False), "hsv_h": (0.0, 0.1, False), "hsv_s": (0.0, 0.9, False), "hsv_v": (0.0, 0.9, False),
+    "lr0": (1e-4, 1e-1, True), "lrf": (1e-3, 1.0, True),
+    "momentum": (0.7, 0.98, False), "weight_decay": (0.0, 1e-3, False),
+    "warmup_epochs": (0.0, 5.0, False), "warmup_momentum": (0.0, 0.95, False),
+    "box": (1.0, 20.0, False), "cls": (0.1, 4.0, False), "dfl": (0.4, 6.0, False),
+    "hsv_h": (0.0, 0.1, False), "hsv_s": (0.0, 0.9, False), "hsv_v": (0.0, 0.9, False),
     "translate": (0.0, 0.9, False), "scale": (0.0, 0.95, False), "fliplr": (0.0, 1.0, False), "mosaic": (0.0, 1.0, False),
 }  # fmt: skip
 METRICS = ("precision", "recall", "map50", "map50_95")
@@ -64,7 +66,10 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     study = optuna.create_study(
         storage=f"sqlite:///{folder / 'study.db'}", study_name=run.name, direction="maximize", load_if_exists=True
     )
-    trials, split = run.profile.search["trials"], inner_split(run.dataset.train_images(fold, run.profile.max_train_fields), run.seed)
+    trials, split = (
+        run.profile.search["trials"],
+        inner_split(run.dataset.train_images(fold, run.profile.max_train_fields), run.seed),
+    )
     table3 = run.profile.settings
     for n in tqdm(range(len(_complete(study)), trials), desc="search", unit="trial"):
         # seeded by the trial, so that an interrupted search goes on as it would have gone

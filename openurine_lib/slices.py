@@ -22,8 +22,8 @@ def with_slices(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The frames of a training part, with one slice (drawn by seed, written to ``folder``) added for every field.
 
-    The slices are those of inference, ``slice_px`` pixels of the original image; among a field's slices those with boxes
-    are preferred. Fields no larger than a slice are left alone.
+    The slices are those of inference, ``slice_px`` pixels of the original image; among a field's slices those with
+    boxes are preferred. Fields no larger than a slice are left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_image = dict(tuple(boxes.groupby("image")))
@@ -53,7 +53,10 @@ def with_slices(
 def _inside(boxes: pd.DataFrame, x1: int, y1: int, x2: int, y2: int) -> pd.DataFrame:
     """The boxes of a slice in its own pixels, cut at its edges; those mostly outside are dropped."""
     cut = boxes.assign(
-        x1=boxes.x1.clip(x1, x2) - x1, x2=boxes.x2.clip(x1, x2) - x1, y1=boxes.y1.clip(y1, y2) - y1, y2=boxes.y2.clip(y1, y2) - y1
+        x1=boxes.x1.clip(x1, x2) - x1,
+        x2=boxes.x2.clip(x1, x2) - x1,
+        y1=boxes.y1.clip(y1, y2) - y1,
+        y2=boxes.y2.clip(y1, y2) - y1,
     )
     area = (boxes.x2 - boxes.x1) * (boxes.y2 - boxes.y1)
     return cut[(cut.x2 - cut.x1) * (cut.y2 - cut.y1) >= KEPT * area]

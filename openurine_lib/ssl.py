@@ -48,7 +48,12 @@ class Autoencoder(nn.Module):
         self.encoder.train()
         layers: list[nn.Module] = []
         for _ in range(5):  # stride 32 -> 1
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(c, c // 2, 3, padding=1, bias=False), nn.BatchNorm2d(c // 2), nn.SiLU()]
+            layers += [
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(c, c // 2, 3, padding=1, bias=False),
+                nn.BatchNorm2d(c // 2),
+                nn.SiLU(),
+            ]
             c //= 2
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, 3, 3, padding=1), nn.Sigmoid())
 
@@ -74,7 +79,9 @@ def _load(path: str, longest: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def pretrain(arch: str, images: pd.DataFrame, imgsz: int, epochs: int, seed: int, out: Path, device: str = "cpu") -> Path:
+def pretrain(
+    arch: str, images: pd.DataFrame, imgsz: int, epochs: int, seed: int, out: Path, device: str = "cpu"
+) -> Path:
     """Trains the autoencoder on unlabelled fields; resumes from ``out``'s folder. Returns ``out`` (``encoder.pt``).
 
     Writes ``log.csv`` (epoch, l1, ssim loss) and ``reconstructions.npz`` (eight fields, before and after) beside it.
@@ -87,7 +94,7 @@ def pretrain(arch: str, images: pd.DataFrame, imgsz: int, epochs: int, seed: int
         ValueError: there is no unlabelled field.
     """
     if images.empty:
-        raise ValueError("no unlabelled field to pretrain on: add an unlabelled/ folder to the data set, or leave out the rows with SSL")
+        raise ValueError("no unlabelled field to pretrain on: add an unlabelled/ folder to the data set")
     torch.manual_seed(seed)
     model = Autoencoder(arch).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
@@ -100,10 +107,20 @@ def pretrain(arch: str, images: pd.DataFrame, imgsz: int, epochs: int, seed: int
         scheduler.load_state_dict(state["scheduler"])
         rows = state["rows"]
     augment = v2.Compose(
-        [v2.RandomResizedCrop(imgsz, (SMALLEST_CROP, 1), antialias=True), v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+        [
+            v2.RandomResizedCrop(imgsz, (SMALLEST_CROP, 1), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+        ]
     )
     fields = [_load(p, 2 * imgsz) for p in tqdm(images.path, desc="read unlabelled fields", unit="field", leave=False)]
-    bar = tqdm(total=epochs * len(fields), initial=len(rows) * len(fields), desc=f"pretrain {arch}", unit="field", mininterval=1)
+    bar = tqdm(
+        total=epochs * len(fields),
+        initial=len(rows) * len(fields),
+        desc=f"pretrain {arch}",
+        unit="field",
+        mininterval=1,
+    )
     for epoch in range(len(rows), epochs):
         random.seed(seed * 1_000_003 + epoch)  # so that a resumed run draws what an undisturbed one would
         torch.manual_seed(seed * 1_000_003 + epoch)
@@ -117,7 +134,12 @@ def pretrain(arch: str, images: pd.DataFrame, imgsz: int, epochs: int, seed: int
         scheduler.step()
         rows.append({"epoch": epoch + 1, "l1": sums[0] / len(fields), "ssim": sums[1] / len(fields)})
         bar.set_postfix(loss=f"{sums.sum() / len(fields):.3f}")
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "rows": rows}
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "rows": rows,
+        }
         with atomic_path(state_file) as temporary:
             torch.save(state, temporary)
     bar.close()
@@ -125,7 +147,14 @@ def pretrain(arch: str, images: pd.DataFrame, imgsz: int, epochs: int, seed: int
         pd.DataFrame(rows).to_csv(temporary, index=False)
     _save_examples(model, fields[:8], imgsz, out.parent / "reconstructions.npz", device)
     with atomic_path(out) as temporary:
-        meta = {"engine": "ultralytics", "arch": arch, "epochs": epochs, "imgsz": imgsz, "fields": len(fields), "seed": seed}
+        meta = {
+            "engine": "ultralytics",
+            "arch": arch,
+            "epochs": epochs,
+            "imgsz": imgsz,
+            "fields": len(fields),
+            "seed": seed,
+        }
         torch.save({"state_dict": model.encoder_state(), "meta": meta}, temporary)
     state_file.unlink(missing_ok=True)
     return out
@@ -156,5 +185,3 @@ def _save_examples(model: Autoencoder, fields: Sequence[Tensor], imgsz: int, out
 
 def _images(x: Tensor) -> np.ndarray:
     return (x.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
-
-

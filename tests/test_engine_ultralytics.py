@@ -69,7 +69,7 @@ def test_a_checkpoint_of_other_settings_is_not_resumed_from(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("arch", ["yolo12n", "yolov8n"])
 def test_training_starts_from_the_encoder(tmp_path, arch):
-    """The trap: weights put into a YOLO by hand are thrown away by its trainer. Seen here at the trainer's own start."""
+    """The trap: weights put into a YOLO by hand are thrown away by its trainer. Seen here as the trainer starts."""
     images, _ = tiny.frames(tmp_path / "unlabelled", 8)
     encoder = ssl.pretrain(arch, images, 64, 1, 0, tmp_path / "ssl" / "encoder.pt")
     job = tiny.job(tmp_path, arch=arch, epochs=1, encoder=encoder)
@@ -82,8 +82,8 @@ def test_training_starts_from_the_encoder(tmp_path, arch):
             raise Kill
 
     with pytest.raises(Kill):
-        overrides = {"model": f"{arch}.yaml", "data": "frames", "imgsz": 96, "epochs": 1, "device": "cpu", "cache": "ram",
-                     "project": str(job.dir), "name": "u", "exist_ok": True, "pretrained": False, "plots": False}  # fmt: skip
+        overrides = {"model": f"{arch}.yaml", "data": "frames", "imgsz": 96, "epochs": 1, "device": "cpu",
+                     "project": str(job.dir), "name": "u", "pretrained": False, "plots": False}  # fmt: skip
         Look(job, overrides).train()
     pretrained = engine.read_weights(encoder)["state_dict"]
     assert len(pretrained) > 100 and all(torch.equal(seen[k], v) for k, v in pretrained.items())
@@ -103,7 +103,9 @@ def test_test_fold_is_not_validated_while_training(tmp_path):
     engine.fit(job)
     assert not list(job.dir.rglob("best.pt"))
     log = pd.read_csv(job.dir / "log.csv")
-    assert {"Cells/box", "Crystals/cls", "Crystals/dfl", "loss", "lr"} <= set(log) and not any("metrics" in c for c in log)
+    assert {"Cells/box", "Crystals/cls", "Crystals/dfl", "loss", "lr"} <= set(log) and not any(
+        "metrics" in c for c in log
+    )
 
 
 @pytest.mark.slow
@@ -149,5 +151,7 @@ def test_labels_are_written_in_the_librarys_units(tmp_path):
     first = np.loadtxt(tmp_path / "fields" / "labels" / "000000.txt")
     mine = job.boxes[job.boxes.image == "field0"].iloc[0]
     cls, x, y, w, h = first[0]
-    assert cls == mine.cls and np.allclose([x - w / 2, y - h / 2, x + w / 2, y + h / 2], mine[["x1", "y1", "x2", "y2"]].astype(float) / 96, atol=1e-5)
+    assert cls == mine.cls and np.allclose(
+        [x - w / 2, y - h / 2, x + w / 2, y + h / 2], mine[["x1", "y1", "x2", "y2"]].astype(float) / 96, atol=1e-5
+    )
     assert len(listing.read_text().split()) == 8

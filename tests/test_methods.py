@@ -28,7 +28,9 @@ def test_every_built_row_is_in_the_plan_and_no_other():
         assert set(plan(p).ssl) == {p.arch(m) for m in methods().values() if m.ssl}
 
 
-@pytest.mark.parametrize(("nominal", "effective"), [(40, 64), (80, 96), (160, 160), (320, 320), (640, 640), (960, 960), (1280, 1280)])
+@pytest.mark.parametrize(
+    ("nominal", "effective"), [(40, 64), (80, 96), (160, 160), (320, 320), (640, 640), (960, 960), (1280, 1280)]
+)
 def test_table_6_sizes_are_rounded_up_to_the_stride(nominal, effective):
     assert profile("paper").pixels(nominal) == effective
 

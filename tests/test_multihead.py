@@ -110,7 +110,9 @@ def test_lambda_weighs_heads_and_defaults_to_table_3():
 def test_an_empty_head_is_not_the_loudest():
     """The trap of one normaliser a head: a head with no object is divided by 1, one normaliser for all is not."""
     model, b = small(head_weights={}), batch()
-    crowd = torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.3  # all of it for Cells, none for Casts
+    crowd = (
+        torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.3
+    )  # all of it for Cells, none for Casts
     b |= {"cls": torch.zeros(40, 1), "bboxes": crowd, "batch_idx": torch.arange(40) // 20}
     with torch.no_grad():
         preds = model.train().predict(b["img"])
@@ -162,7 +164,9 @@ def test_no_parameter_that_nobody_trains_and_every_head_gets_a_gradient():
     loss.sum().backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
-    assert isinstance(model.model[-1], Detect) and not any(k.startswith(("model.21.cv2", "model.21.cv3")) for k in model.state_dict())
+    assert isinstance(model.model[-1], Detect) and not any(
+        k.startswith(("model.21.cv2", "model.21.cv3")) for k in model.state_dict()
+    )
 
 
 def test_copies_fuses_and_survives_a_state_dict():

@@ -34,7 +34,9 @@ def frames(folder: Path, n: int = 8, side: int = 96, seed: int = 0) -> tuple[pd.
         images.append((f"field{i}", str(path), f"patient{i // 2}", side, side))
     return (
         pd.DataFrame(images, columns=["image", "path", "group", "width", "height"]),
-        pd.DataFrame(boxes, columns=["image", "cls", "x1", "y1", "x2", "y2"]).astype({c: float for c in ("x1", "y1", "x2", "y2")}),
+        pd.DataFrame(boxes, columns=["image", "cls", "x1", "y1", "x2", "y2"]).astype(
+            {c: float for c in ("x1", "y1", "x2", "y2")}
+        ),
     )
 
 
@@ -44,5 +46,6 @@ def job(folder: Path, heads: str = "multi", arch: str = "yolo12n", epochs: int =
     images, boxes = frames(folder / "input", n)
     return TrainJob(
         arch=arch, taxonomy=TAXONOMY, heads=heads, imgsz=96, images=images, boxes=boxes, epochs=epochs, seed=0,
-        settings=profile("smoke").settings | {"close_mosaic": 1} | settings, dir=folder / "out", device="cpu", encoder=encoder,
+        settings=profile("smoke").settings | {"close_mosaic": 1} | settings,
+        dir=folder / "out", device="cpu", encoder=encoder,
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 An engine module has
 
-- ``fit(job) -> Path``: trains, with progress; resumes an interrupted training from ``job.dir``; writes ``log.csv`` (one row
-  an epoch) and returns ``weights.pt``, which holds tensors and plain data only (``torch.load(weights_only=True)``);
+- ``fit(job) -> Path``: trains, with progress; resumes an interrupted training from ``job.dir``; writes ``log.csv`` (one
+  row an epoch) and returns ``weights.pt``, which holds tensors and plain data only (``torch.load(weights_only=True)``);
 - ``detector(weights, conf, device, imgsz) -> sahi.models.base.DetectionModel``: the trained network behind sahi's door.
 """
 
@@ -46,7 +46,14 @@ class TrainJob:
 
     def signature(self) -> str:
         """A digest of all that decides the result; a checkpoint with another one is not resumed from."""
-        parts = (self.arch, self.taxonomy.classes, sorted(self.taxonomy.heads.items()), self.heads, self.imgsz, self.epochs)
+        parts = (
+            self.arch,
+            self.taxonomy.classes,
+            sorted(self.taxonomy.heads.items()),
+            self.heads,
+            self.imgsz,
+            self.epochs,
+        )
         text = json.dumps([parts, self.settings, self.seed, list(self.images.image)], sort_keys=True)
         digest = hashlib.sha256(text.encode())
         digest.update(self.boxes.to_csv(index=False).encode())
@@ -63,6 +70,7 @@ def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> N
     """Raises WeightsError if the weights were trained on other classes than the taxonomy's."""
     if tuple(meta["classes"]) != taxonomy.classes:
         raise WeightsError(
-            f"{weights} was trained on {len(meta['classes'])} classes ({', '.join(meta['classes'][:3])}, ...), but the data "
-            f"set's taxonomy {taxonomy.name!r} has {taxonomy.n} ({', '.join(taxonomy.classes[:3])}, ...); train on this data set first"
+            f"{weights} was trained on {len(meta['classes'])} classes ({', '.join(meta['classes'][:3])}, ...), but "
+            f"taxonomy {taxonomy.name!r} has {taxonomy.n} ({', '.join(taxonomy.classes[:3])}, ...); "
+            "train on this data set first"
         )

@@ -2,8 +2,8 @@
 
 What differs from a plain ``YOLO(...).train()``, and why:
 
-- the model is built here, with the autoencoder's encoder already in it (weights put into a ``YOLO`` by hand are silently
-  thrown away by its trainer);
+- the model is built here, with the autoencoder's encoder already in it (weights put into a ``YOLO`` by hand are
+  silently thrown away by its trainer);
 - nothing is validated while training: the library would choose ``best.pt`` on the test fold. The last average is kept;
 - a checkpoint holds everything (model and average in full precision, optimiser, epoch) and the random state is a
   function of seed and epoch, so that a killed and resumed training ends with the same weights as an undisturbed one.
@@ -25,12 +25,6 @@ from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
 from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
-
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
-from openurine_lib.engines import TrainJob, WeightsError
-from openurine_lib.multihead import build_model
-from openurine_lib.provenance import atomic_path
-from openurine_lib.taxonomy import Taxonomy
 from ultralytics import YOLO
 from ultralytics.models.rtdetr.model import RTDETR
 from ultralytics.models.rtdetr.train import RTDETRTrainer
@@ -38,13 +32,20 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
+from openurine_lib import quiet  # noqa: F401  (before ultralytics)
+from openurine_lib.engines import TrainJob, WeightsError
+from openurine_lib.multihead import build_model
+from openurine_lib.provenance import atomic_path
+from openurine_lib.taxonomy import Taxonomy
+
 LOGGER.setLevel("WARNING")  # one progress bar is enough
 
 #: Entries of the settings that are ultralytics' own arguments.
 ARGUMENTS = (
-    "batch optimizer momentum lr0 lrf weight_decay warmup_epochs warmup_momentum warmup_bias_lr box cls dfl hsv_h hsv_s hsv_v "
-    "translate scale fliplr mosaic close_mosaic nbs cos_lr workers"
-).split()
+    *("batch", "nbs", "optimizer", "momentum", "lr0", "lrf", "weight_decay", "box", "cls", "dfl"),
+    *("warmup_epochs", "warmup_momentum", "warmup_bias_lr", "close_mosaic"),
+    *("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "mosaic"),
+)
 MAX_DETECTIONS = 300  # a slice or image, as in ultralytics' validation
 
 
@@ -132,7 +133,14 @@ class _Frames:
         fields = self.job.dir / "fields"
         listing = _write_fields(self.job, fields)
         names = dict(enumerate(self.job.taxonomy.classes))
-        return {"path": fields, "train": str(listing), "val": str(listing), "names": names, "nc": len(names), "channels": 3}
+        return {
+            "path": fields,
+            "train": str(listing),
+            "val": str(listing),
+            "names": names,
+            "nc": len(names),
+            "channels": 3,
+        }
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> torch.nn.Module:
         s = self.job.settings
@@ -156,7 +164,9 @@ class _Frames:
             self.rows, self.start_epoch = state["rows"], len(state["rows"])
             self.scheduler.last_epoch = self.start_epoch - 1
         total, done = self.epochs * len(self.train_loader), self.start_epoch * len(self.train_loader)
-        self.bar = tqdm(total=total, initial=done, desc=f"train {self.job.arch} {self.job.heads}", unit="batch", mininterval=1)
+        self.bar = tqdm(
+            total=total, initial=done, desc=f"train {self.job.arch} {self.job.heads}", unit="batch", mininterval=1
+        )
         self.add_callback("on_train_epoch_start", _reseed)
         self.add_callback("on_train_batch_end", lambda t: t.bar.update())
 
@@ -173,7 +183,14 @@ class _Frames:
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         losses = {k: float(v) for k, v in self.tloss.items()}
-        self.rows.append({"epoch": self.epoch + 1, "loss": sum(losses.values()), **losses, "lr": self.optimizer.param_groups[0]["lr"]})
+        self.rows.append(
+            {
+                "epoch": self.epoch + 1,
+                "loss": sum(losses.values()),
+                **losses,
+                "lr": self.optimizer.param_groups[0]["lr"],
+            }
+        )
         self.bar.set_postfix(loss=f"{self.rows[-1]['loss']:.3g}")
         with atomic_path(self.job.dir / "log.csv") as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
@@ -182,7 +199,8 @@ class _Frames:
 
     def save_model(self) -> bool:
         state = {
-            "model": unwrap_model(self.model).state_dict(), "ema": self.ema.ema.state_dict(), "updates": self.ema.updates,
+            "model": unwrap_model(self.model).state_dict(),
+            "ema": self.ema.ema.state_dict(), "updates": self.ema.updates,
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "rows": self.rows,
             "signature": self.signature,
         }  # fmt: skip
@@ -211,17 +229,19 @@ def _reseed(trainer: Any) -> None:
 
 
 def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
-    """Puts the autoencoder's encoder into the detector's backbone. Raises WeightsError unless every tensor finds its place."""
+    """Puts the autoencoder's encoder into the detector's backbone; WeightsError unless every tensor finds its place."""
     content = read_weights(encoder)
     own = model.state_dict()
     wrong = [k for k, v in content["state_dict"].items() if k not in own or own[k].shape != v.shape]
     if wrong:
-        raise WeightsError(f"{encoder} is the encoder of {content['meta']['arch']}: {wrong[0]} does not fit this backbone")
+        raise WeightsError(
+            f"{encoder} is the encoder of {content['meta']['arch']}: {wrong[0]} does not fit this backbone"
+        )
     model.load_state_dict(content["state_dict"], strict=False)
 
 
 def _write_fields(job: TrainJob, folder: Path) -> Path:
-    """Links to the fold's images and a YOLO label file each; returns the listing. Names are numbers: ids may hold slashes."""
+    """Links to the fold's images and a YOLO label file each, by number (ids may hold slashes); returns the listing."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     by_image = dict(tuple(job.boxes.groupby("image")))
@@ -236,7 +256,9 @@ def _write_fields(job: TrainJob, folder: Path) -> Path:
             b = by_image[row.image]
             x, w = (b.x1 + b.x2) / 2 / row.width, (b.x2 - b.x1) / row.width
             y, h = (b.y1 + b.y2) / 2 / row.height, (b.y2 - b.y1) / row.height
-            lines = [f"{c} {v[0]:.6f} {v[1]:.6f} {v[2]:.6f} {v[3]:.6f}" for c, *v in zip(b.cls, x, y, w, h, strict=True)]
+            lines = [
+                f"{c} {v[0]:.6f} {v[1]:.6f} {v[2]:.6f} {v[3]:.6f}" for c, *v in zip(b.cls, x, y, w, h, strict=True)
+            ]
         (folder / "labels" / f"{i:06d}.txt").write_text("\n".join(lines) + "\n" * bool(lines))
         links.append(str(link))
     listing = folder / "train.txt"
