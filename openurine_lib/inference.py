@@ -49,7 +49,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     """The image, uint8 (H, W, 3) RGB, turned as its EXIF says. Raises BadField naming the file."""
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, ImportError) as error:
         # PIL raises the first three for broken files; ultralytics patches Image.open to look for a HEIF plugin as well
         raise BadField(f"{path}: not a readable image ({error}); replace or remove it") from error
