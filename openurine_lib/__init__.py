@@ -1,4 +1,4 @@
-"""OpenUrine companion: the paper's method, one idea a module. Importing it costs nothing; modules import what they need."""
+"""OpenUrine companion: the paper's method, one idea a module. Importing the package alone imports no torch."""
 
 from openurine_lib.methods import method, methods, plan, profile
 from openurine_lib.run import Run, open_run

@@ -144,7 +144,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
     settings = p.settings
     # what a method or a profile has besides names counts unless it is known not to: a field that is added here counts
     net = {k: v for k, v in as_dict(m).items() if k not in NAMES} | {"arch": p.arch(m), "px": p.pixels(m.imgsz)}
-    if not p.slices_in_training and kind == "train":
+    if not p.slices_per_field and kind == "train":
         del net["sliced"]
     size = {k: v for k, v in dataclasses.asdict(p).items() if k not in OTHERS}
     if kind == "ssl":

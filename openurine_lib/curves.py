@@ -1,4 +1,4 @@
-"""Figures of training: the autoencoder's reconstructions (Fig. 3A), the heads' losses (Fig. 3B), the search (Fig. 4)."""
+"""Figures of training: reconstructions (Fig. 3A), the heads' losses (Fig. 3B), the search (Fig. 4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reconstructions(folder: Path, face: str) -> Figure:
     examples, log = np.load(folder / "reconstructions.npz"), pd.read_csv(folder / "log.csv")
     n = min(5, len(examples["before"]))
     fig = plt.figure(figsize=(style.PAGE, style.PAGE * 0.38), layout="constrained")
-    left, right = fig.subfigures(1, 2, width_ratios=[2.4, 1])
+    left, right = fig.subfigures(1, 2, width_ratios=[2.4, 1])  # type: ignore[misc]
     axes = left.subplots(2, n, squeeze=False)
     for row, (key, name) in enumerate((("before", "field"), ("after", "reconstruction"))):
         for ax, image in zip(axes[row], examples[key], strict=False):

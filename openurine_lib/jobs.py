@@ -11,7 +11,7 @@ from openurine_lib import provenance
 from openurine_lib.engines import TrainJob, engine
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
-from openurine_lib.slices import with_slices
+from openurine_lib.slices import slices_of
 
 
 def device() -> str:
@@ -47,7 +47,8 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
         images = data.train_images(fold, p.max_train_fields)
         boxes = data.boxes_of(images)
         if p.trains_on_slices(m):
-            images, boxes = with_slices(images, boxes, p.settings["sahi"]["slice"], run.seed, out.parent / "slices")
+            slice_px, k = p.settings["sahi"]["slice"], p.slices_per_field
+            images, boxes = slices_of(images, boxes, slice_px, k, run.seed, out.parent / "slices")
         job = TrainJob(
             arch=p.arch(m),
             taxonomy=taxonomy,

@@ -69,7 +69,7 @@ class MultiHeadLoss:
         self.shared = shared
 
     def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Raw predictions by head -> (losses of all heads and parts, times the batch size; the same by name, detached)."""
+        """Raw predictions by head -> (losses of heads and parts times the batch size; the same by name, detached)."""
         preds = preds[1] if isinstance(preds, tuple) else preds
         batch = {
             k: v.to(next(iter(self.heads.values())).device)
@@ -87,7 +87,7 @@ class MultiHeadLoss:
                 target = head.assigner.foreground.to(objectness.dtype)
                 extra[name] = self.objectness_gain * head.bce(objectness, target).mean()
         total = torch.stack(list(sums.values())).sum().clamp(min=1)
-        parts = {}
+        parts: dict[str, Tensor] = {}
         for name, loss in losses.items():
             loss = loss / (total if self.shared else sums[name].clamp(min=1))
             parts |= {

@@ -58,7 +58,7 @@ class Profile:
     ssl_epochs: int
     epochs_for: dict[str, int]
     search: dict[str, int]
-    slices_in_training: bool
+    slices_per_field: int
     train: dict[str, Any]
     synthetic: dict[str, int] = field(default_factory=dict)
 
@@ -83,13 +83,13 @@ class Profile:
         return self.smaller.get(method.arch, method.arch)
 
     def trains_on_slices(self, method: Method) -> bool:
-        """Whether the training part of the method holds, beside every field, a slice of it."""
-        return self.slices_in_training and method.sliced
+        """Whether the method's training part is cut into slices, as its inference will be."""
+        return self.slices_per_field > 0 and method.sliced
 
     def epochs_of(self, method: Method) -> int:
-        """Epochs of a training; half as many where slices double the fields, so that all rows see as many images."""
+        """Epochs of a training; fewer where a field gives several slices, so that every row sees as many images."""
         epochs = self.epochs_for.get(self.arch(method), self.epochs)
-        return math.ceil(epochs / 2) if self.trains_on_slices(method) else epochs
+        return math.ceil(epochs / self.slices_per_field) if self.trains_on_slices(method) else epochs
 
 
 def read_config(name: str) -> dict[str, Any]:

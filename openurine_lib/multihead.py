@@ -45,7 +45,7 @@ class MultiHeadDetect(Detect):
             name: tuple(sorted(ids)) for name, ids in heads.items()
         }  # channel k of a head is its k-th class
         self.objectness = objectness
-        self.heads = nn.ModuleDict({name: Detect(len(ids) + objectness, ch=ch) for name, ids in heads.items()})
+        self.heads: Any = nn.ModuleDict({name: Detect(len(ids) + objectness, ch=ch) for name, ids in heads.items()})
         for head in self.heads.values():
             head.stride = stride
             head.bias_init()

@@ -31,7 +31,8 @@ SPACE = {
     "warmup_epochs": (0.0, 5.0, False), "warmup_momentum": (0.0, 0.95, False),
     "box": (1.0, 20.0, False), "cls": (0.1, 4.0, False), "dfl": (0.4, 6.0, False),
     "hsv_h": (0.0, 0.1, False), "hsv_s": (0.0, 0.9, False), "hsv_v": (0.0, 0.9, False),
-    "translate": (0.0, 0.9, False), "scale": (0.0, 0.95, False), "fliplr": (0.0, 1.0, False), "mosaic": (0.0, 1.0, False),
+    "translate": (0.0, 0.9, False), "scale": (0.0, 0.95, False),
+    "fliplr": (0.0, 1.0, False), "mosaic": (0.0, 1.0, False),
 }  # fmt: skip
 METRICS = ("precision", "recall", "map50", "map50_95")
 OBJECTIVE = "map50"

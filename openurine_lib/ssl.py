@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
+from openurine_lib.inference import read_rgb
 from openurine_lib.multihead import backbone_depth, build_model
 from openurine_lib.precision import cpu_bf16
 from openurine_lib.provenance import atomic_path
@@ -72,7 +73,7 @@ def reconstruction_loss(xhat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _load(path: str, longest: int) -> Tensor:
     """A field as (3, H, W) uint8 RGB, shrunk so that its longer side is at most ``longest`` pixels."""
-    image = cv2.imread(path)[..., ::-1]
+    image = read_rgb(path)
     scale = longest / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

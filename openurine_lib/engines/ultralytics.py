@@ -17,7 +17,7 @@ import csv
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -121,6 +121,10 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> SahiModel:
 
 class _Frames:
     """What makes ultralytics' trainers ours; mixed into the one for YOLO and the one for RT-DETR."""
+
+    if TYPE_CHECKING:  # what the trainers bring
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, job: TrainJob, overrides: dict[str, Any]):
         self.job = job
