@@ -45,8 +45,9 @@ class MultiHeadDetect(Detect):
             name: tuple(sorted(ids)) for name, ids in heads.items()
         }  # channel k of a head is its k-th class
         self.objectness = objectness
-        self.heads: Any = nn.ModuleDict({name: Detect(len(ids) + objectness, ch=ch) for name, ids in heads.items()})
-        for head in self.heads.values():
+        self.heads: Any = nn.ModuleDict()
+        for name, ids in heads.items():
+            self.heads[name] = head = Detect(len(ids) + objectness, ch=ch)
             head.stride = stride
             head.bias_init()
 
