@@ -16,7 +16,7 @@ def test_the_papers_profile_replaces_nothing_and_small_ones_say_what_they_replac
     paper, demo = profile("paper"), profile("demo")
     built = [m for m in methods().values() if m.built]
     assert all(paper.arch(m) == m.arch for m in built)
-    assert train_key(method("yolo12m"), demo) == train_key(method("yolo12x"), demo) == "yolo12n-single-192"
+    assert train_key(method("yolo12m"), demo) == train_key(method("yolo12x"), demo) == "yolo12n-single-256"
     assert len(plan(paper).train) > len(plan(demo).train)
 
 
@@ -37,7 +37,7 @@ def test_table_6_sizes_are_rounded_up_to_the_stride(nominal, effective):
 
 def test_small_profiles_scale_sizes_and_slices_alike():
     demo = profile("demo")
-    assert demo.settings["imgsz"] == 192 and demo.settings["sahi"]["slice"] == 128
+    assert demo.settings["imgsz"] == 256 and demo.settings["sahi"]["slice"] == 192
     assert demo.setting("head_weights.Casts") == 1.5
 
 
@@ -50,6 +50,6 @@ def test_unknown_names_are_refused_with_the_list():
 
 def test_rows_with_slices_in_training_see_as_many_images():
     demo, row = profile("demo"), method("ours-yolo12m")
-    assert demo.trains_on_slices(row) and demo.epochs_of(row) * 4 == demo.epochs_of(method("yolo12n"))
-    assert train_key(row, demo) == "yolo12n-multi-ssl-slices-192"
+    assert demo.trains_on_slices(row) and demo.epochs_of(row) * 2 == demo.epochs_of(method("yolo12n"))
+    assert train_key(row, demo) == "yolo12n-multi-ssl-slices-256"
     assert not profile("paper").trains_on_slices(row) and profile("paper").epochs_of(row) == 300
