@@ -32,8 +32,9 @@ def main() -> int:
     m = method(options.method) if options.method else None
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENURINE_THREADS"):
         os.environ[name] = str(options.threads)  # set, not inherited: results must not depend on the number of jobs
+    # the C library keeps its pages: what a training step frees, the next one needs
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
-        os.environ.setdefault(name, str(4 << 30))  # the C library keeps its pages: a training step frees what the next needs
+        os.environ.setdefault(name, str(4 << 30))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     os.environ["PYTHONHASHSEED"] = "0"
     with _alone(run.dir / "locks" / f"{options.out.stem}.lock"), _gpu(run.dir / "locks"):
