@@ -213,7 +213,7 @@ def test_whole_run(tmp_path: Path) -> None:
     assert time.monotonic() - started < 60
 
     # a killed training: its weights are gone, its folder is not; what follows from it comes out the same
-    weights = next((root / "runs" / "smoke" / "train").glob("yolo12n-multi-ssl-[0-9]*/fold0/weights.pt"))
+    weights = next((root / "runs" / "smoke" / "train").glob("yolo12n-multi-ssl-slices-*/fold0/weights.pt"))
     weights.unlink()
     resumed = reproduce(root)
     assert resumed.returncode == 0, resumed.stderr[-5000:]
