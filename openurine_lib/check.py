@@ -107,7 +107,8 @@ def _look(path: Path) -> tuple[int, int, str, str] | str:
             image.draft("L", (width // 4, height // 4))
             image.load()
             phash = str(imagehash.phash(image.convert("L"), hash_size=16))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on bad files
+    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError) as error:
+        # what Pillow raises on bad files; the ImportError is ultralytics', whose Image.open looks for a plugin
         return str(error)
     width, height = (height, width) if turned else (width, height)
     return width, height, hashlib.sha256(content).hexdigest(), phash

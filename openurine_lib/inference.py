@@ -34,7 +34,9 @@ from openurine_lib.provenance import atomic_path
 
 CONFIDENCE = 0.001  # ultralytics' validation
 MATCH_THRESHOLD = 0.5
-BATCH, BATCH_CPU = 16, 2  # slices a forward pass; on a processor more are slower, by memory traffic
+# Slices a forward pass. A processor gains nothing from more than one (memory traffic), and could lose boxes: when
+# ultralytics' NMS meets its time limit, it leaves the rest of the batch without any.
+BATCH, BATCH_CPU = 16, 1
 COLUMNS = ["image", "cls", "conf", "x1", "y1", "x2", "y2"]
 
 logging.getLogger("sahi").setLevel(logging.ERROR)  # it warns of every box of no area

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -94,7 +95,8 @@ def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:
 
 def ensure_cohort_predictions(run: Run, m: Method, fold: int, images: pd.DataFrame) -> pd.DataFrame:
     """Boxes on the fields of the clinical cohort (Table 8), which no fold trains on."""
-    return _predict(run, m, fold, images, run.predict_dir(m, fold) / "cohort.csv")
+    fields = hashlib.sha256("\n".join(images.image).encode()).hexdigest()[:8]  # another cohort is another file
+    return _predict(run, m, fold, images, run.predict_dir(m, fold) / f"cohort-{fields}.csv")
 
 
 def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:

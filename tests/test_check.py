@@ -234,3 +234,13 @@ def test_a_laboratory_report_speaks_the_taxonomys_names(tmp_path):
     (ff.yolo(tmp_path) / "laboratory.csv").write_text(LAB + "S1, epithelial CELLS, Many\n")
     laboratory = c.check(read(tmp_path)).laboratory
     assert laboratory.to_numpy().tolist() == [["S0", "RBC", "few"], ["S1", "Epithelial cells", "many"]]
+
+
+def test_a_corrupt_image_is_named_also_where_ultralytics_has_patched_pillow(tmp_path):
+    from openurine_lib import quiet  # noqa: F401
+
+    # isort: split
+    import ultralytics.utils.patches  # noqa: F401
+
+    (tmp_path / "a.jpg").write_text("not an image")
+    assert isinstance(c._look(tmp_path / "a.jpg"), str)

@@ -37,7 +37,7 @@ def test_importing_the_package_imports_no_torch(tmp_path):
 
 
 def test_ultralytics_leaves_the_home_folder_alone_and_installs_nothing(tmp_path):
-    code = "import openurine_lib.engines.ultralytics; from ultralytics.utils import AUTOINSTALL, ONLINE; print(AUTOINSTALL, ONLINE)"
+    code = "import openurine_lib.engines.ultralytics; from ultralytics import utils; print(utils.AUTOINSTALL, utils.ONLINE)"
     assert python(code, tmp_path) == "False False"
     assert not list(tmp_path.iterdir())
 
@@ -70,7 +70,8 @@ def test_the_search_trains_the_multi_head_model(tmp_path, monkeypatch):
     table3 = run.profile.settings
     assert all(np.isclose(rows.loc[0, name], table3[name]) for name in search.SPACE), "the first trial is Table 3"
     assert rows[list(search.METRICS)].notna().all().all()
-    assert search.search(run, method("ours-yolo12m"), 0).equals(rows) and len(trained) == asked, "a second call trains nothing"
+    again = search.search(run, method("ours-yolo12m"), 0)
+    assert again.equals(rows) and len(trained) == asked, "a second call trains nothing"
 
 
 def test_search_holds_out_whole_patients():
@@ -81,7 +82,7 @@ def test_search_holds_out_whole_patients():
 
 
 def test_the_time_limit_of_nms_drops_no_image(tmp_path, monkeypatch):
-    """Its limit leaves the rest of a batch without boxes; so a CPU, slow enough to meet it, gets one slice at a time."""
+    """Its limit leaves the rest of a batch without boxes; a CPU may be slow enough, and gets one slice at a time."""
     weights = engine.fit(tiny.job(tmp_path, epochs=1))
     detector = engine.detector(weights, 1e-6, "cpu", 96)
     image = np.random.default_rng(0).integers(0, 255, (160, 160, 3), dtype=np.uint8)
