@@ -37,7 +37,7 @@ def test_importing_the_package_imports_no_torch(tmp_path):
 
 
 def test_ultralytics_leaves_the_home_folder_alone_and_installs_nothing(tmp_path):
-    code = "import openurine_lib.engines.ultralytics; from ultralytics import utils; print(utils.AUTOINSTALL, utils.ONLINE)"
+    code = "import openurine_lib.engines.ultralytics; from ultralytics import utils as u; print(u.AUTOINSTALL, u.ONLINE)"
     assert python(code, tmp_path) == "False False"
     assert not list(tmp_path.iterdir())
 
