@@ -1,5 +1,6 @@
 """OpenUrine companion: the paper's method, one idea a module. Importing the package alone imports no torch."""
 
+from openurine_lib import quiet as _quiet  # noqa: F401  (before any module imports ultralytics)
 from openurine_lib.methods import method, methods, plan, profile
 from openurine_lib.run import Run, open_run
 

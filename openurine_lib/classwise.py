@@ -15,12 +15,10 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-
-from openurine_lib import published, quiet, style  # noqa: F401
-from openurine_lib.evaluate import PER_CLASS, best_confidence, classes_of, corners, evaluate
-
-# isort: split
 from ultralytics.utils.metrics import ConfusionMatrix, box_iou
+
+from openurine_lib import published, style
+from openurine_lib.evaluate import PER_CLASS, best_confidence, classes_of, corners, evaluate
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run

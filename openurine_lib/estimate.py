@@ -97,8 +97,6 @@ def describe(run: Run, given: float | None = None) -> None:
     """Prints jobs, images and hours of a run; measures a step unless ``given`` seconds an image."""
     from ultralytics.utils import LOGGER
 
-    from openurine_lib import quiet  # noqa: F401  (before ultralytics)
-
     LOGGER.setLevel("ERROR")  # one line for each model that is built
     p, m = run.profile, method(OURS)
     print(f"run {run.name}: {p.about}\nNothing is run. The command without DRY, over {len(p.folds)} folds, is:\n")

@@ -18,10 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-
-from openurine_lib import quiet  # noqa: F401
-
-# isort: split
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.utils.metrics import ap_per_class, box_iou, smooth
 

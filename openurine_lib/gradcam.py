@@ -19,10 +19,6 @@ from matplotlib.figure import Figure
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 from torch import nn
-
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
-
-# isort: split
 from ultralytics.data.augment import LetterBox
 
 from openurine_lib import style

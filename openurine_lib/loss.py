@@ -20,8 +20,6 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
-
 if TYPE_CHECKING:
     from openurine_lib.multihead import MultiHeadModel
 

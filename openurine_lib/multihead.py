@@ -17,7 +17,6 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
 from openurine_lib.precision import cpu_bf16, to_float
 from openurine_lib.taxonomy import Taxonomy
 

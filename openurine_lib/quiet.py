@@ -1,6 +1,7 @@
 """Keeps ultralytics to itself: no update checks, no pip installs, no settings in the home folder, no telemetry.
 
-Import it before ultralytics. Everything it sets can be set otherwise in the environment beforehand.
+The package imports it first of all, since ultralytics reads these once, when it is imported. Whoever wants them
+otherwise sets them in the environment.
 """
 
 import os

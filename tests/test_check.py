@@ -237,9 +237,7 @@ def test_a_laboratory_report_speaks_the_taxonomys_names(tmp_path):
 
 
 def test_a_corrupt_image_is_named_also_where_ultralytics_has_patched_pillow(tmp_path):
-    from openurine_lib import quiet  # noqa: F401
 
-    # isort: split
     import ultralytics.utils.patches  # noqa: F401
 
     (tmp_path / "a.jpg").write_text("not an image")

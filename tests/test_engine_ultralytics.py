@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from openurine_lib import quiet, ssl  # noqa: F401
+from openurine_lib import ssl
 from openurine_lib.engines import WeightsError, check_taxonomy
 from openurine_lib.engines import ultralytics as engine
 from openurine_lib.evaluate import evaluate, summary

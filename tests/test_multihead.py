@@ -5,16 +5,14 @@ import types
 
 import pytest
 import torch
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.modules.head import Detect
+from ultralytics.utils.loss import v8DetectionLoss
 
 from openurine_lib import multihead, taxonomy
 from openurine_lib.loss import MultiHeadLoss
 from openurine_lib.methods import read_config
 from openurine_lib.multihead import MultiHeadDetect, MultiHeadModel, backbone_depth, build_model
-
-# isort: split
-from ultralytics.cfg import get_cfg
-from ultralytics.nn.modules.head import Detect
-from ultralytics.utils.loss import v8DetectionLoss
 
 HEADS = {"Cells": (0, 2), "Casts": (1,)}
 

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 import tiny
 import torch
+from ultralytics.utils import nms
 
-from openurine_lib import quiet, search  # noqa: F401
+from openurine_lib import search
 from openurine_lib.engines import ultralytics as engine
 from openurine_lib.inference import predict_image
 from openurine_lib.loss import MultiHeadLoss
 from openurine_lib.multihead import MultiHeadModel
-
-# isort: split
-from ultralytics.utils import nms
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +35,7 @@ def test_importing_the_package_imports_no_torch(tmp_path):
 
 
 def test_ultralytics_leaves_the_home_folder_alone_and_installs_nothing(tmp_path):
-    code = "import openurine_lib.engines.ultralytics; from ultralytics import utils as u; print(u.AUTOINSTALL, u.ONLINE)"
+    code = "import openurine_lib.engines.ultralytics, ultralytics.utils as u; print(u.AUTOINSTALL, u.ONLINE)"
     assert python(code, tmp_path) == "False False"
     assert not list(tmp_path.iterdir())
 

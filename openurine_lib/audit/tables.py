@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from ultralytics.utils.metrics import compute_ap
 
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
 from openurine_lib.audit.record import ROUNDED, ROUNDED_MEAN, Check, equal, none
 from openurine_lib.published import METRICS, by_class, table
-
-# isort: split
-from ultralytics.utils.metrics import compute_ap
 
 OURS = "Our method (YOLOv12-M backbone)"
 FULL = "Full (all six heads)"

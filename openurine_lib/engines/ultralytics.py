@@ -32,7 +32,6 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from openurine_lib import quiet  # noqa: F401  (before ultralytics)
 from openurine_lib.engines import TrainJob, WeightsError
 from openurine_lib.multihead import build_model
 from openurine_lib.provenance import atomic_path
