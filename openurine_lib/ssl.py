@@ -133,7 +133,8 @@ def pretrain(
             sums += np.array(losses) * len(batch)
             bar.update(len(batch))
         scheduler.step()
-        rows.append({"epoch": epoch + 1, "l1": sums[0] / len(fields), "ssim": sums[1] / len(fields)})
+        l1, dissimilarity = (sums / len(fields)).tolist()  # plain numbers: the checkpoint is read as tensors and plain data
+        rows.append({"epoch": epoch + 1, "l1": l1, "ssim": dissimilarity})
         bar.set_postfix(loss=f"{sums.sum() / len(fields):.3f}")
         state = {
             "model": model.state_dict(),
