@@ -133,7 +133,7 @@ def pretrain(
             sums += np.array(losses) * len(batch)
             bar.update(len(batch))
         scheduler.step()
-        l1, dissimilarity = (sums / len(fields)).tolist()  # plain numbers: the checkpoint is read as tensors and plain data
+        l1, dissimilarity = (sums / len(fields)).tolist()  # plain numbers, as the checkpoint is read
         rows.append({"epoch": epoch + 1, "l1": l1, "ssim": dissimilarity})
         bar.set_postfix(loss=f"{sums.sum() / len(fields):.3f}")
         state = {
