@@ -1,5 +1,6 @@
 """The runner, what counts as a change, and the whole workflow at the smallest size."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -104,7 +105,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("config/methods.yaml", "arch: yolov8m,", "arch: yolov8s,", {"stock"}),
         ("results.py", "\ndef table(", "\nADDED = 1\n\n\ndef table(", {"table"}),
         ("ssl.py", "\nclass Autoencoder", "\nADDED = 1\n\n\nclass Autoencoder", {"ssl"}),
-        ("config/profiles.yaml", "ssl_epochs: 8", "ssl_epochs: 9", {"ssl"}),
     ],
 )
 def test_changes(package: Path, file: str, old: str, new: str, changed: set[str]) -> None:
@@ -117,6 +117,18 @@ def test_changes(package: Path, file: str, old: str, new: str, changed: set[str]
     finally:
         path.write_text(text)
     assert {k for k in before if before[k] != after[k]} == changed
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "changed"),
+    [("ssl_epochs", 99, {"ssl"}), ("max_test_fields", 1, {"predict"}), ("max_train_fields", 1, {"train", "search"})],
+)
+def test_a_profile_change_concerns_the_jobs_that_use_it(field: str, value: int, changed: set[str]) -> None:
+    demo, ours = profile("demo"), method("ours-yolo12m")
+    other, kinds = dataclasses.replace(demo, **{field: value}), ("ssl", "train", "predict", "search")
+    assert {
+        k for k in kinds if changes.ingredients(k, demo, 0, ours) != changes.ingredients(k, other, 0, ours)
+    } == changed
 
 
 def test_prose_and_outputs_of_a_notebook_are_no_change(tmp_path: Path) -> None:
