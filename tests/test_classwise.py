@@ -133,10 +133,10 @@ def test_rows_are_spelled_as_in_the_paper():
 
 
 def test_score_fold_takes_the_profiles_fields():
-    frame = CASE.truth
+    frame, limit_asked = CASE.truth, profile("demo").max_test_fields
     data = SimpleNamespace(
         taxonomy=OPENURINE,
-        test_images=lambda fold, limit: pd.DataFrame({"image": ["a"]}) if (fold, limit) == (0, 40) else None,
+        test_images=lambda fold, limit: pd.DataFrame({"image": ["a"]}) if (fold, limit) == (0, limit_asked) else None,
         boxes_of=lambda images: frame[frame["image"].isin(images["image"])],
     )
     run = Run("synthetic", profile("demo"))

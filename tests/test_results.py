@@ -48,7 +48,7 @@ def test_one_fold_has_no_deviation(run):
     row = line(results.table(run, 4), "yolov8m")
     assert (row["precision"], row["map50"], row["folds"]) == (80, 50, 1)
     assert np.isnan(row["map50_std"])
-    assert (row["network"], row["epochs"], row["reason"]) == ("yolov8n", 10, "")
+    assert (row["network"], row["epochs"], row["reason"]) == ("yolov8n", run.profile.epochs, "")
 
 
 def test_mean_and_deviation_over_the_folds_that_ran(tmp_path, monkeypatch):
