@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from openurine_lib import style
 from openurine_lib.search import SPACE, best
@@ -54,25 +55,32 @@ def losses(log: pd.DataFrame, face: str) -> Figure:
             for name in heads:
                 ax.plot(log.epoch, log[f"{name}/{part}"], color=style.HEAD_COLOURS[name], marker=".", label=name)
             ax.set(title=title, xlabel="epoch", ylim=(0, None))
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set_ylabel("weighted loss")
-        axes[-1].legend(loc="upper right")
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     fig.suptitle(face, fontsize=6, color="0.35")
     return fig
 
 
 def search_scatter(trials: pd.DataFrame, metric: str, face: str) -> Figure:
-    """One panel a hyperparameter against a metric; a cross marks the best trial, a dotted line Table 3's value."""
+    """One panel a hyperparameter against a metric; a cross marks the best trial, a dotted line the first."""
     style.use()
-    chosen, table3 = best(trials), trials.iloc[0]
+    chosen, first = best(trials), trials.iloc[0]
     fig, axes = plt.subplots(4, 4, figsize=(style.PAGE, style.PAGE * 0.85), sharey=True)
     for ax, (name, (_, _, log)) in zip(axes.flat, SPACE.items(), strict=True):
         ax.scatter(trials[name], 100 * trials[metric], s=8, color=style.HERE_COLOUR, alpha=0.7, linewidths=0)
-        ax.axvline(table3[name], color="0.6", linestyle=":", linewidth=0.8)
+        ax.axvline(first[name], color="0.6", linestyle=":", linewidth=0.8)
         ax.scatter(chosen[name], 100 * chosen[metric], s=40, marker="x", color=style.OKABE_ITO["vermillion"], zorder=3)
         ax.set_xlabel(name)
         if log:
             ax.set_xscale("log")
+        else:
+            ax.xaxis.set_major_locator(MaxNLocator(3))
     for ax in axes[:, 0]:
         ax.set_ylabel(f"{metric} (%)")
-    fig.suptitle(f"{len(trials)} trials; cross: best trial; dotted: Table 3. {face}", fontsize=6, color="0.35")
+    fig.suptitle(
+        f"{len(trials)} trials; cross: best trial; dotted: first trial, this run's own settings. {face}",
+        fontsize=6,
+        color="0.35",
+    )
     return fig

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from pytorch_msssim import ssim
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
@@ -27,8 +28,8 @@ from openurine_lib.precision import cpu_bf16
 from openurine_lib.provenance import atomic_path
 from openurine_lib.taxonomy import Taxonomy
 
-LEARNING_RATE = 1e-3  # AdamW, cosine to zero
-BATCH = 16
+LEARNING_RATE = 2e-3  # AdamW, cosine to zero
+BATCH = 8
 SMALLEST_CROP = 0.25  # of a field's area: the detector sees whole fields and slices of them
 
 
@@ -145,6 +146,9 @@ def pretrain(
         with atomic_path(state_file) as temporary:
             torch.save(state, temporary)
     bar.close()
+    # as for the detector: after a short training the batch statistics are still those of the untrained network
+    crops = (torch.stack([augment(fields[i]) for i in batch]) for batch in torch.arange(len(fields)).split(BATCH))
+    update_bn((x.to(device).float().div(255) for x in crops), model)
     with atomic_path(out.parent / "log.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     _save_examples(model, fields[:8], imgsz, out.parent / "reconstructions.npz", device)

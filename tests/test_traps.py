@@ -66,7 +66,7 @@ def test_the_search_trains_the_multi_head_model(tmp_path, monkeypatch):
     asked = run.profile.search["trials"]
     assert len(rows) == len(trained) == asked and all(job.heads == "multi" and job.encoder for job in trained)
     table3 = run.profile.settings
-    assert all(np.isclose(rows.loc[0, name], table3[name]) for name in search.SPACE), "the first trial is Table 3"
+    assert all(np.isclose(rows.loc[0, name], table3[name]) for name in search.SPACE), "the first trial is the run's own"
     assert rows[list(search.METRICS)].notna().all().all()
     again = search.search(run, method("ours-yolo12m"), 0)
     assert again.equals(rows) and len(trained) == asked, "a second call trains nothing"
