@@ -59,7 +59,8 @@ def inner_split(images: pd.DataFrame, seed: int) -> Split:
 def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Runs the profile's number of trials, going on where an interrupted search stopped.
 
-    The first trial is what the run trains with: Table 3, with the profile's changes. Returns one row a trial: number, SPACE's names, METRICS in 0..1, sorted by trial.
+    The first trial is what the run trains with: Table 3, with the profile's changes. Returns one row a trial, in order:
+    number, SPACE's names, METRICS in 0..1.
     """
     folder = run.dir / "search" / m.id / f"fold{fold}"
     folder.mkdir(parents=True, exist_ok=True)
