@@ -1,7 +1,6 @@
 """The runner, what counts as a change, and the whole workflow at the smallest size."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -217,17 +216,8 @@ def test_whole_run(tmp_path: Path) -> None:
         assert all((figures / f"{stem}.{s}").stat().st_size for s in ("csv", "md", "tex", "json")), stem
     for stem in ("fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5"):
         assert all((figures / f"{stem}.{s}").stat().st_size for s in ("png", "pdf")), stem
-    tables = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in figures.glob("*.csv")}
 
     started = time.monotonic()
     again = reproduce(root)
     assert again.returncode == 0 and "[" not in again.stderr, again.stderr
     assert time.monotonic() - started < 60
-
-    # a killed training: its weights are gone, its folder is not; what follows from it comes out the same
-    weights = next((root / "runs" / "smoke" / "train").glob("yolo12n-multi-ssl-slices-*/fold0/weights.pt"))
-    weights.unlink()
-    resumed = reproduce(root)
-    assert resumed.returncode == 0, resumed.stderr[-5000:]
-    assert weights.exists() and "03 training: yolo12n-multi-ssl" in resumed.stderr
-    assert {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in figures.glob("*.csv")} == tables
