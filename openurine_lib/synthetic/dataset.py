@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 
 from openurine_lib.methods import read_config
 from openurine_lib.provenance import atomic_path, write_json, write_text
-from openurine_lib.synthetic.fields import FIELD_UM, LOOKS, Field, lay
+from openurine_lib.synthetic.fields import Field, lay
+from openurine_lib.synthetic.laboratories import LABORATORIES
 from openurine_lib.synthetic.particles import CLASSES
 from openurine_lib.synthetic.patients import Patient, contents, plan
 from openurine_lib.taxonomy import load
@@ -36,8 +37,10 @@ def draw_field(patient: Patient, j: int, px: int, seed: int) -> Field:
     """The patient's field ``j``, ``px`` pixels square; depends on nothing but its arguments."""
     rng = np.random.default_rng([seed, patient.first + j])
     names = contents(patient, j, rng)
-    image, boxes = lay(names, px, LOOKS[patient.look % len(LOOKS)], rng)
-    return Field(image, boxes, patient.name, _name(patient, j), patient.split)
+    lab = LABORATORIES[patient.look % len(LABORATORIES)]
+    um = 210 / px
+    image, boxes = lay(names, px, um, lab, rng)
+    return Field(image, boxes, patient.name, _name(patient, j), patient.split, um, lab.jpeg)
 
 
 def laboratory(spec: Mapping[str, int], seed: int) -> pd.DataFrame:
@@ -74,7 +77,7 @@ def write(out_dir: str | Path, spec: Mapping[str, int], seed: int) -> Path:
         "simulator": SIMULATOR,
         "seed": seed,
         "spec": dict(spec),
-        "um_per_px": FIELD_UM / spec["field_px"],
+        "um_per_px": 210 / spec["field_px"],
     }
     _same_or_new(out / "meta.json", meta)
     for folder in ("labels", *FOLDERS.values()):
