@@ -39,8 +39,12 @@ def _parser() -> argparse.ArgumentParser:
 
     synthesize = commands.add_parser("synthesize", help="draws a synthetic data set")
     synthesize.add_argument("--out", type=Path, required=True)
-    synthesize.add_argument("--fields", type=int, default=30, help="labelled fields (%(default)s)")
+    how_many = synthesize.add_mutually_exclusive_group()
+    how_many.add_argument("--fields", type=int, default=48, help="labelled fields of 1800 px (%(default)s)")
+    how_many.add_argument("--full", action="store_true", help="the paper's whole set: 790 labelled fields with Table 2's "
+                          "boxes, 5640 unlabelled ones, 84 patients for Table 8")  # fmt: skip
     synthesize.add_argument("--seed", type=int, default=0)
+    synthesize.add_argument("--workers", type=int, help="processes (one a core); the fields do not depend on it")
     synthesize.set_defaults(run=_synthesize)
 
     commands.add_parser("methods", help="the rows of Tables 4-6 and whether they are built").set_defaults(run=_methods)
@@ -67,8 +71,7 @@ def _predict(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from openurine_lib import jobs
-    from openurine_lib.engines import check_taxonomy, engine
-    from openurine_lib.engines.ultralytics import read_weights
+    from openurine_lib.engines import check_taxonomy, engine, read_weights
     from openurine_lib.inference import predict_fields, read_rgb
     from openurine_lib.methods import STRIDE
 
@@ -113,9 +116,12 @@ def _synthesize(options: argparse.Namespace) -> None:
     from openurine_lib import synthetic
     from openurine_lib.methods import profile
 
-    spec = profile("demo").synthetic | {"fields": options.fields, "patients": max(1, options.fields // 3)}
-    out = synthetic.write(options.out, spec | {"unlabelled": 0, "cohort": 0}, options.seed)
-    print(f"{out}: {options.fields} synthetic fields")
+    spec = profile("paper").synthetic
+    if not options.full:
+        patients = max(1, round(options.fields * spec["patients"] / spec["fields"]))
+        spec = spec | {"fields": options.fields, "patients": patients, "unlabelled": 0, "cohort": 0}
+    out = synthetic.write(options.out, spec, options.seed, options.workers)
+    print(f"{out}: {spec['fields']} labelled fields, {spec['unlabelled']} unlabelled, {spec['cohort']} cohort patients")
 
 
 def _methods(options: argparse.Namespace) -> None:

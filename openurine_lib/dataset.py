@@ -190,7 +190,10 @@ def load(place: Path) -> Dataset:
     return Dataset(
         name=meta["name"],
         synthetic=meta["synthetic"],
-        taxonomy=Taxonomy(entry["name"], tuple(entry["classes"]), ids["heads"], entry["aliases"], ids["components"]),
+        taxonomy=Taxonomy(
+            entry["name"], tuple(entry["classes"]), ids["heads"], entry["aliases"], ids["components"],
+            {int(c): tuple(names) for c, names in entry["openurine"].items()},
+        ),
         fingerprint=meta["fingerprint"],
         images=frame("images"),
         boxes=frame("boxes").astype({c: float for c in ("x1", "y1", "x2", "y2")}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,9 @@ from PIL import Image, ImageOps
 
 from openurine_lib import style
 from openurine_lib.dataset import Dataset
+from openurine_lib.synthetic.fields import lay
+from openurine_lib.synthetic.laboratories import LABORATORIES
+from openurine_lib.synthetic.particles import CLASSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,43 +94,90 @@ def richest(d: Dataset, n: int) -> list[str]:
     return chosen
 
 
-def plot_classes(d: Dataset, face: str) -> Figure:
-    """Fig 2: one particle of each class, its name in its head's colour; a class without a box keeps an empty place."""
-    columns = math.ceil(math.sqrt(1.2 * d.taxonomy.n))
-    rows = math.ceil(d.taxonomy.n / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=style.size(style.PAGE, 1.2 * rows / columns), squeeze=False)
-    for axis in axes.flat[d.taxonomy.n :]:
+def plot_classes(d: Dataset, face: str, n: int = 3) -> Figure:
+    """Fig 2: ``n`` particles of each class, its name in its head's colour; a class without a box keeps an empty place."""
+    across = max(1, round(9 / n))  # classes side by side
+    rows = math.ceil(d.taxonomy.n / across)
+    figure, axes = plt.subplots(rows, across, figsize=style.size(style.PAGE, 1.3 * rows / (n * across)), squeeze=False)
+    for axis in axes.flat:
         axis.axis("off")
-    for cls, (name, axis) in enumerate(zip(d.taxonomy.classes, axes.flat, strict=False)):
-        axis.axis("off")
-        colour = style.HEAD_COLOURS[d.taxonomy.head_of(cls)]
-        axis.set_title(textwrap.fill(name.replace("_", " "), 16), fontsize=5.5, color=colour, pad=2)
-        example = typical(d, cls)
-        if example is None:
-            axis.text(0.5, 0.5, "no box", ha="center", va="center", transform=axis.transAxes, color="0.5")
-        else:
-            axis.imshow(example)
+    for cls, axis in enumerate(axes.T.flat[: d.taxonomy.n]):
+        name = d.taxonomy.classes[cls].replace("_", " ")
+        axis.set_title(name, fontsize=6, color=style.HEAD_COLOURS[d.taxonomy.head_of(cls)], pad=2)
+        _strip(axis, examples(d, cls, n), n)
     figure.supxlabel(face, fontsize=5)
     return figure
 
 
-def typical(d: Dataset, cls: int) -> np.ndarray | None:
-    """A square cut-out (side, side, 3) around a large, whole particle of the class that stands as free as can be."""
-    sizes = d.images.set_index("image")[["width", "height"]]
-    boxes = d.boxes[d.boxes["cls"] == cls].join(sizes, on="image")
+def plot_beside(d: Dataset, face: str, n: int = 4) -> Figure:
+    """``n`` particles of the data set, left, and of the simulator, right, for each class that the simulator draws.
+
+    A set of other classes names its equals in its taxonomy file (``openurine``); a class without one is left out.
+    """
+    known = {c: d.taxonomy.openurine.get(c, (name,)) for c, name in enumerate(d.taxonomy.classes)}
+    known = {c: [name for name in names if name in CLASSES] for c, names in known.items()}
+    shown = [c for c, names in known.items() if names and (d.boxes["cls"] == c).any()]
+    figure, axes = plt.subplots(len(shown), 2, figsize=style.size(style.PAGE, 0.5 * len(shown) / n), squeeze=False)
+    for row, cls in zip(axes, shown, strict=True):
+        drawn = [simulated(known[cls][i % len(known[cls])], i) for i in range(n)]
+        for axis, what, pictures in zip(row, (d.name, "simulated"), (examples(d, cls, n), drawn), strict=True):
+            axis.axis("off")
+            axis.set_title(f"{d.taxonomy.classes[cls]}, {what}", fontsize=6, pad=2)
+            _strip(axis, pictures, n)
+    figure.supxlabel(face, fontsize=5)
+    return figure
+
+
+def simulated(name: str, seed: int) -> np.ndarray:
+    """One drawn particle (side, side, 3), whole, in the middle of its surroundings, as one of the laboratories sees it."""
+    lab = LABORATORIES[seed % len(LABORATORIES)]
+    for attempt in range(50):
+        rng = np.random.default_rng([seed, attempt])
+        image, boxes = lay([name], 1200, 0.2, lab, rng)
+        whole = [b for b in boxes if min(b[1:]) > 0 and max(b[1:]) < 1200]
+        if whole:
+            break
+    frame = pd.DataFrame([b[1:] for b in whole or boxes], columns=CORNERS).assign(width=1200, height=1200)
+    x, y, side = _window(next(frame.itertuples()))
+    return np.asarray(image[y : y + side, x : x + side])
+
+
+def examples(d: Dataset, cls: int, n: int) -> list[np.ndarray]:
+    """Square cut-outs (side, side, 3) around particles of the class: large, whole, free of others, of different groups.
+
+    Of the whole boxes the 20 nearest to the upper quartile of area, those in least company first, one a patient or slide
+    before a second one of the same.
+    """
+    images = d.images.set_index("image")
+    boxes = d.boxes[d.boxes["cls"] == cls].join(images[["width", "height", "group", "path"]], on="image")
     if boxes.empty:
-        return None
+        return []
     far = (boxes["x2"] > boxes["width"] - 1) | (boxes["y2"] > boxes["height"] - 1)
     cut_off = far | (boxes[["x1", "y1"]].min(axis=1) < 1)
     whole = boxes[~cut_off] if (~cut_off).any() else boxes
     area = (whole["x2"] - whole["x1"]) * (whole["y2"] - whole["y1"])
     few = whole.loc[(area - area.quantile(0.75)).abs().sort_values(kind="stable").index[:20]]
-    windows = [_window(box) for box in few.itertuples()]
-    company = [_centres_in(d.boxes[d.boxes["image"] == i], w) for i, w in zip(few["image"], windows, strict=True)]
-    best = int(np.argmin(company))
-    path = d.images.loc[d.images["image"] == few.iloc[best]["image"], "path"].iloc[0]
-    x, y, side = windows[best]
-    return _pixels(path)[y : y + side, x : x + side]
+    company = [_centres_in(d.boxes[d.boxes["image"] == box.image], _window(box)) for box in few.itertuples()]
+    few = few.assign(company=company).sort_values("company", kind="stable")
+    few = few.assign(turn=few.groupby("group").cumcount()).sort_values("turn", kind="stable")
+    found = []
+    for box in few.head(n).itertuples():
+        x, y, side = _window(box)
+        found.append(_pixels(box.path)[y : y + side, x : x + side])
+    return found
+
+
+def _strip(axis: Axes, pictures: list[np.ndarray], n: int) -> None:
+    """Square pictures side by side, each brought to the same size; places without a picture stay empty."""
+    axis.set_xlim(0, n)
+    axis.set_ylim(0, 1)
+    axis.set_aspect("equal")
+    for i, picture in enumerate(pictures):
+        axis.imshow(picture, extent=(i + 0.01, i + 0.99, 0.01, 0.99), interpolation="bilinear")
+    axis.set_xlim(0, n)
+    axis.set_ylim(0, 1)
+    if not pictures:
+        axis.text(n / 2, 0.5, "no box", ha="center", va="center", color="0.5")
 
 
 def _window(box: object) -> tuple[int, int, int]:

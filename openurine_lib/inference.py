@@ -11,6 +11,8 @@ What the paper leaves open, and what is done here:
 - no pass over the whole image is added to the slices (sahi's default would add one): the paper describes slices only.
 - the confidence: everything from 0.001 on is stored, as ultralytics' validation does, so that the evaluator sees the
   whole precision-recall curve. Who shows boxes chooses the threshold.
+- one class a box, the best, as ultralytics predicts; its validation lets a box count for every class above the
+  confidence, which can give a whole-image row a little more.
 - the number of boxes: as the detector gives them (300 a forward pass for all engines), no further limit after merging.
 """
 

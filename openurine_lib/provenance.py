@@ -79,7 +79,7 @@ def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
         "dataset": dataset,
         "settings": run.profile.settings,
         "versions": versions(),
-        "device": device(),
+        "device": device_name(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **extra,
     }
@@ -103,7 +103,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device() -> str:
+def device_name() -> str:
     """What this process computes on. A process that has not imported torch computes on the CPU."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -39,6 +39,7 @@ class Taxonomy:
     heads: dict[str, tuple[int, ...]]  # only heads that have classes, in the paper's order
     aliases: dict[str, str]  # other spelling -> class
     components: dict[str, tuple[int, ...]]  # clinical components of Table 8 -> class ids
+    openurine: dict[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # class id -> OpenUrine's classes
 
     @property
     def n(self) -> int:
@@ -98,10 +99,11 @@ def parse(text: str, where: str) -> Taxonomy:
         taxonomy = Taxonomy(name, tuple(names), {h: ids for h, ids in heads.items() if ids}, aliases, {})
         for target in aliases.values():
             taxonomy.id(target)
+        same = {taxonomy.id(c): tuple(map(str, cs)) for c, cs in (entry.get("openurine") or {}).items()}
         parts = {str(k): tuple(taxonomy.id(c) for c in cs) for k, cs in (entry.get("components") or {}).items()}
     except (KeyError, UnknownClass) as error:
-        raise TaxonomyError(f"{where}: an alias or component names a class that is not listed: {error}") from error
-    return dataclasses.replace(taxonomy, components=parts)
+        raise TaxonomyError(f"{where}: an alias, component or `openurine` names a class that is not listed: {error}") from error
+    return dataclasses.replace(taxonomy, components=parts, openurine=same)
 
 
 def shipped() -> dict[str, Taxonomy]:

@@ -130,7 +130,7 @@ def test_equal_names_in_two_folders_get_ids_of_their_own(run_of, folder):
 
 def test_synthetic_data_is_drawn_once_and_goes_on_after_a_kill(run_of, monkeypatch):
     run = run_of("synthetic")
-    small = {"fields": 10, "unlabelled": 2, "field_px": 160, "patients": 5, "cohort": 1}
+    small = {"fields": 10, "unlabelled": 2, "field_px": 160, "field_um": 160, "patients": 5, "cohort": 1}
     run = replace(run, profile=replace(run.profile, synthetic=small))
     monkeypatch.setattr(synthetic, "write", write_until_killed := Killed(synthetic.write))
     with pytest.raises(KeyboardInterrupt):

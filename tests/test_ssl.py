@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from openurine_lib import ssl
-from openurine_lib.engines.ultralytics import read_weights
+from openurine_lib.engines import read_weights
 from openurine_lib.multihead import build_model
 
 

@@ -4,15 +4,18 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from openurine_lib import changes, estimate, method, notebook, open_run, profile
+from openurine_lib.methods import predict_key, train_key
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -189,10 +192,15 @@ def test_paper_profile_in_jobs_and_hours(capsys: pytest.CaptureFixture[str], mon
 # --- all of it
 
 
+COMMAND = [sys.executable, str(ROOT / "workflow" / "reproduce.py"), "--profile", "smoke", "--jobs", "2"]
+
+
+def rooted(root: Path) -> dict[str, Any]:
+    return {"env": os.environ | {"OPENURINE_ROOT": str(root)}, "cwd": root}
+
+
 def reproduce(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "workflow" / "reproduce.py"), "--profile", "smoke", "--jobs", "2", *arguments]
-    environment = os.environ | {"OPENURINE_ROOT": str(root)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, **rooted(root))
 
 
 def test_reproduce_refuses_before_long_work(tmp_path: Path) -> None:
@@ -204,7 +212,10 @@ def test_reproduce_refuses_before_long_work(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
-    """Every notebook once, then nothing; with OPENURINE_WHOLE_RUN the run stays for the notebooks' own tests."""
+    """Every notebook once, then nothing; killed while it trains, then the same tables.
+
+    With OPENURINE_WHOLE_RUN the run stays for the notebooks' own tests.
+    """
     root = Path(os.environ.get("OPENURINE_WHOLE_RUN", tmp_path))
     done = reproduce(root)
     assert done.returncode == 0, done.stderr[-5000:]
@@ -221,3 +232,22 @@ def test_whole_run(tmp_path: Path) -> None:
     again = reproduce(root)
     assert again.returncode == 0 and "[" not in again.stderr, again.stderr
     assert time.monotonic() - started < 60
+
+    tables = {t: (figures / t).read_bytes() for t in ("table4.csv", "table5.csv", "table7.csv", "table8.csv")}
+    ours = method("ours-yolo12m")
+    training = root / "runs" / "smoke" / "train" / train_key(ours, profile("smoke"))
+    shutil.rmtree(training)
+    shutil.rmtree(root / "runs" / "smoke" / "predict" / predict_key(ours, profile("smoke")))
+    for name in (*tables, "index.html"):
+        (figures / name).unlink()
+    killed = subprocess.Popen(COMMAND, start_new_session=True, stderr=subprocess.DEVNULL, **rooted(root))
+    until = time.monotonic() + 300
+    while not training.exists() and killed.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not list(training.rglob("weights.pt")) and not (figures / "table4.csv").exists(), "killed too late"
+    after = reproduce(root)
+    assert after.returncode == 0, after.stderr[-5000:]
+    assert "03 training: " + training.name in after.stderr and after.stderr.count("03 training") == 1
+    assert {t: (figures / t).read_bytes() for t in tables} == tables

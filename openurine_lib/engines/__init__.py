@@ -21,6 +21,8 @@ import pandas as pd
 
 from openurine_lib.taxonomy import Taxonomy
 
+MAX_DETECTIONS = 300  # a slice or image, of every engine, as in ultralytics' validation
+
 
 class WeightsError(ValueError):
     """A weights file that does not fit: of another taxonomy, another engine, or not one of ours."""
@@ -64,6 +66,25 @@ class TrainJob:
 def engine(name: str) -> ModuleType:
     """The engine's module, e.g. ``engine("torchvision").fit(job)``."""
     return importlib.import_module(f"openurine_lib.engines.{name}")
+
+
+def read_weights(weights: Path) -> dict[str, Any]:
+    """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
+
+    Raises:
+        WeightsError: the file is missing or is not a weights file of this project.
+    """
+    import torch
+
+    if not Path(weights).is_file():
+        raise WeightsError(f"{weights} does not exist; train the method first (notebook 03)")
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise WeightsError(f"{weights} is not a weights file of this project (tensors and plain data only): {e}") from e
+    if not (isinstance(content, dict) and {"state_dict", "meta"} <= content.keys()):
+        raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
+    return content
 
 
 def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> None:

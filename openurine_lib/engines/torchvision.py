@@ -30,8 +30,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from openurine_lib.engines import TrainJob, WeightsError
-from openurine_lib.engines.ultralytics import MAX_DETECTIONS, read_weights
+from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.inference import read_rgb
 from openurine_lib.precision import cpu_bf16, to_float
 from openurine_lib.provenance import atomic_path

@@ -32,7 +32,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from openurine_lib.engines import TrainJob, WeightsError
+from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.multihead import build_model
 from openurine_lib.provenance import atomic_path
 from openurine_lib.taxonomy import Taxonomy
@@ -45,7 +45,6 @@ ARGUMENTS = (
     *("warmup_epochs", "warmup_momentum", "warmup_bias_lr", "close_mosaic"),
     *("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "mosaic"),
 )
-MAX_DETECTIONS = 300  # a slice or image, as in ultralytics' validation
 
 
 def fit(job: TrainJob) -> Path:
@@ -74,23 +73,6 @@ def fit(job: TrainJob) -> Path:
         torch.save({"state_dict": model.state_dict(), "meta": meta}, temporary)
     (job.dir / "state.pt").unlink(missing_ok=True)
     return out
-
-
-def read_weights(weights: Path) -> dict[str, Any]:
-    """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
-
-    Raises:
-        WeightsError: the file is missing or is not a weights file of this project.
-    """
-    if not Path(weights).is_file():
-        raise WeightsError(f"{weights} does not exist; train the method first (notebook 03)")
-    try:
-        content = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as e:
-        raise WeightsError(f"{weights} is not a weights file of this project (tensors and plain data only): {e}") from e
-    if not (isinstance(content, dict) and {"state_dict", "meta"} <= content.keys()):
-        raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
-    return content
 
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:

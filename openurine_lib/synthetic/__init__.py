@@ -1,11 +1,20 @@
-"""A small synthetic OpenUrine: 39 classes, patients, laboratories. The default data of every command.
+"""A synthetic OpenUrine: 39 classes, patients, laboratories. The default data of every command.
 
-The seam: ``generate`` yields fields, whatever draws them. Lengths inside are micrometres (a field is 210 um wide).
+The seam: ``generate`` yields fields, whatever draws them. From the particle to the folder:
+
+    canvas, shapes                             a particle as thickness and absorption, in micrometres
+    cells, casts, crystals, organisms, others  the 39 classes; ``particles`` lists them
+    optics, laboratories                       how a microscope and a camera show them
+    fields                                     a slide: places, depths, boxes
+    patients                                   who shows what, and Table 2's counts; ``report``, what a laboratory says of it
+    dataset                                    the folder: YOLO, COCO, metadata
+
 Field ``index`` is drawn from ``default_rng([seed, index])`` alone, so fields can be drawn in any order.
 """
 
-from openurine_lib.synthetic.dataset import SIMULATOR, generate, laboratory, write
+from openurine_lib.synthetic.dataset import SIMULATOR, generate, write
 from openurine_lib.synthetic.fields import Field
 from openurine_lib.synthetic.particles import CLASSES
+from openurine_lib.synthetic.report import report
 
-__all__ = ["CLASSES", "SIMULATOR", "Field", "generate", "laboratory", "write"]
+__all__ = ["CLASSES", "SIMULATOR", "Field", "generate", "report", "write"]

@@ -1,249 +1,264 @@
-"""Crystals: outlines with facets, needles and spheres. Dark edges and bright faces, as refraction leaves them."""
+"""All crystals. Drawn here are those of acid urine: of health (oxalate, uric and hippuric acid) and of disease
+(cystine, leucine, tyrosine, cholesterol, bilirubin)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 
+from openurine_lib.synthetic import alkaline_crystals
+from openurine_lib.synthetic.alkaline_crystals import Matrix, Rng, ball, plate, refract, size, solid, spin, turned
 from openurine_lib.synthetic.canvas import Array, Canvas
-from openurine_lib.synthetic.shapes import Points, blob, corners, ellipse, in_disc
-
-Rng = np.random.Generator
-CLEAR = (0.04, 0.04, 0.05)
-
-
-def _facet(
-    c: Canvas, outline: Points, colour: ArrayLike, edge: float = 0.30, width: float = 0.6, phase: float = 0.8
-) -> Array:
-    body = c.fill(outline)
-    c.add(body, phase, colour)
-    c.add(c.blur(c.line(outline, width, True), 0.12), 0.2, np.add(edge, np.multiply(colour, 0.6)))
-    return body
-
-
-def _ridges(c: Canvas, lines: Sequence[ArrayLike], dark: float = 0.24, width: float = 0.45) -> None:
-    c.add(c.blur(c.lines(lines, width), 0.1), 0.4, dark)
-
-
-def _needle(length: float, half: float, turn: float, start: float = 0.0) -> Points:
-    points = np.array(
-        [
-            (start, 0),
-            (start + length * 0.25, half),
-            (start + length * 0.8, half * 0.8),
-            (start + length, 0),
-            (start + length * 0.8, -half * 0.8),
-            (start + length * 0.25, -half),
-        ]
-    )
-    cos, sin = np.cos(turn), np.sin(turn)
-    return points @ np.array([[cos, sin], [-sin, cos]])
+from openurine_lib.synthetic.shapes import Points, ellipse, in_disc
 
 
 def calcium_oxalate(rng: Rng, k: float) -> Canvas:
-    c = Canvas(rng, k, 11.0)
-    r = rng.uniform(3.8, 6.5)
-    if rng.random() < 0.8:  # dihydrate: an octahedron seen as an envelope
-        ry = r * rng.uniform(0.8, 1.0)
-        square = np.array([(-r, -ry), (r, -ry), (r, ry), (-r, ry)])
-        _facet(c, square, (-0.02, -0.02, -0.01), 0.34, 0.7)
-        _ridges(c, [[square[0], square[2]], [square[1], square[3]]], 0.34, 0.6)
-        c.add(c.blur(c.dots([(0, 0)], r * 0.16), 0.2), 0.2, -0.35)
-    else:  # monohydrate: a dumbbell
-        t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-        outline = np.c_[r * 1.15 * np.cos(t), r * 0.62 * np.sin(t) * (0.55 + 0.75 * np.abs(np.cos(t)))]
-        body = _facet(c, outline, CLEAR, 0.3)
-        c.add(c.dome(body), 0.6, -0.05)
-        _ridges(c, [[(-r * 0.8, y), (r * 0.8, y * 0.9)] for y in (-0.18 * r, 0.18 * r)], 0.12, 0.35)
+    """Dihydrate: a bipyramid, so an envelope from above; one in four leans, a few are drawn out, twinned or paired.
+    Monohydrate: an oval, a dumbbell or a biscuit with a hollow middle."""
+    if rng.random() < 0.2:
+        return _monohydrate(rng, k)
+    r = size(rng, 3, 8, 20) / 2
+    long = r * rng.uniform(0.3, 1.2) if rng.random() < 0.15 else 0.0
+    c = Canvas(rng, k, (r + long) * 2.4 + 1, 0.0)
+    tilt = abs(rng.normal(0, 0.16)) if rng.random() < 0.72 and not long else rng.uniform(0.4, 1.5)
+    turn = turned(rng, tilt)
+    thick = _bipyramid(c, rng, r, long, turn, (0, 0))
+    other = rng.random()
+    if other < 0.06:  # grown through one another
+        thick = np.maximum(thick, _bipyramid(c, rng, r * rng.uniform(0.7, 1), 0, turn @ turned(rng, 0.5), (0.2 * r, 0)))
+    elif other < 0.16:  # side by side
+        at = spin([(r * rng.uniform(1.0, 1.7), 0)], rng.uniform(0, 6.3))[0]
+        thick = thick + _bipyramid(c, rng, r * rng.uniform(0.4, 0.9), 0, turned(rng, rng.uniform(0, 0.5)), at)
+    refract(c, c.blur(thick, 0.04 * r + 0.12), 0.0, rng.uniform(1.1, 1.9))  # ridges are never knife-sharp: they shine
     return c
 
 
-def amorphous(rng: Rng, k: float) -> Canvas:
-    c = Canvas(rng, k, 15.0)
-    r = rng.uniform(6, 10)
-    tint = [(0.24, 0.30, 0.42), (0.26, 0.26, 0.26)][int(rng.integers(2))]
-    heaps = in_disc(rng, r * 0.6, 5)
-    at = heaps[rng.integers(5, size=85)] + rng.normal(0, r * 0.2, (85, 2))
-    at *= np.minimum(1, r * 1.15 / np.hypot(*at.T))[:, None]
-    for part in np.array_split(at, 3):
-        c.add(c.blur(c.dots(part, rng.uniform(0.3, 0.7, len(part))), 0.12), 0.6, tint)
-    return c
+def _bipyramid(c: Canvas, rng: Rng, r: float, long: float, turn: Matrix, at: ArrayLike) -> Array:
+    slope, other = rng.uniform(0.6, 1.0), r * rng.uniform(0.86, 1.0)
+    sides = [(r, (1, 0)), (r, (-1, 0)), (other, (0, 1)), (other, (0, -1))]
+    faces = [(slope * x, slope * y, z) for _, (x, y) in sides for z in (1, -1)] + [(x, y, 0) for _, (x, y) in sides]
+    away = [slope * d + long for d, _ in sides for _ in (1, -1)] + [d for d, _ in sides]
+    return solid(c, faces, away, turn, at)
 
 
-def triple_phosphate(rng: Rng, k: float) -> Canvas:
-    """A coffin lid: a long six-sided plate with a smaller roof ridge."""
-    c = Canvas(rng, k, 21.0)
-    a, b = rng.uniform(11, 17), rng.uniform(5.5, 7.5)
-    hip = a - b * rng.uniform(0.7, 1.0)
-    lid = np.array(
-        [(-a, -b * 0.45), (-hip, -b), (hip, -b), (a, -b * 0.45), (a, b * 0.45), (hip, b), (-hip, b), (-a, b * 0.45)]
-    )
-    _facet(c, lid, (0.0, 0.0, 0.01), 0.32, 0.75, 1.0)
-    left, right = np.array([-hip * 0.62, 0]), np.array([hip * 0.62, 0])
-    _ridges(
-        c,
-        [[left, right], *[[left, p] for p in lid[[0, 1, 6, 7]]], *[[right, p] for p in lid[[2, 3, 4, 5]]]],
-        0.22,
-        0.55,
-    )
+def _monohydrate(rng: Rng, k: float) -> Canvas:
+    a, turn, kind = size(rng, 5, 9, 16) / 2, rng.uniform(0, 6.3), rng.random()
+    c = Canvas(rng, k, a * 1.1 + 1, 0.0)
+    if kind < 0.5:  # dumbbell
+        b = a * rng.uniform(0.42, 0.58)
+        ends = [ball(c, b, b * rng.uniform(0.95, 1.25), spin([(s * (a - b), 0)], turn)[0], turn) for s in (-1, 1)]
+        thick = np.maximum(np.maximum(*ends), ball(c, a * 0.7, b * rng.uniform(0.5, 0.75), (0, 0), turn))
+        fan = [[(0.2 * a, 0.2 * y), ((0.9 - 0.3 * abs(y)) * a, y * b)] for y in (-0.6, 0, 0.6)]
+        c.add(c.blur(c.lines([spin(ray, turn + s) for ray in fan for s in (0, np.pi)], 0.25), 0.1), 0.2, 0.08)
+    else:
+        b = a * rng.uniform(0.5, 0.8)
+        thick = ball(c, a, b, (0, 0), turn)
+        if kind > 0.75:  # biscuit
+            thick = thick - np.float32(rng.uniform(0.5, 1.0)) * ball(c, a * 0.55, b * 0.5, (0, 0), turn)
+    refract(c, thick, (0.03, 0.03, 0.05), 0.9)
     return c
 
 
 def uric_acid(rng: Rng, k: float) -> Canvas:
-    c = Canvas(rng, k, 17.0)
-    a = rng.uniform(7.5, 12)
-    b = a * rng.uniform(0.5, 0.68)
-    colour = np.multiply((0.06, 0.20, 0.56), rng.uniform(0.75, 1.35))
+    """Yellow to red-brown, of the most forms of all: whetstones, rhombs, barrels, six-sided plates, rosettes."""
+    a = size(rng, 10, 22, 40) / 2
+    colour = np.multiply((0.07, 0.22, 0.60), rng.uniform(0.4, 1.3)) + rng.uniform(0, 0.12) * np.array((0.3, 1.2, 1.4))
+    if rng.random() < 0.16:
+        c = Canvas(rng, k, a + 1.5)
+        thick = np.zeros_like(c.phase)
+        n, kind = int(rng.integers(6, 12)), rng.choice([0.3, 0.5, 0.7])
+        for turn in np.arange(n) * 2 * np.pi / n + rng.normal(0, 0.25, n):
+            long = a * rng.uniform(0.34, 0.48)
+            petal = _uric_outline(rng, kind, long, long * rng.uniform(0.45, 0.7))
+            thick += plate(c, spin(petal + (long * rng.uniform(0.8, 1), 0), turn), 2.5, 0.8)
+        refract(c, np.minimum(thick, 6), colour * 1.5, 0.7)
+        return c
+    c = Canvas(rng, k, a * 1.25 + 1.5)
     kind = rng.random()
-    if kind < 0.6:  # whetstone: a rhombus with curved sides
-        t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-        outline = np.c_[
-            a * np.sign(np.cos(t)) * np.abs(np.cos(t)) ** 1.5, b * np.sign(np.sin(t)) * np.abs(np.sin(t)) ** 1.2
-        ]
-    else:  # barrel
-        x = np.linspace(-1, 1, 14)
-        side = np.c_[a * 0.85 * x, b * (1 - 0.35 * x**2)]
-        outline = np.r_[side, -side]
-    body = _facet(c, outline, colour, 0.22, 0.7, 0.9)
-    c.add(c.dome(body), 0.5, np.multiply(colour, 0.45))
-    _ridges(c, [outline * (0.6, 0.55)], 0.14, 0.45)
+    outline = _uric_outline(rng, kind, a, a * rng.uniform(0.42, 0.72))
+    thick = plate(c, outline, a * 0.35, a * rng.uniform(0.08, 0.32))
+    if rng.random() < 0.25:  # a second one on it
+        upper = spin(outline * rng.uniform(0.6, 0.95), rng.normal(0, 0.5), (0.12 * a, 0.2 * a))
+        thick += plate(c, upper, a * 0.2, a * 0.1)
+    refract(c, thick, colour, 0.7)
+    if rng.random() < 0.6:  # growth lines along the sides
+        steps = [outline * f for f in rng.uniform(0.5, 0.9, int(rng.integers(1, 4)))]
+        steps = [s[: int(len(s) * rng.uniform(0.4, 1.0)) + 1] for s in steps]
+        c.add(c.blur(c.lines(steps, 0.35), 0.15), 0.2, colour * 0.12)
     return c
 
 
-def ammonium_biurate(rng: Rng, k: float) -> Canvas:
-    """A thorn apple: a brown sphere with curved spicules."""
-    c = Canvas(rng, k, 17.0)
-    r = rng.uniform(5, 7.5)
-    n = int(rng.integers(6, 11))
-    thorns = []
-    for turn in np.arange(n) * 2 * np.pi / n + rng.normal(0, 0.15, n):
-        reach = r * rng.uniform(0.35, 0.85)
-        way, side = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-        tip = (r + reach) * way + rng.normal(0, 1.2) * side
-        thorns.append(np.array([r * 0.9 * way - r * 0.2 * side, tip, r * 0.9 * way + r * 0.2 * side]))
-    brown = np.array((0.22, 0.50, 0.95))
-    body = c.fill(blob(rng, r, r, 0.03))
-    for thorn in thorns:
-        body = np.maximum(body, c.fill(thorn))
-    c.add(c.blur(body, 0.12), 0.6, brown * 0.6)
-    c.add(c.dome(body), 0.8, brown * 0.5)
-    _ridges(c, [np.array([(0.2, 0), (0.85, 0)]) * r @ _turn(t) for t in rng.uniform(0, 6.3, 9)], 0.12, 0.4)
-    return c
-
-
-def _turn(angle: float) -> Points:
-    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+def _uric_outline(rng: Rng, kind: float, a: float, b: float) -> Points:
+    x = np.linspace(-1, 1, 24)
+    if kind < 0.4:  # whetstone: pointed, with bowed sides
+        side = np.c_[a * x, b * (1 - x**2) ** rng.uniform(0.75, 1.15)]
+        return np.r_[side, -side]
+    if kind < 0.65:  # rhomb, its corners a little blunt
+        lean, cut = rng.uniform(-0.5, 0.5), rng.uniform(0.03, 0.1)
+        points = np.array([(-a, 0), (lean * b, -b), (a, 0), (-lean * b, b)])
+        before, after = np.roll(points, 1, 0), np.roll(points, -1, 0)
+        return np.stack([points + cut * (before - points), points + cut * (after - points)], 1).reshape(-1, 2)
+    if kind < 0.85:  # barrel
+        side = np.c_[a * 0.9 * x, b * (1 - rng.uniform(0.25, 0.45) * x**2)]
+        return np.r_[side, -side]
+    cut = rng.uniform(0.45, 0.7)  # six-sided
+    return np.array([(-a, 0), (-a * cut, -b), (a * cut, -b), (a, 0), (a * cut, b), (-a * cut, b)])
 
 
 def hippuric_acid(rng: Rng, k: float) -> Canvas:
-    """A long pale prism with roof-shaped ends."""
-    c = Canvas(rng, k, 24.0)
-    a, b = rng.uniform(14, 20), rng.uniform(2.4, 3.6)
-    prism = np.array([(-a, 0), (-a + 1.6 * b, -b), (a - 1.6 * b, -b), (a, 0), (a - 1.6 * b, b), (-a + 1.6 * b, b)])
-    _facet(c, prism, (0.02, 0.03, 0.10), 0.26, 0.6, 1.0)
-    _ridges(c, [[(-a, 0), (a, 0)]], 0.16, 0.45)
-    return c
-
-
-def calcium_phosphate(rng: Rng, k: float) -> Canvas:
-    """A rosette of wedge-shaped prisms that meet in the centre."""
-    c = Canvas(rng, k, 19.0)
-    n = int(rng.integers(5, 9))
-    for turn in np.arange(n) * 2 * np.pi / n + rng.normal(0, 0.2, n):
-        long, wide = rng.uniform(9, 15), rng.uniform(1.3, 2.2)
-        wedge = np.array([(0, 0), (long, -wide), (long * 0.96, wide)]) @ _turn(turn)
-        _facet(c, wedge, (0.01, 0.01, 0.02), 0.22, 0.5, 0.5)
+    """Long four-sided prisms with sloping ends, some as thin as needles; single, or a few grown from one place."""
+    a = size(rng, 16, 38, 80) / 2
+    c = Canvas(rng, k, a + 2, 0.0)
+    n = 1 if rng.random() < 0.6 else int(rng.integers(2, 6))
+    thin = rng.uniform(0.035, 0.15)
+    thick, first = np.zeros_like(c.phase), rng.uniform(0, 6.3)
+    for i in range(n):
+        long = a if n == 1 else a * rng.uniform(0.4, 0.55)
+        wide = max(a * thin * rng.uniform(0.7, 1.3), 0.6)
+        turn, end, bevel = first + (rng.normal(0, 0.8) if i else 0), rng.uniform(0.7, 1.6), rng.uniform(-0.3, 0.3)
+        frame = np.asarray(Rotation.from_euler("xyz", [rng.uniform(0, 1.5), rng.normal(0, 0.06), turn]).as_matrix())
+        flat = wide * rng.uniform(0.5, 1)
+        ends = [(x, x * bevel + y * end, 0) for x in (1, -1) for y in (1, -1)]
+        faces = [(0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1), *ends]
+        at = spin([(long if n > 1 else 0, 0)], turn)[0]
+        thick += solid(c, faces, [wide, wide, flat, flat] + [long] * 4, frame, at)
+    refract(c, thick, np.array((0.02, 0.04, 0.12)) * rng.uniform(0, 1.6), 0.7)
     return c
 
 
 def cystine(rng: Rng, k: float) -> Canvas:
-    c = Canvas(rng, k, 16.0)
-    r = rng.uniform(7.5, 12)
-    plate = corners(rng, 6, r, r * rng.uniform(0.88, 1.0))
-    _facet(c, plate, (0.015, 0.015, 0.02), 0.34, 0.8, 0.8)
-    if rng.random() < 0.6:
-        _ridges(c, [np.r_[plate, plate[:1]] * rng.uniform(0.68, 0.82)], 0.12, 0.5)
+    """Colourless hexagons with sharp sides, equal or not; single, laminated, or several stuck together."""
+    r = size(rng, 12, 30, 60) / 2
+    n = 1 if rng.random() < 0.6 else int(rng.integers(2, 5))
+    c = Canvas(rng, k, r * (1.15 if n == 1 else 2.1) + 1.5)
+    thick = np.zeros_like(c.phase)
+    for i in range(n):
+        side = r * (1 if not i else rng.uniform(0.45, 0.9))
+        at = spin([(r * rng.uniform(0.35, 1.1), 0)], rng.uniform(0, 6.3))[0] * (i > 0)
+        hexagon = spin(_hexagon(rng, side), rng.normal(0, 0.3) if i else 0, at)
+        thick += plate(c, hexagon, 1.4, 0.25)
+        if rng.random() < 0.6:  # layers, each smaller than the one below
+            for f in np.cumprod(rng.uniform(0.7, 0.93, int(rng.integers(1, 4)))):
+                thick += plate(c, (hexagon - at) * f + at + rng.normal(0, 0.02, 2) * side, 0.45, 0.25)
+    refract(c, thick, (0.01, 0.01, 0.015), 0.65)
     return c
 
 
+def _hexagon(rng: Rng, r: float) -> Points:
+    """Sides at 60 degrees; in most hexagons their distances from the middle differ."""
+    away = r * 0.87 * (1 - (rng.uniform(0, 0.28, 6) if rng.random() < 0.6 else rng.uniform(0, 0.03, 6)))
+    turn = np.arange(6) * np.pi / 3
+    after, angle = np.roll(away, -1), np.pi / 3
+    along = (after - away * np.cos(angle)) / np.sin(angle)  # of a side to its corner
+    return away[:, None] * np.c_[np.cos(turn), np.sin(turn)] + along[:, None] * np.c_[-np.sin(turn), np.cos(turn)]
+
+
 def leucine(rng: Rng, k: float) -> Canvas:
-    """An oily yellow sphere with concentric rings and radial striae."""
-    c = Canvas(rng, k, 13.0)
-    r = rng.uniform(6.5, 9.5)
-    colour = np.array((0.08, 0.20, 0.46)) * rng.uniform(0.8, 1.2)
-    body = _facet(c, ellipse(r, r * rng.uniform(0.94, 1.0)), colour, 0.22, 0.8, 0.9)
-    c.add(c.dome(body), 0.5, colour * 0.3)
-    for f in (0.75, 0.5, 0.25):
-        c.add(c.blur(c.line(ellipse(r * f, r * f), 0.55, True), 0.15), 0.3, 0.20)
-    _ridges(c, [np.array([(0.25, 0), (0.95, 0)]) * r @ _turn(t) for t in np.arange(18) * 2 * np.pi / 18], 0.06, 0.35)
+    """Oily yellow-brown spheres with rings towards the rim and radial striae; now and then two are fused."""
+    r = size(rng, 8, 14, 26) / 2
+    two = rng.random() < 0.25
+    c = Canvas(rng, k, r * (2.6 if two else 1.1) + 1, 0.0)
+    colour = np.array((0.07, 0.22, 0.60)) * rng.uniform(0.6, 1.2)
+    thick, rings, rays = np.zeros_like(c.phase), [], []
+    beside = spin([(r * rng.uniform(1.2, 1.6), 0)], rng.uniform(0, 6.3))[0]
+    for at, own in [((0, 0), r)] + [(beside, r * rng.uniform(0.5, 0.95))] * two:
+        thick = np.maximum(thick, ball(c, own, own * rng.uniform(0.94, 1), at))
+        radii = np.linspace(0.92, rng.uniform(0.5, 0.75), int(rng.integers(2, 5))) + rng.normal(0, 0.015)
+        rings += [np.r_[e, e[:1]] for e in (ellipse(own * f, own * f * 0.98) + at for f in radii)]
+        turns = np.arange(28) * 2 * np.pi / 28 + rng.normal(0, 0.08, 28)
+        rays += [spin(np.c_[rng.uniform([0.05, 0.35], [0.3, 0.85]), (0, 0)] * own, t, at) for t in turns]
+    refract(c, thick, colour, 0.6)
+    c.add(c.blur(c.lines(rings, 0.3), 0.12), 0.3, (0.16, 0.22, 0.28))
+    c.add(c.blur(c.lines(rays, 0.3), 0.1), 0.2, (0.10, 0.14, 0.17))
     return c
 
 
 def tyrosine(rng: Rng, k: float) -> Canvas:
-    """A sheaf of fine dark needles, tied in the middle."""
-    c = Canvas(rng, k, 23.0)
+    """Fine silky needles in sheaves tied in the middle, or in rosettes; black or brown where they lie close."""
+    a = size(rng, 18, 36, 66) / 2
+    c = Canvas(rng, k, a * 1.1 + 1)
+    n, kind = int(rng.integers(30, 50) * (0.7 + a / 30)), rng.random()
+    spread = rng.uniform(0.2, 0.5)
     needles = []
-    for _ in range(int(rng.integers(16, 26))):
-        turn, long = rng.normal(0, 0.36), rng.uniform(9, 17)
-        mid = np.array([rng.normal(0, 1.2), rng.normal(0, 0.5)])
-        needles.append(np.array([(-long, 0), (long, 0)]) @ _turn(turn) + mid)
-    c.add(c.lines(needles, 0.4), 0.7, (0.26, 0.27, 0.30))
-    c.add(c.blur(c.dots(rng.normal(0, 1.0, (8, 2)) * (2.2, 0.6), 1.0), 0.5), 0.5, (0.30, 0.32, 0.36))
-    return c
-
-
-def calcium_carbonate(rng: Rng, k: float) -> Canvas:
-    """Small paired granules, or a group of four."""
-    c = Canvas(rng, k, 8.0)
-    r = rng.uniform(1.4, 2.0)
-    at = [(-r * 0.95, 0.0), (r * 0.95, 0.0)]
-    if rng.random() < 0.3:
-        at += [(0.0, -r * 0.95), (0.0, r * 0.95)]
-    grains = c.dots(at, r)
-    c.add(grains, 1.1, (0.30, 0.29, 0.26))
-    c.add(c.blur(c.dots(at, r * 0.5), 0.2), 0.4, -0.42)
+    for _ in range(n):
+        turn = rng.normal(0, spread) if kind < 0.65 else rng.uniform(0, 6.3)
+        left, right = a * rng.uniform(0.45, 1, 2) if kind < 0.65 else a * rng.uniform((0, 0.5), (0.2, 1))
+        x = np.linspace(-left, right, 7)
+        needles.append(spin(np.c_[x, rng.normal(0, 0.06) * x**2 / a], turn) + rng.normal(0, 0.04 * a, 2) * (1, 0.4))
+    tint = np.array((0.26, 0.28, 0.32)) + rng.uniform(0, 1) * np.array((0.0, 0.04, 0.12))
+    for part in np.array_split(np.arange(n), 4):  # they add up where they cross
+        c.add(c.lines([needles[i] for i in part], 0.2), 0.35, tint)
     return c
 
 
 def cholesterol(rng: Rng, k: float) -> Canvas:
-    """A large thin plate with a notched corner."""
-    c = Canvas(rng, k, 27.0)
-    a, b = rng.uniform(14, 19), rng.uniform(10, 14)
-    n, m = rng.uniform(0.25, 0.45) * a, rng.uniform(0.25, 0.45) * b
-    plate = [(-a, -b), (a - n, -b), (a - n, -b + m), (a, -b + m), (a, b), (-a, b)]
-    if rng.random() < 0.5:
-        plate = plate[:4] + [(a, b), (-a + n * 0.8, b), (-a + n * 0.8, b - m * 0.8), (-a, b - m * 0.8)]
-    _facet(c, np.array(plate), (0.03, 0.03, 0.03), 0.22, 0.55, 0.5)
-    if rng.random() < 0.6:
-        _ridges(c, [[(-a * 0.85, b * 0.5), (a * 0.9, b * 0.55)]], 0.08, 0.4)
+    """Large, very thin, clear plates with a corner or more cut out in steps; often several overlap."""
+    a = size(rng, 34, 62, 105) / 2
+    n = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1]))
+    c = Canvas(rng, k, a * 1.28 + 1.5)
+    a *= 1.0 if n == 1 else 0.8
+    b = a * rng.uniform(0.55, 0.85)
+    thick = np.zeros_like(c.phase)
+    for i in range(n):
+        f = rng.uniform(0.55, 1) if i else 1
+        sheet = _notched(rng, a * f * 0.86, b * f * rng.uniform(0.8, 1) * 0.86)
+        at = rng.uniform(-0.45, 0.45, 2) * (a, b) * (i > 0)
+        thick += c.fill(spin(sheet, rng.normal(0, 0.15) if i else 0, at)) * np.float32(rng.uniform(0.6, 1.0))
+    refract(c, thick, (0.015, 0.015, 0.015), 0.75)
     return c
 
 
+def _notched(rng: Rng, a: float, b: float) -> Points:
+    """A parallelogram, nearly a rectangle; one to three corners are cut out, some in two steps."""
+    corner, points = rng.permutation(4) < rng.integers(1, 4), []
+    for i, (x, y) in enumerate([(-1, -1), (1, -1), (1, 1), (-1, 1)]):
+        p, (u, v) = np.array((x * a, y * b)), rng.uniform(0.18, 0.45, 2) * (a, b)
+        if not corner[i]:
+            points.append([p])
+            continue
+        to, fro = np.array((-x * u, 0)), np.array((0, -y * v))
+        steps = [(0, 1), (1, 1), (1, 0)] if rng.random() < 0.6 else [(0, 1), (0.5, 1), (0.5, 0.5), (1, 0.5), (1, 0)]
+        cut = [p + m * to + n * fro for m, n in steps]
+        points.append(cut if x * y > 0 else cut[::-1])
+    outline = np.concatenate(points)
+    return outline + np.c_[outline[:, 1] * rng.uniform(-0.15, 0.15), 0 * outline[:, 1]]
+
+
 def bilirubin(rng: Rng, k: float) -> Canvas:
-    """A tuft of short reddish-brown needles."""
-    c = Canvas(rng, k, 12.0)
-    n = int(rng.integers(12, 20))
-    needles = [_needle(rng.uniform(5, 10), 0.3, t, rng.uniform(-1.5, 0.3)) for t in rng.uniform(0, 2 * np.pi, n)]
-    red = np.array((0.14, 0.62, 0.95))
-    c.add(c.blur(c.lines(needles, 0.45), 0.1), 0.7, red)
-    c.add(c.blur(c.dots(in_disc(rng, 1.6, 8), 1.0), 0.3), 0.3, red * 0.5)
+    """Tiny orange to red-brown needles in tufts or upon a spherule, or heaps of granules."""
+    a = size(rng, 5, 12, 26) / 2
+    c = Canvas(rng, k, a + 1.5)
+    red = np.array((0.16, 0.60, 1.0)) * rng.uniform(0.7, 1.2)
+    kind = rng.random()
+    core = a * rng.uniform(0.3, 0.5)
+    if kind < 0.3:  # on a spherule
+        c.add(c.dome(c.fill(ellipse(core, core * rng.uniform(0.85, 1)))), 0.9, red * 0.3)
+    n = int(rng.integers(14, 34))
+    needles = []
+    for _ in range(n):
+        turn, long = rng.uniform(0, 6.3), rng.uniform(0.45, 1) * a
+        start = core * rng.uniform(0.5, 1) if kind < 0.3 else rng.uniform(-0.4, 0.15) * a
+        x = np.linspace(start, long, 5)
+        needles.append(spin(np.c_[x, rng.normal(0, 0.12) * x**2 / a], turn))
+    if kind < 0.75:
+        for part in np.array_split(np.arange(n), 2):
+            c.add(c.blur(c.lines([needles[i] for i in part], 0.2), 0.08), 0.45, red)
+    grains = in_disc(rng, a * 0.25, int(rng.integers(10, 25)))
+    if kind >= 0.75:  # granules only, in a few heaps
+        grains = in_disc(rng, a * 0.65, 5)[rng.integers(5, size=60)] + rng.normal(0, 0.12 * a, (60, 2))
+    c.add(c.blur(c.dots(grains, rng.uniform(0.2, 0.5, len(grains))), 0.1), 0.5, red)
     return c
 
 
 DRAW = {
     "Calcium oxalate": calcium_oxalate,
-    "Amorphous": amorphous,
-    "Triple phosphate": triple_phosphate,
     "Uric acid": uric_acid,
-    "Ammonium biurat": ammonium_biurate,
     "Hippuric acid": hippuric_acid,
-    "Calcium phosphate": calcium_phosphate,
     "Cystine": cystine,
     "Leucine": leucine,
     "Tyrosine crystal": tyrosine,
-    "Calcium carbonate": calcium_carbonate,
     "Cholesterol": cholesterol,
     "Bilirubin": bilirubin,
+    **alkaline_crystals.DRAW,
 }

@@ -107,3 +107,8 @@ def spread(rng: np.random.Generator, candidates: Points, apart: float, n: int) -
         if len(kept) == n:
             break
     return np.array(kept).reshape(-1, 2)
+
+
+def inside(rng: np.random.Generator, outline: Points, n: int, reach: float = 0.88) -> Points:
+    """``n`` random points in an outline that is a star about the origin, as far out as ``reach`` of the way to it."""
+    return outline[rng.integers(len(outline), size=n)] * (reach * np.sqrt(rng.uniform(0, 1, n)))[:, None]
