@@ -2,14 +2,16 @@
 
     python benchmarks/synthetic_to_real.py --data /path/to/urised2k --out runs/transfer
 
-(a) trained on synthetic fields alone, what does it find on real ones? (b) With only 50 labelled real fields, is it better to
-start from there than from scratch, at the same cost in real fields and steps? Three seeds, each with its own 50 fields.
+(a) trained on synthetic fields alone, what does it find on real ones? (b) With only 50 labelled real fields, is it
+better to start from there than from scratch, at the same cost in real fields and steps? Three seeds, each with its own
+50 fields.
 
-The classes are those that both sets have (`openurine` in the real set's taxonomy file). The others' boxes are left out of
-training; in scoring they are ground to be ignored: a detection that lies on one of them is neither right nor wrong.
-The test slides are those of one fold whose slides nobody looked at while the simulator was made; nothing is chosen on them.
-A class that no training field of the real set shows (yeast lies on one slide) counts in (a) alone: "mean" is over all
-classes, "mean of trained" over those that the real training fields have. An interrupted call goes on where it was.
+The classes are those that both sets have (`openurine` in the real set's taxonomy file). The others' boxes are left out
+of training; in scoring they are ground to be ignored: a detection that lies on one of them is neither right nor wrong.
+The test slides are those of one fold whose slides nobody looked at while the simulator was made; nothing is chosen on
+them. A class that no training field of the real set shows (yeast lies on one slide) counts in (a) alone: "mean" is
+over all classes, "mean of trained" over those that the real training fields have. An interrupted call goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def main() -> None:
             rows += scored(f"{FEW} real fields, from {start}", weights, real, test, common, seed)
             table = pd.DataFrame(rows)
             _save(o, run, table)
-    means = table[table["class"].str.startswith("mean")].groupby(["class", "trained on"]).ap50.agg(["mean", "std", "count"])
+    means = (
+        table[table["class"].str.startswith("mean")].groupby(["class", "trained on"]).ap50.agg(["mean", "std", "count"])
+    )
     print(table.pivot_table(index="class", columns="trained on", values="ap50", sort=False).round(3).to_string())
     print(means.round(3).to_string())
 

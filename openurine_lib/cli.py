@@ -41,8 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--out", type=Path, required=True)
     how_many = synthesize.add_mutually_exclusive_group()
     how_many.add_argument("--fields", type=int, default=48, help="labelled fields of 1800 px (%(default)s)")
-    how_many.add_argument("--full", action="store_true", help="the paper's whole set: 790 labelled fields with Table 2's "
-                          "boxes, 5640 unlabelled ones, 84 patients for Table 8")  # fmt: skip
+    how_many.add_argument(
+        "--full",
+        action="store_true",
+        help="the paper's set: 790 labelled fields with Table 2's boxes, 5640 unlabelled, 84 patients for Table 8",
+    )
     synthesize.add_argument("--seed", type=int, default=0)
     synthesize.add_argument("--workers", type=int, help="processes (one a core); the fields do not depend on it")
     synthesize.set_defaults(run=_synthesize)

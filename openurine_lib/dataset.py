@@ -191,7 +191,11 @@ def load(place: Path) -> Dataset:
         name=meta["name"],
         synthetic=meta["synthetic"],
         taxonomy=Taxonomy(
-            entry["name"], tuple(entry["classes"]), ids["heads"], entry["aliases"], ids["components"],
+            entry["name"],
+            tuple(entry["classes"]),
+            ids["heads"],
+            entry["aliases"],
+            ids["components"],
             {int(c): tuple(names) for c, names in entry["openurine"].items()},
         ),
         fingerprint=meta["fingerprint"],

@@ -95,7 +95,8 @@ def richest(d: Dataset, n: int) -> list[str]:
 
 
 def plot_classes(d: Dataset, face: str, n: int = 3) -> Figure:
-    """Fig 2: ``n`` particles of each class, its name in its head's colour; a class without a box keeps an empty place."""
+    """Fig 2: ``n`` particles of each class, its name in its head's colour; a class without a box keeps an empty
+    place."""
     across = max(1, round(9 / n))  # classes side by side
     rows = math.ceil(d.taxonomy.n / across)
     figure, axes = plt.subplots(rows, across, figsize=style.size(style.PAGE, 1.3 * rows / (n * across)), squeeze=False)
@@ -114,8 +115,8 @@ def plot_beside(d: Dataset, face: str, n: int = 4) -> Figure:
 
     A set of other classes names its equals in its taxonomy file (``openurine``); a class without one is left out.
     """
-    known = {c: d.taxonomy.openurine.get(c, (name,)) for c, name in enumerate(d.taxonomy.classes)}
-    known = {c: [name for name in names if name in CLASSES] for c, names in known.items()}
+    equals = {c: d.taxonomy.openurine.get(c, (name,)) for c, name in enumerate(d.taxonomy.classes)}
+    known = {c: [name for name in names if name in CLASSES] for c, names in equals.items()}
     shown = [c for c, names in known.items() if names and (d.boxes["cls"] == c).any()]
     figure, axes = plt.subplots(len(shown), 2, figsize=style.size(style.PAGE, 0.5 * len(shown) / n), squeeze=False)
     for row, cls in zip(axes, shown, strict=True):
@@ -129,7 +130,8 @@ def plot_beside(d: Dataset, face: str, n: int = 4) -> Figure:
 
 
 def simulated(name: str, seed: int) -> np.ndarray:
-    """One drawn particle (side, side, 3), whole, in the middle of its surroundings, as one of the laboratories sees it."""
+    """One drawn particle (side, side, 3), whole, in the middle of its surroundings, as one of the laboratories sees
+    it."""
     lab = LABORATORIES[seed % len(LABORATORIES)]
     for attempt in range(50):
         rng = np.random.default_rng([seed, attempt])
@@ -145,8 +147,8 @@ def simulated(name: str, seed: int) -> np.ndarray:
 def examples(d: Dataset, cls: int, n: int) -> list[np.ndarray]:
     """Square cut-outs (side, side, 3) around particles of the class: large, whole, free of others, of different groups.
 
-    Of the whole boxes the 20 nearest to the upper quartile of area, those in least company first, one a patient or slide
-    before a second one of the same.
+    Of the whole boxes the 20 nearest to the upper quartile of area, those in least company first, one a patient or
+    slide before a second one of the same.
     """
     images = d.images.set_index("image")
     boxes = d.boxes[d.boxes["cls"] == cls].join(images[["width", "height", "group", "path"]], on="image")

@@ -102,7 +102,9 @@ def parse(text: str, where: str) -> Taxonomy:
         same = {taxonomy.id(c): tuple(map(str, cs)) for c, cs in (entry.get("openurine") or {}).items()}
         parts = {str(k): tuple(taxonomy.id(c) for c in cs) for k, cs in (entry.get("components") or {}).items()}
     except (KeyError, UnknownClass) as error:
-        raise TaxonomyError(f"{where}: an alias, component or `openurine` names a class that is not listed: {error}") from error
+        raise TaxonomyError(
+            f"{where}: an alias, component or `openurine` names a class that is not listed: {error}"
+        ) from error
     return dataclasses.replace(taxonomy, components=parts, openurine=same)
 
 

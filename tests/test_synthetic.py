@@ -19,7 +19,9 @@ from openurine_lib.taxonomy import load
 
 TINY = {"fields": 4, "unlabelled": 2, "field_px": 160, "field_um": 160, "patients": 2, "cohort": 1}
 SMOKE, DEMO, PAPER = (profile(name).synthetic for name in ("smoke", "demo", "paper"))
-PLAIN = Laboratory(Microscope(0.65, 0.3, 0.0), (0.8, 0.8, 0.8), 0, 0, 1.5, 0, 0.3, 0, 0, 1, 0, 95, 1)  # no dirt, no noise
+PLAIN = Laboratory(
+    Microscope(0.65, 0.3, 0.0), (0.8, 0.8, 0.8), 0, 0, 1.5, 0, 0.3, 0, 0, 1, 0, 95, 1
+)  # no dirt, no noise
 
 
 def same(a, b):
@@ -34,7 +36,11 @@ def same(a, b):
 def shared_out(spec, seed=0):
     """(labelled patients, counts (fields, classes), number of each field's patient), without drawing."""
     known = [p for p in patients.plan(spec, seed) if p.split == "labelled"]
-    return known, np.concatenate([p.labelled for p in known]), np.repeat(np.arange(len(known)), [p.fields for p in known])
+    return (
+        known,
+        np.concatenate([p.labelled for p in known]),
+        np.repeat(np.arange(len(known)), [p.fields for p in known]),
+    )
 
 
 # --- counts ----------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ The seam: ``generate`` yields fields, whatever draws them. From the particle to 
     cells, casts, crystals, organisms, others  the 39 classes; ``particles`` lists them
     optics, laboratories                       how a microscope and a camera show them
     fields                                     a slide: places, depths, boxes
-    patients                                   who shows what, and Table 2's counts; ``report``, what a laboratory says of it
-    dataset                                    the folder: YOLO, COCO, metadata
+    patients                                   who shows what, and Table 2's counts; ``report``, what a laboratory says
+    of it dataset                                    the folder: YOLO, COCO, metadata
 
 Field ``index`` is drawn from ``default_rng([seed, index])`` alone, so fields can be drawn in any order.
 """

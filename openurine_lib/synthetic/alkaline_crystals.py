@@ -184,11 +184,11 @@ def calcium_phosphate(rng: Rng, k: float) -> Canvas:
     """Stars of wedge-shaped prisms, sheaves of needles, a single wedge, or a thin plate, granular and of no form."""
     a = size(rng, 18, 34, 64) / 2
     kind = rng.random()
-    c = Canvas(rng, k, a * 1.25 + 1.5)
+    c = Canvas(rng, k, a * 1.4 + 1.5)
     thick = np.zeros_like(c.phase)
     if kind < 0.16:
         edge = blob(rng, a, a * rng.uniform(0.55, 0.9), 0.18, 9, 16)
-        refract(c, plate(c, edge, 0.6, 0.3) * (1 + 0.35 * c.noise(1.1)), 0.05, 0.6)
+        refract(c, plate(c, edge, 0.6, 0.3) * np.maximum(1 + 0.35 * c.noise(1.1), 0.1), 0.05, 0.6)
         return c
     if kind < 0.4:
         fan, n = rng.uniform(0.25, 0.6), int(rng.integers(12, 26))

@@ -1,5 +1,5 @@
 """What falls into a specimen or lies on the slide: fibres, hair, bubbles, glass, pollen, dirt, glove powder. Kinds and
-looks after Brunzel, Fundamentals of Urine and Body Fluid Analysis, and Graff's Textbook of Urinalysis."""
+looks after Mundt & Shanahan, Graff's Textbook of Urinalysis and Body Fluids, 2nd ed., 2011."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def _scratches(rng: Rng, k: float) -> Canvas:
     scores, chips = [], []
     for i in range(n):
         tilt, off = (rng.normal(0, 0.04), rng.uniform(-5, 5)) if i else (0.0, 0.0)
-        ends = np.array([-0.5, rng.uniform(0.2, 0.5)]) * long * (rng.uniform(0.5, 0.95) if i else 1.0)
-        s = np.linspace(*ends, 30)
+        part = long * (rng.uniform(0.5, 0.95) if i else 1.0)
+        s = np.linspace(-0.5 * part, rng.uniform(0.2, 0.5) * part, 30)
         line = np.c_[s, off + np.tan(tilt) * s + 0.8 * (s / long) ** 2]
         gap = int(rng.integers(6, 24))
         scores += [line[:gap], line[gap + int(rng.integers(0, 2)) :]]
@@ -149,7 +149,7 @@ def _pollen(rng: Rng, k: float) -> Canvas:
         c.add(c.dots(pores, r * 0.17), 0.5, (0.16, 0.18, 0.22))
         c.add(c.dots(pores * 1.02, r * 0.08), -0.5, (-0.36, -0.40, -0.46))
         if rng.random() < 0.5:  # furrows
-            c.add(c.blur(c.lines(np.stack([pores * 0.9, pores * 0.35], 1), 1.0), 0.25), -0.3, 0.18)
+            c.add(c.blur(c.lines(list(np.stack([pores * 0.9, pores * 0.35], 1)), 1.0), 0.25), -0.3, 0.18)
     else:
         outline = blob(rng, r, r * rng.uniform(0.85, 1.0), 0.02)
         c.add(c.fill(outline), 0.6, (0.30, 0.32, 0.38))

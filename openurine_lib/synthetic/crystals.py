@@ -109,7 +109,7 @@ def _uric_outline(rng: Rng, kind: float, a: float, b: float) -> Points:
 def hippuric_acid(rng: Rng, k: float) -> Canvas:
     """Long four-sided prisms with sloping ends, some as thin as needles; single, or a few grown from one place."""
     a = size(rng, 16, 38, 80) / 2
-    c = Canvas(rng, k, a + 2, 0.0)
+    c = Canvas(rng, k, a * 1.2 + 1, 0.0)
     n = 1 if rng.random() < 0.6 else int(rng.integers(2, 6))
     thin = rng.uniform(0.035, 0.15)
     thick, first = np.zeros_like(c.phase), rng.uniform(0, 6.3)

@@ -1,4 +1,5 @@
-"""The synthetic data set: fields one after another, and the folder that holds them (YOLO and COCO, patients, metadata)."""
+"""The synthetic data set: fields one after another, and the folder that holds them (YOLO and COCO, patients,
+metadata)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import joblib
@@ -34,7 +36,8 @@ def generate(spec: Mapping[str, int], seed: int) -> Iterator[Field]:
 
 
 def draw_field(patient: Patient, j: int, spec: Mapping[str, int], seed: int) -> Field:
-    """The patient's field ``j``; depends on nothing but its arguments. Random numbers: ``[seed, index of the field]``."""
+    """The patient's field ``j``; depends on nothing but its arguments. Random numbers: ``[seed, index of the
+    field]``."""
     rng = np.random.default_rng([seed, patient.first + j])
     lab = LABORATORIES[patient.laboratory]
     um_per_px = um_a_pixel(patient, spec)
@@ -52,8 +55,8 @@ def write(out_dir: str | Path, spec: Mapping[str, int], seed: int, workers: int 
 
     images/ + labels/ (labelled), unlabelled/, cohort/ (images alone), data.yaml; the same labels as COCO in
     annotations/coco.json; patients.csv [image, patient, subset, profile, laboratory, um_per_px], laboratory.csv,
-    meta.json. workers: processes (None: one a core); the result does not depend on it. Raises ValueError when the folder
-    holds a data set of another spec, seed or simulator.
+    meta.json. workers: processes (None: one a core); the result does not depend on it. Raises ValueError when the
+    folder holds a data set of another spec, seed or simulator.
     """
     out = Path(out_dir)
     patients = plan(spec, seed)
@@ -86,7 +89,9 @@ def write(out_dir: str | Path, spec: Mapping[str, int], seed: int, workers: int 
 def _draw_all(todo: list[tuple[Patient, int]], one: partial[None], workers: int) -> None:
     workers = min(workers, len(todo) // WORTH)
     if workers > 1:
-        done = joblib.Parallel(workers, return_as="generator_unordered")(joblib.delayed(_on_one_core)(one, item) for item in todo)
+        done = joblib.Parallel(workers, return_as="generator_unordered")(
+            joblib.delayed(_on_one_core)(one, item) for item in todo
+        )
     else:
         done = map(one, todo)
     for _ in tqdm(done, total=len(todo), desc="drawing synthetic fields", unit="field", disable=not todo):
@@ -135,7 +140,8 @@ def _write_field(out: Path, spec: dict[str, int], seed: int, item: tuple[Patient
 
 def _write_coco(out: Path, names: list[str], px: int) -> None:
     """The label files again, as COCO instances: [x, y, width, height] in pixels, categories from 1."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, name in enumerate(names, start=1):
         images.append({"id": image_id, "file_name": f"images/{name}.jpg", "width": px, "height": px})
         for line in (out / "labels" / f"{name}.txt").read_text(encoding="utf-8").splitlines():

@@ -4,8 +4,8 @@ The rules of labelling:
 
 - a box is the bounds of the particle's own mask, as far as it is in the field;
 - of a labelled particle at least half of its bounding rectangle is in the field;
-- a labelled particle shows: the root mean square of its contrast over its mask is at least VISIBLE. Others, too faint or
-  too far out of focus for that, lie in every field as on a real slide, and have no box.
+- a labelled particle shows: the root mean square of its contrast over its mask is at least VISIBLE. Others, too faint
+  or too far out of focus for that, lie in every field as on a real slide, and have no box.
 
 Nothing is hidden: in transmitted light what overlaps adds up. Small particles keep out of one another's way, as far as
 there is room, except for one in eight.
@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -43,7 +42,8 @@ Box = tuple[str, float, float, float, float]
 
 @dataclass(frozen=True)
 class Field:
-    """A drawn field: image (H, W, 3) uint8 RGB, boxes (class name, x1, y1, x2, y2) in pixels, and what is known of it."""
+    """A drawn field: image (H, W, 3) uint8 RGB, boxes (class name, x1, y1, x2, y2) in pixels, and what is known of
+    it."""
 
     image: NDArray[np.uint8]
     boxes: list[Box]
@@ -121,9 +121,7 @@ def _debris(c: Array, k: float, focus: float, lab: Laboratory, rng: np.random.Ge
         c[:, *here] += np.float32(rng.uniform(0.4, 1)) * kind[:, *there]
 
 
-def _find_place(
-    sheet: Canvas, taken: Um, near: Um, span: float, rng: np.random.Generator
-) -> tuple[Um, Um]:
+def _find_place(sheet: Canvas, taken: Um, near: Um, span: float, rng: np.random.Generator) -> tuple[Um, Um]:
     """The sheet's origin, um: of some random places the first with little overlap, or the freest; its rectangle.
 
     Particles gather: two places in five are tried about one of ``near`` (P, 2), the field's thickets.
@@ -137,7 +135,11 @@ def _find_place(
         if len(near) and rng.random() < GATHERED:
             at = near[rng.integers(len(near))] + rng.normal(0, 0.09 * span, 2)
         low, high = at - size / 2, at + size / 2
-        if np.prod(np.minimum(high, span) - np.maximum(low, 0)) / area < IN_FIELD or (high < 0).any() or (low > span).any():
+        if (
+            np.prod(np.minimum(high, span) - np.maximum(low, 0)) / area < IN_FIELD
+            or (high < 0).any()
+            or (low > span).any()
+        ):
             continue
         both = np.clip(np.minimum(taken[:, 2:], high) - np.maximum(taken[:, :2], low), 0, None).prod(1)
         smaller = np.minimum((taken[:, 2:] - taken[:, :2]).prod(1), area)
@@ -152,7 +154,8 @@ def _find_place(
 
 
 def _windows(shape: tuple[int, ...], origin: tuple[int, int], at: Um, px: int) -> tuple[Window, Window]:
-    """The part of the field that a sheet covers whose ``origin`` (x, y) lies at ``at`` pixels, and that part of the sheet."""
+    """The part of the field that a sheet covers whose ``origin`` (x, y) lies at ``at`` pixels, and that part of the
+    sheet."""
     x, y = (np.round(at).astype(int) - origin).tolist()
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + shape[1], px), min(y + shape[0], px)
     return np.s_[y0:y1, x0:x1], np.s_[y0 - y : y1 - y, x0 - x : x1 - x]

@@ -1,5 +1,6 @@
-"""Laboratories: each its own microscope, lamp, camera and habits, as in the paper ("different microscope models and various
-smartphone cameras"). What a camera does to the light: sensor noise, demosaicking, white balance, tone, sharpening, JPEG."""
+"""Laboratories: each its own microscope, lamp, camera and habits, as in the paper ("different microscope models and
+various smartphone cameras"). What a camera does to the light: sensor noise, demosaicking, white balance, tone,
+sharpening, JPEG."""
 
 from __future__ import annotations
 
@@ -33,17 +34,23 @@ class Laboratory:
 
 LABORATORIES = (
     # C-mount on a new microscope, LED
-    Laboratory(Microscope(0.65, 0.30, 0.3), (0.84, 0.85, 0.83), 0.06, 0.03, 1.6, 1, 0.5, 0.0002, 0.014, 1.0, 0.3, 94, 1.0),
+    Laboratory(Microscope(0.65, 0.30, 0.3), (0.84, 0.85, 0.83),
+               0.06, 0.03, 1.6, 1, 0.5, 0.0002, 0.014, 1.0, 0.3, 94, 1.0),
     # smartphone held to the eyepiece, halogen lamp
-    Laboratory(Microscope(0.65, 0.24, 0.7), (0.88, 0.82, 0.68), 0.22, 0.06, 2.2, 3, 0.7, 0.0012, 0.020, 1.1, 0.9, 86, 0.95),
+    Laboratory(Microscope(0.65, 0.24, 0.7), (0.88, 0.82, 0.68),
+               0.22, 0.06, 2.2, 3, 0.7, 0.0012, 0.020, 1.1, 0.9, 86, 0.95),
     # C-mount, blue daylight filter, condenser half closed
-    Laboratory(Microscope(0.65, 0.20, 0.5), (0.74, 0.80, 0.86), 0.08, 0.04, -1.8, 2, 0.6, 0.0004, 0.012, 1.0, 0.4, 92, 1.05),
+    Laboratory(Microscope(0.65, 0.20, 0.5), (0.74, 0.80, 0.86),
+               0.08, 0.04, -1.8, 2, 0.6, 0.0004, 0.012, 1.0, 0.4, 92, 1.05),
     # smartphone on an adapter, greenish
-    Laboratory(Microscope(0.60, 0.26, 0.9), (0.76, 0.82, 0.70), 0.20, 0.07, 2.6, 4, 0.9, 0.0016, 0.024, 0.95, 1.1, 82, 1.0),
+    Laboratory(Microscope(0.60, 0.26, 0.9), (0.76, 0.82, 0.70),
+               0.20, 0.07, 2.6, 4, 0.9, 0.0016, 0.024, 0.95, 1.1, 82, 1.0),
     # old microscope, low-resolution camera, pale and grey
-    Laboratory(Microscope(0.55, 0.22, 0.8), (0.72, 0.72, 0.72), 0.14, 0.05, -2.4, 4, 1.1, 0.0008, 0.018, 0.85, 0.2, 88, 0.92),
+    Laboratory(Microscope(0.55, 0.22, 0.8), (0.72, 0.72, 0.72),
+               0.14, 0.05, -2.4, 4, 1.1, 0.0008, 0.018, 0.85, 0.2, 88, 0.92),
     # C-mount, warm and a little pink, open condenser: little contrast
-    Laboratory(Microscope(0.70, 0.36, 0.4), (0.86, 0.78, 0.79), 0.10, 0.04, 2.0, 1, 0.5, 0.0003, 0.013, 1.15, 0.5, 93, 1.03),
+    Laboratory(Microscope(0.70, 0.36, 0.4), (0.86, 0.78, 0.79),
+               0.10, 0.04, 2.0, 1, 0.5, 0.0003, 0.013, 1.15, 0.5, 93, 1.03),
 )  # fmt: skip
 
 

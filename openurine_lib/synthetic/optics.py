@@ -5,10 +5,10 @@ A thin object of phase phi and optical density a changes the intensity I0 of an 
     I = I0 exp(-c),   c = a * h_A - 2 phi * h_P        (* convolution; weak object, Streibl, J. Opt. Soc. Am. A 2, 121
                                                          (1985), doi:10.1364/JOSAA.2.000121)
 
-h_A and h_P are given by their transfer functions, overlaps of the source (the condenser's aperture) with the objective's
-pupil, which carries the phase of defocus. In focus H_P is zero: an unstained cell is invisible, and closing the condenser
-or turning the focus makes it appear, with a bright or a dark rim by the side of focus. Beyond the weak object the logarithm
-keeps the intensity positive, and overlapping particles multiply.
+h_A and h_P are given by their transfer functions, overlaps of the source (the condenser's aperture) with the
+objective's pupil, which carries the phase of defocus. In focus H_P is zero: an unstained cell is invisible, and
+closing the condenser or turning the focus makes it appear, with a bright or a dark rim by the side of focus. Beyond
+the weak object the logarithm keeps the intensity positive, and overlapping particles multiply.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Microscope:
 def contrast(phase: Array, absorb: Array, k: float, z: float, microscope: Microscope) -> Array:
     """c of the equation above, (3, H, W) for R, G, B.
 
-    phase: (H, W), radians in green. absorb: (3, H, W), natural optical density. k: pixels/um. z: um of defocus. The sheets
-    have to be empty for about ``reach(z, microscope)`` um along their sides; the picture repeats there.
+    phase: (H, W), radians in green. absorb: (3, H, W), natural optical density. k: pixels/um. z: um of defocus. The
+    sheets have to be empty for about ``reach(z, microscope)`` um along their sides; the picture repeats there.
     """
     height, width = phase.shape
     fy, fx = fft.fftfreq(height, 1 / k), fft.rfftfreq(width, 1 / k)

@@ -1,5 +1,5 @@
-"""Bacteria, yeast and hyphae; the parasites are in a module of their own. Sizes after Brunzel, Fundamentals of Urine
-and Body Fluid Analysis: rods 1.5-6 x 0.6-1 um, cocci 0.7-1, yeast cells 4-8, filaments of Candida 3-5 thick."""
+"""Bacteria, yeast and hyphae; the parasites are in a module of their own. Rods 1.5-6 x 0.6-1 um, cocci 0.7-1, yeast
+cells 4-8, filaments of Candida 3-5 thick; looks after Poloni & Rotta, J. Fungi 6, 245, doi:10.3390/jof6040245."""
 
 from __future__ import annotations
 

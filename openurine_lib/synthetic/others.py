@@ -1,5 +1,5 @@
-"""Sperm, mucus and fat; artifacts are in a module of their own. Sizes after the WHO laboratory manual for human semen
-(head 4-5.5 x 2.5-3.5 um, tail about 45) and Brunzel, Fundamentals of Urine and Body Fluid Analysis."""
+"""Sperm, mucus and fat; artifacts are in a module of their own. A sperm's head is 4-5.5 x 2.5-3.5 um, its tail about
+45, its midpiece as long as the head (WHO laboratory manual for human semen, 2010, by eqconline.org; labce.com)."""
 
 from __future__ import annotations
 

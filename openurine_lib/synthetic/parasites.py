@@ -1,5 +1,5 @@
-"""Trichomonas, and the eggs of Enterobius and Schistosoma. Sizes after CDC DPDx: Enterobius egg 50-60 x 20-32 um,
-Schistosoma haematobium egg 110-170 x 40-70 (drawn 90-120 long, so that a field holds it), Trichomonas 10-20."""
+"""Trichomonas (10-20 um, flagella 6-18), and the eggs of Enterobius (50-60 x 20-32; parasitology.ou.ac.lk) and of
+Schistosoma haematobium (112-170 x 40-70; parasite.org.au), this one drawn 90-120 long, so that a field holds it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _miracidium(c: Canvas, rx: float, ry: float, spine: float, body: Array) -> N
     c.add(c.line(outline, 0.6, True, middle), 0.3, (0.13, 0.15, 0.18))
     roots = np.repeat(outline, 2, 0) + middle
     ends = roots - np.repeat(normals(outline), 2, 0) * 2.4 + rng.normal(0, 0.5, (192, 2))
-    c.add(c.lines(np.stack([roots, ends], 1), 0.3) * body, 0.2, 0.07)
+    c.add(c.lines(list(np.stack([roots, ends], 1)), 0.3) * body, 0.2, 0.07)
     glands = middle + np.array([(0.38, 0.22), (0.38, -0.22), (0.55, 0.0)]) * (rx * ahead, ry)
     c.add(c.blur(c.dots(glands, ry * np.array([0.2, 0.2, 0.15])), 0.5), -0.4, (-0.05, -0.07, -0.10))
     germs = middle + (in_disc(rng, 1.0, 26) * (0.36, 0.45) - (0.28 * ahead, 0)) * (rx, ry)

@@ -1,8 +1,8 @@
 """Who the synthetic patients are, and how many particles of each class every field shows.
 
-A clinical profile (``config/patients.yaml``) says which classes occur together. The labelled fields share out Table 2: the
-whole set has exactly its boxes and images in every class, a smaller set the same proportions. Unlabelled fields and the
-clinical cohort are drawn freely from the profiles. A patient belongs to one split only.
+A clinical profile (``config/patients.yaml``) says which classes occur together. The labelled fields share out Table 2:
+the whole set has exactly its boxes and images in every class, a smaller set the same proportions. Unlabelled fields
+and the clinical cohort are drawn freely from the profiles. A patient belongs to one split only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from openurine_lib.methods import read_config
 from openurine_lib import published
+from openurine_lib.methods import read_config
 from openurine_lib.synthetic.laboratories import LABORATORIES
 from openurine_lib.synthetic.particles import CLASSES
 
@@ -34,7 +34,8 @@ Counts = NDArray[np.int64]
 
 @dataclass
 class Patient:
-    """One patient: ``rates`` are mean counts a field by class, ``labelled`` the counts (fields, classes) that are given."""
+    """One patient: ``rates`` are mean counts a field by class, ``labelled`` the counts (fields, classes) that are
+    given."""
 
     name: str
     split: str  # labelled | unlabelled | cohort
@@ -68,7 +69,11 @@ def plan(spec: Mapping[str, int], seed: int) -> list[Patient]:
     cohort = rng.integers(3, 6, spec["cohort"]).tolist()
     area = (spec["field_um"] / RATES_UM) ** 2
     patients, first = [], 0
-    for split, letter, counts in (("labelled", "P", labelled), ("unlabelled", "U", unlabelled), ("cohort", "C", cohort)):
+    for split, letter, counts in (
+        ("labelled", "P", labelled),
+        ("unlabelled", "U", unlabelled),
+        ("cohort", "C", cohort),
+    ):
         names = np.concatenate([rng.permutation(list(PROFILES)) for _ in range(len(counts) // len(PROFILES) + 1)])
         for i, count in enumerate(counts):
             # a cohort is sampled wider, so that the five levels of a report all occur
@@ -102,14 +107,17 @@ def quota(spec: Mapping[str, int]) -> pd.DataFrame:
         return table.astype(int)
     floor = min(FLOOR, spec["fields"])
     images = np.clip(np.round(table.images * part), floor, spec["fields"]).astype(int)
-    return pd.DataFrame({"boxes": np.maximum(np.round(table.boxes * part * area), images).astype(int), "images": images})
+    return pd.DataFrame(
+        {"boxes": np.maximum(np.round(table.boxes * part * area), images).astype(int), "images": images}
+    )
 
 
 def share_out(wanted: pd.DataFrame, patients: list[Patient], rng: np.random.Generator) -> Counts:
     """Counts (fields, classes) with exactly the wanted boxes and images a class, after the patients' profiles.
 
-    A class goes to fields drawn without replacement, the more likely the higher the patient's rate, first to one field of
-    each of FLOOR patients; its further boxes are dealt out by the rate. No field stays empty as far as there are images.
+    A class goes to fields drawn without replacement, the more likely the higher the patient's rate, first to one field
+    of each of FLOOR patients; its further boxes are dealt out by the rate. No field stays empty as far as there are
+    images.
     """
     owner = np.repeat(np.arange(len(patients)), [p.fields for p in patients])
     rates = np.array([[p.rates.get(name, 0) + STRAY for name in CLASSES] for p in patients])[owner]  # (fields, classes)
@@ -122,7 +130,11 @@ def share_out(wanted: pd.DataFrame, patients: list[Patient], rng: np.random.Gene
     for empty in np.flatnonzero(~shows.any(1)):  # it takes over a class, if it can, from a field that has several
         for c in np.argsort(-rates[empty], kind="stable"):
             givers = np.flatnonzero(shows[:, c] & (shows.sum(1) > 1) & (owner == owner[empty]))
-            givers = givers if len(givers) else np.flatnonzero(shows[:, c] & (shows.sum(1) > 1) & (wanted.images.iloc[c] > FLOOR))
+            givers = (
+                givers
+                if len(givers)
+                else np.flatnonzero(shows[:, c] & (shows.sum(1) > 1) & (wanted.images.iloc[c] > FLOOR))
+            )
             if len(givers):
                 shows[givers[shows[givers].sum(1).argmax()], c], shows[empty, c] = False, True
                 break

@@ -1,8 +1,9 @@
 """A technologist's report on the cohort of Table 8, from the true density of each component in the patient's urine.
 
-The model of a reading: the technologist looks at other fields than those that were photographed, READ of them, of the same
-area; sees of the mean ``lambda`` of all fields a Poisson number; and reads, as people differ, a factor exp(BIAS n), n
-normal, too many or too few. The mean count is graded by ``config/cutoffs.yaml``: the level is the number of cut-offs reached.
+The model of a reading: the technologist looks at other fields than those that were photographed, READ of them, of the
+same area; sees of the mean ``lambda`` of all fields a Poisson number; and reads, as people differ, a factor exp(BIAS
+n), n normal, too many or too few. The mean count is graded by ``config/cutoffs.yaml``: the level is the number of
+cut-offs reached.
 """
 
 from __future__ import annotations
