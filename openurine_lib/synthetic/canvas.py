@@ -63,7 +63,7 @@ class Canvas:
         points = np.asarray(points, float).reshape(-1, 2)
         radii = np.broadcast_to(np.asarray(radii, float), len(points))
         sheet = np.zeros(self.mask.shape, np.uint8)
-        fixed = self._fixed(points, (0, 0), float(radii.max(initial=0)))
+        fixed = self._fixed(points, (0, 0), radii[:, None])
         for (x, y), r in zip(fixed.tolist(), radii.tolist(), strict=True):
             cv2.circle(sheet, (x, y), round(r * self.px * 2**SHIFT), 255, -1, cv2.LINE_AA, SHIFT)
         return self._join(sheet)
@@ -122,11 +122,11 @@ class Canvas:
         c, s = math.cos(self.angle), math.sin(self.angle)
         return points @ np.array([[c, s], [-s, c]])
 
-    def _fixed(self, points: ArrayLike, at: ArrayLike, margin: float = 0.0) -> NDArray[np.int32]:
+    def _fixed(self, points: ArrayLike, at: ArrayLike, margin: float | NDArray[np.float64] = 0.0) -> NDArray[np.int32]:
         um = self._place(np.asarray(points, float).reshape(-1, 2) + np.asarray(at, float))
         if len(um):
-            self.low = np.minimum(self.low, um.min(0) - margin)
-            self.high = np.maximum(self.high, um.max(0) + margin)
+            self.low = np.minimum(self.low, (um - margin).min(0))
+            self.high = np.maximum(self.high, (um + margin).max(0))
         pixels = um * self.px + self.mask.shape[0] / 2 - 0.5
         return np.round(pixels * 2**SHIFT).astype(np.int32)
 
