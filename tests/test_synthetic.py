@@ -124,30 +124,44 @@ def test_classes_are_table_2s_and_all_are_drawn():
     assert listed == set(CLASSES)
 
 
+def bounds(covered):
+    """x1, y1, x2, y2 of the covered pixels."""
+    rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    """A slide with nothing on it but what is asked for."""
+    monkeypatch.setattr(fields, "_debris", lambda *a: None)
+    monkeypatch.setattr(fields, "FAINT", 0.0)
+
+
 @pytest.mark.parametrize("name", CLASSES)
-def test_boxes_are_tight(name):
-    """The box is the mask's, within a pixel; nothing is drawn outside the mask; another k shows the same particle."""
+def test_boxes_are_tight(name, clean, monkeypatch):
+    """The box is the mask's within a pixel, what is drawn is in the mask, and any pixel size shows the same particle."""
+    k = 6.0
     for seed in range(4):
-        sheet = particles.draw(name, np.random.default_rng(seed), 6.0)
-        drawn = (np.abs(sheet.phase) > 0.02) | (np.abs(sheet.absorb) > 0.02).any(0)
-        assert (sheet.mask > 0.02)[drawn].mean() > 0.98, "phase or absorption outside the mask"
+        sheet = particles.draw(name, np.random.default_rng(seed), k)
+        mask = bounds(sheet.mask >= fields.COVERED)
         assert sheet.mask[[0, -1]].max() == 0 == sheet.mask[:, [0, -1]].max(), "cut off by its own sheet"
-        size = 240
+        drawn = bounds((np.abs(sheet.phase) > 0.1) | (np.abs(sheet.absorb) > 0.05).any(0))
+        assert np.r_[mask[:2] - drawn[:2], drawn[2:] - mask[2:]].max() / k < 0.7  # um
+        coarse = bounds(particles.draw(name, np.random.default_rng(seed), 2.5).mask >= fields.COVERED)
+        assert np.abs((mask[2:] - mask[:2]) / k - (coarse[2:] - coarse[:2]) / 2.5).max() < 1.0  # um
+        monkeypatch.setattr(fields, "draw", lambda *a, sheet=sheet: sheet)
+        whole = 0
         for attempt in range(20):
-            rng = np.random.default_rng([seed, attempt])
-            image, [(found, *box)] = fields.lay([name], size * 6, 1 / 6, PLAIN, rng)
-            if min(box) > 0 and max(box) < size * 6:
+            _, [(found, *box)] = fields.lay([name], 1200, 1 / k, PLAIN, np.random.default_rng(attempt))
+            if min(box) > 0 and max(box) < 1200:
+                whole += 1
+                assert found == name and np.abs(np.subtract(box[2:], box[:2]) - (mask[2:] - mask[:2])).max() <= 1
                 break
-        rows, columns = np.nonzero(sheet.mask >= fields.COVERED)
-        assert found == name and image.shape == (size * 6, size * 6, 3)
-        coarse = particles.draw(name, np.random.default_rng(seed), 2.5)
-        small_rows, small_columns = np.nonzero(coarse.mask >= fields.COVERED)
-        for fine, small in ((rows, small_rows), (columns, small_columns)):
-            assert abs(np.ptp(fine) / 6 - np.ptp(small) / 2.5) < 1.2  # um
+        assert whole
 
 
 @pytest.mark.parametrize("name", ["Uric acid", "Ammonium biurat", "Muddy brown cast", "Calcium oxalate", "Yeast"])
-def test_boxes_lie_on_the_particles(name):
+def test_boxes_lie_on_the_particles(name, clean):
     """What differs from the empty field reaches every side of the box, and, but for the rims, not beyond."""
     tried = 0
     for seed in range(30):
@@ -157,10 +171,9 @@ def test_boxes_lie_on_the_particles(name):
         tried += 1
         x1, y1, x2, y2 = np.array(box).astype(int)
         around = image[y1 - 25 : y2 + 25, x1 - 25 : x2 + 25].astype(float)
-        strong = np.abs(around - np.median(image, axis=(0, 1))).max(2) > 30
-        ys, xs = np.nonzero(strong)
-        seen = np.array([xs.min(), ys.min(), xs.max() + 1 - (x2 - x1), ys.max() + 1 - (y2 - y1)]) - 25
-        assert np.abs(seen).max() <= 8, (seed, seen)  # 2 um: the rims
+        seen = bounds(np.abs(around - np.median(image, axis=(0, 1))).max(2) > 30)
+        beyond = seen - np.array([25, 25, x2 - x1 + 25, y2 - y1 + 25])
+        assert np.abs(beyond).max() <= 8, (seed, beyond)  # 2 um: the rims
     assert tried >= 5
 
 
@@ -174,8 +187,6 @@ def test_a_cut_particle_is_boxed_where_it_is_seen():
 
 
 def test_what_has_a_box_can_be_seen_and_what_has_none_cannot(monkeypatch):
-    laid = []
-    monkeypatch.setattr(fields, "contrast", lambda *a: laid.append(contrast(*a)) or laid[-1])
     monkeypatch.setattr(fields, "_debris", lambda *a: None)
     monkeypatch.setattr(fields, "FAINT", 1.0)
     for seed in range(5):
