@@ -1,7 +1,9 @@
 """The synthetic OpenUrine: Table 2's counts, tight boxes, the same from any order, size and number of workers."""
 
 import json
+import re
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -355,3 +357,19 @@ def test_the_folder_is_read_like_anyone_elses(tmp_path):
     checked = check.check(readers.read(write(tmp_path, TINY, 0)))
     assert checked.images.split.value_counts().to_dict()["labelled"] == TINY["fields"]
     assert len(checked.boxes) == patients.quota(TINY).boxes.sum() and checked.taxonomy.name == "openurine"
+
+
+def test_the_table_of_particles_is_about_what_is_drawn():
+    """docs/particles.md: every class, and a size that drawn particles have."""
+    text = (Path(__file__).parents[1] / "docs" / "particles.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")][1:]
+    assert {row[0] for row in rows} == set(CLASSES) and all(row[2] and row[3] for row in rows)
+    sources = text.split("## Sources")[1].split("##")[0].count("\n")
+    assert all(int(n) <= sources for row in rows for n in re.findall(r"\[(\d+)\]", row[3]))
+    for name, size, *_ in rows:
+        low, middle, high = map(float, size.split(" - "))
+        sides = []
+        for seed in range(12):
+            x1, y1, x2, y2 = bounds(particles.draw(name, np.random.default_rng(seed), 3.0).mask >= fields.COVERED)
+            sides.append(max(x2 - x1, y2 - y1) / 3)
+        assert low < np.median(sides) < high and abs(np.log(np.median(sides) / middle)) < 0.5, (name, np.median(sides))
