@@ -32,7 +32,7 @@ COVERED = 0.25  # a pixel belongs to a particle's box when it covers so much of 
 TRIES = 14
 OVERLAPPING = 0.12  # share of the particles that may lie over others
 GATHERED = 0.4
-FOCUS_SPREAD = 0.9  # um: depth from particle to particle
+FOCUS_OF_FIELD, FOCUS_SPREAD = 1.2, 0.9  # um: from field to field, and of depth from particle to particle
 SPECKS = 60  # of debris in a field of 300 um, at most 1 um wide
 
 Um = NDArray[np.float64]
@@ -61,7 +61,7 @@ def lay(
     k = 1 / um_per_px
     span = px * um_per_px
     c, light = background(px, k, lab, rng)
-    focus = lab.focus + rng.normal(0, 0.8)
+    focus = lab.focus + rng.normal(0, FOCUS_OF_FIELD)
     _debris(c, k, focus, lab, rng)
     faint = rng.choice(list(names), rng.poisson(FAINT * len(names))).tolist() if names else []
     drawn = [(name, draw(name, rng, k), i < len(names)) for i, name in enumerate([*names, *faint])]

@@ -51,6 +51,12 @@ LABORATORIES = (
     # C-mount, warm and a little pink, open condenser: little contrast
     Laboratory(Microscope(0.70, 0.36, 0.4), (0.86, 0.78, 0.79),
                0.10, 0.04, 2.0, 1, 0.5, 0.0003, 0.013, 1.15, 0.5, 93, 1.03),
+    # C-mount video camera, condenser closed, far from focus: thick dark rims, bright middles, much sharpening
+    Laboratory(Microscope(0.65, 0.13, 0.6), (0.70, 0.72, 0.64),
+               0.05, 0.03, 4.0, 1, 0.8, 0.0006, 0.026, 1.25, 1.6, 76, 1.0),
+    # the same kind of camera, bluish light, focus on the other side
+    Laboratory(Microscope(0.65, 0.16, 0.6), (0.80, 0.84, 0.88),
+               0.05, 0.03, -2.6, 1, 0.7, 0.0006, 0.022, 1.2, 1.4, 78, 1.0),
 )  # fmt: skip
 
 
