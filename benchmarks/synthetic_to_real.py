@@ -34,7 +34,8 @@ from openurine_lib.methods import profile
 from openurine_lib.taxonomy import Taxonomy
 
 ARCH, IMGSZ, FEW, FOLD = "yolo12n", 416, 50, 4
-# Read off training slides of the real set by eye: a red cell of 7.2 um is 26 px of 720, and its box leaves 5 px on each side.
+# Read off training slides of the real set by eye: a red cell of 7.2 um is 26 px of 720, and its box leaves 5 px on
+# each side.
 REAL_UM, MARGIN_UM = 200, 1.4
 
 

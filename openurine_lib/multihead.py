@@ -17,7 +17,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
-from openurine_lib.precision import cpu_bf16, to_float
+from openurine_lib.cpu import cpu_bf16, to_float
 from openurine_lib.taxonomy import Taxonomy
 
 HEAD_WEIGHTS = {"Artifact": 0.5, "Casts": 1.5, "Others": 1.5}  # lambda_i of Eq. 1 (Table 3); the other heads 1.0
@@ -60,8 +60,8 @@ class MultiHeadDetect(Detect):
 
     def _decode(self, ids: tuple[int, ...], p: dict[str, Any]) -> Tensor:
         """One head's raw output -> (B, 4+nc, A), its scores in the rows of its classes, zero in the others."""
-        boxes = self._get_decode_boxes(p)  # (B, 4, A)
-        scores = p["scores"].sigmoid()  # (B, C_i [+1], A)
+        boxes = self._get_decode_boxes(p | {"boxes": p["boxes"].float()})  # (B, 4, A)
+        scores = p["scores"].float().sigmoid()  # (B, C_i [+1], A)
         if self.objectness:
             scores = scores[:, :-1] * scores[:, -1:]
         rows = scores.new_zeros(scores.shape[0], self.nc, scores.shape[2])
@@ -70,18 +70,40 @@ class MultiHeadDetect(Detect):
 
 
 class _OnCPUInBF16:
-    """Training's forward pass in bfloat16 where the CPU has units for it; the losses stay in float32."""
+    """The forward pass in bfloat16 where the CPU has units for it: training's always, prediction's when ``fast``.
+
+    Losses, and the decoding of boxes and scores, stay in float32.
+    """
+
+    fast = False
 
     def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
         image = batch["img"]
         if preds is None and image.device.type == "cpu" and cpu_bf16():
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                preds = to_float(self.predict(image.contiguous(memory_format=torch.channels_last)))  # type: ignore[attr-defined]
+                preds = to_float(self.predict(image.contiguous(memory_format=torch.channels_last)))
         return super().loss(batch, preds)  # type: ignore[misc]
+
+    def predict(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not (self.fast and x.device.type == "cpu" and cpu_bf16()):
+            return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().predict(x.contiguous(memory_format=torch.channels_last), *args, **kwargs)  # type: ignore[misc]
+
+
+class _Detect(Detect):
+    """The stock head; decodes in float32."""
+
+    def _inference(self, x: dict[str, Any]) -> Tensor:
+        return super()._inference(x | {"boxes": x["boxes"].float(), "scores": x["scores"].float()})
 
 
 class SingleHeadModel(_OnCPUInBF16, DetectionModel):
     """The stock detector."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.model[-1].__class__ = _Detect  # same tensors, same names
 
 
 class MultiHeadModel(_OnCPUInBF16, DetectionModel):

@@ -141,7 +141,8 @@ def clean(monkeypatch):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_boxes_are_tight(name, clean, monkeypatch):
-    """The box is the mask's within a pixel, what is drawn is in the mask, and any pixel size shows the same particle."""
+    """The box is the mask's within a pixel, what is drawn is in the mask, and any pixel size shows the same
+    particle."""
     k = 6.0
     for seed in range(4):
         sheet = particles.draw(name, np.random.default_rng(seed), k)

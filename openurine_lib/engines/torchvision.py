@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
+from openurine_lib.cpu import cpu_bf16, keep_memory, to_float, use_cores
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.inference import read_rgb
-from openurine_lib.precision import cpu_bf16, to_float
 from openurine_lib.provenance import atomic_path
 
 #: AdamW's, from random weights, by family. With Table 3's SGD the loss falls several times more slowly.
@@ -134,8 +133,9 @@ def fit(job: TrainJob) -> Path:
     job.dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.seed)
     device = torch.device(job.device)
-    if "OPENURINE_THREADS" in os.environ and device.type == "cpu":
-        torch.set_num_threads(int(os.environ["OPENURINE_THREADS"]))
+    if device.type == "cpu":
+        use_cores()
+        keep_memory()
     model = build(job.arch, job.taxonomy.n, job.imgsz).to(device).train()
     if device.type == "cuda" or cpu_bf16():
         _in_bf16(model)

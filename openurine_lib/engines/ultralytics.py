@@ -14,7 +14,6 @@ What differs from a plain ``YOLO(...).train()``, and why:
 from __future__ import annotations
 
 import csv
-import os
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
+from openurine_lib.cpu import keep_memory, use_cores
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.multihead import build_model
 from openurine_lib.provenance import atomic_path
@@ -88,16 +88,24 @@ def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
     return model.to(device).eval()
 
 
-def detector(weights: Path, conf: float, device: str, imgsz: int) -> SahiModel:
-    """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to."""
+def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = False) -> SahiModel:
+    """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to.
+
+    On a CPU with units for it the network runs in bfloat16, unless ``exact``.
+    """
     meta = read_weights(weights)["meta"]
     wrapper = RTDETR("rtdetr-l.yaml") if meta["arch"].startswith("rtdetr") else YOLO("yolo12n.yaml")
-    wrapper.model = load_model(weights, device)  # the wrapper only carries it: preprocessing, NMS, results
+    wrapper.model = model = load_model(weights, device)  # the wrapper only carries it: preprocessing, NMS, results
+    model.fast = not exact  # type: ignore[assignment]
     wrapper.overrides |= {"max_det": MAX_DETECTIONS, "verbose": False}
     names = {str(i): name for i, name in enumerate(meta["classes"])}
-    return UltralyticsDetectionModel(
+    door = UltralyticsDetectionModel(
         model=wrapper, confidence_threshold=conf, device=device, image_size=imgsz, category_mapping=names
     )
+    if "cpu" in device:
+        door.perform_inference(np.zeros((imgsz, imgsz, 3), np.uint8))  # the library's set-up sets its own threads
+        use_cores()
+    return door
 
 
 class _Frames:
@@ -121,7 +129,7 @@ class _Frames:
         return {
             "path": fields,
             "train": str(listing),
-            "val": str(listing),
+            "val": str(fields / "one.txt"),  # the library wants one; nothing is validated
             "names": names,
             "nc": len(names),
             "channels": 3,
@@ -137,8 +145,9 @@ class _Frames:
 
     def _setup_train(self) -> None:
         super()._setup_train()  # type: ignore[misc]
-        if "OPENURINE_THREADS" in os.environ and self.device.type == "cpu":  # the library has set its own by now
-            torch.set_num_threads(int(os.environ["OPENURINE_THREADS"]))
+        if self.device.type == "cpu":  # the library has set its own by now
+            use_cores()
+            keep_memory()
         state = torch.load(self.state, map_location=self.device, weights_only=True) if self.state.exists() else {}
         if state.get("signature") == self.signature:
             unwrap_model(self.model).load_state_dict(state["model"])
@@ -246,6 +255,6 @@ def _write_fields(job: TrainJob, folder: Path) -> Path:
             ]
         (folder / "labels" / f"{i:06d}.txt").write_text("\n".join(lines) + "\n" * bool(lines))
         links.append(str(link))
-    listing = folder / "train.txt"
-    listing.write_text("\n".join(links) + "\n")
-    return listing
+    for name, part in (("train.txt", links), ("one.txt", links[:1])):
+        (folder / name).write_text("\n".join(part) + "\n")
+    return folder / "train.txt"

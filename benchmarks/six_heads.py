@@ -1,0 +1,65 @@
+"""What six heads cost: a training step of the six-head model against its price in FLOPs over the single-head model's.
+
+Above 1, the six heads cost less time than their arithmetic says. yolo12n, 320 px, batch 8, one thread of work after
+another in this process, all cores.
+"""
+
+import time
+
+import pairs
+import torch
+from ultralytics.utils import DEFAULT_CFG
+from ultralytics.utils.torch_utils import get_flops
+
+from openurine_lib.cpu import keep_memory, use_cores
+from openurine_lib.multihead import build_model
+from openurine_lib.taxonomy import load
+
+IMGSZ, BATCH, STEPS = 320, 8, 6
+
+
+def main() -> None:
+    use_cores()
+    keep_memory()
+    taxonomy = load("openurine")
+    torch.manual_seed(0)
+    n = BATCH * 40
+    batch = {
+        "img": torch.rand(BATCH, 3, IMGSZ, IMGSZ),
+        "batch_idx": torch.arange(BATCH).repeat_interleave(40).float(),
+        "cls": torch.randint(0, taxonomy.n, (n, 1)).float(),
+        "bboxes": torch.rand(n, 4) * 0.1 + 0.05,
+    }
+    batch["bboxes"][:, :2] += 0.4
+    models = {heads: build_model("yolo12n", taxonomy, heads) for heads in ("single", "multi")}
+    price = get_flops(models["multi"], IMGSZ) / get_flops(models["single"], IMGSZ)
+    steps = {}
+    for heads, model in models.items():
+        model.args = DEFAULT_CFG
+        optimizer = torch.optim.SGD(model.train().parameters(), 1e-4)
+
+        def step(model: torch.nn.Module = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
+            optimizer.zero_grad()
+            model.loss(batch)[0].sum().backward()
+            optimizer.step()
+
+        steps[heads] = step
+        step()
+
+    def seconds(heads: str) -> float:
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            steps[heads]()
+        return (time.perf_counter() - start) / STEPS
+
+    pairs.compare(
+        "six_heads",
+        f"{price:.2f} steps of the single-head model (its FLOPs ratio), yolo12n, {IMGSZ} px, batch {BATCH}",
+        lambda: seconds("single") * price,
+        lambda: seconds("multi"),
+        rounds=5,
+    )
+
+
+if __name__ == "__main__":
+    main()

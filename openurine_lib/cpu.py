@@ -1,0 +1,50 @@
+"""What makes training and prediction fast on a processor: bfloat16 where it has units for it, all cores, kept memory.
+
+Nothing here happens at import; an engine asks for it when its work begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from typing import Any
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+BIG = 1 << 30
+
+
+@functools.cache
+def cpu_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def use_cores() -> None:
+    """Sets torch's threads to ``OPENURINE_THREADS``, or else to the cores. ultralytics sets one, whenever it starts."""
+    torch.set_num_threads(int(os.environ.get("OPENURINE_THREADS", os.cpu_count() or 1)))
+
+
+@functools.cache
+def keep_memory() -> None:
+    """Lets the allocator keep freed memory, as each training step asks for the same again; Linux with glibc only.
+
+    Given back to the system and taken again, every page is cleared anew, which costs several percent of a step.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, BIG)
+        libc.mallopt(M_TRIM_THRESHOLD, BIG)
+
+
+def to_float(x: Any) -> Any:
+    """Every floating tensor of a nest of dicts, lists and tuples as float32."""
+    if isinstance(x, torch.Tensor):
+        return x.float() if x.is_floating_point() else x
+    if isinstance(x, dict):
+        return {k: to_float(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(to_float(v) for v in x)
+    return x
