@@ -24,8 +24,9 @@ os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # this tra
 
 import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 
-from openurine_lib import open_run, provenance, synthetic
+from openurine_lib import open_run, provenance, style, synthetic
 from openurine_lib.dataset import Dataset
 from openurine_lib.engines import TrainJob, engine
 from openurine_lib.evaluate import corners, evaluate
@@ -71,6 +72,7 @@ def main() -> None:
     means = (
         table[table["class"].str.startswith("mean")].groupby(["class", "trained on"]).ap50.agg(["mean", "std", "count"])
     )
+    _plot(o, table)
     print(table.pivot_table(index="class", columns="trained on", values="ap50", sort=False).round(3).to_string())
     print(means.round(3).to_string())
 
@@ -142,6 +144,33 @@ def _save(o: argparse.Namespace, run: object, table: pd.DataFrame) -> None:
     stamp = provenance.stamp(run, simulator=synthetic.SIMULATOR, arch=ARCH, imgsz=IMGSZ, synthetic_fields=o.fields,
                              epochs=o.epochs, real_fields=FEW, fine_epochs=o.fine_epochs)  # type: ignore[arg-type] # fmt: skip
     provenance.write_json(o.out / "synthetic_to_real.json", stamp)
+
+
+def _plot(o: argparse.Namespace, table: pd.DataFrame) -> None:
+    """AP50 of each class, a dot a seed; and the training losses."""
+    style.use()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.6))
+    colours = ("0.55", style.OKABE_ITO["vermillion"], style.OKABE_ITO["blue"])
+    names = list(dict.fromkeys(table["class"]))
+    for i, (what, colour) in enumerate(zip(dict.fromkeys(table["trained on"]), colours, strict=True)):
+        part = table[table["trained on"] == what]
+        at = np.arange(len(names)) + 0.26 * (i - 1)
+        left.bar(at, part.groupby("class").ap50.mean().reindex(names), 0.24, color=colour, alpha=0.6, label=what)
+        left.scatter(part["class"].map(dict(zip(names, at, strict=True))), part.ap50, 5, color=colour)
+    left.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    left.set_ylabel("AP50 on held-out real slides")
+    left.legend()
+    for start, colour in zip(("scratch", "synthetic"), colours[1:], strict=True):
+        for seed in range(o.seeds):
+            log = pd.read_csv(o.out / f"b-{start}-seed{seed}" / "log.csv")
+            right.plot(log.epoch, log.loss, color=colour, lw=0.8, label=f"from {start}" if seed == 0 else None)
+    right.set(xlabel=f"pass over {FEW} real fields", ylabel="training loss")
+    right.legend()
+    figure.suptitle(
+        f"{ARCH}, {IMGSZ} px; real: UriSed2K, one fold; {o.fields} synthetic fields, {o.epochs} passes", fontsize=6
+    )
+    with provenance.atomic_path(o.out / "synthetic_to_real.png") as temporary:
+        figure.savefig(temporary, dpi=200)
 
 
 def _options() -> argparse.Namespace:
