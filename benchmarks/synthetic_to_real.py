@@ -22,6 +22,8 @@ from pathlib import Path
 
 os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # this trains one network at a time
 
+import cv2
+import joblib
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -32,6 +34,8 @@ from openurine_lib.engines import TrainJob, engine
 from openurine_lib.evaluate import corners, evaluate
 from openurine_lib.inference import predict_fields
 from openurine_lib.methods import profile
+from openurine_lib.synthetic.fields import lay
+from openurine_lib.synthetic.laboratories import LABORATORIES
 from openurine_lib.taxonomy import Taxonomy
 
 ARCH, IMGSZ, FEW, FOLD = "yolo12n", 416, 50, 4
@@ -47,16 +51,16 @@ def main() -> None:
     test = real.test_images(FOLD, None)
     rows: list[dict[str, object]] = []
 
-    spec = {"fields": o.fields, "unlabelled": 0, "cohort": 0, "patients": max(1, o.fields // 5),
-            "field_px": IMGSZ, "field_um": REAL_UM}  # fmt: skip
-    drawn = open_run(str(synthetic.write(o.out / f"synthetic-{o.fields}", spec, 0)), "demo", 0).dataset
-    images = drawn.images[drawn.images.split == "labelled"].reset_index(drop=True)
-    boxes = _in_common(drawn.boxes, drawn.taxonomy, common, {c: (c,) for c in drawn.taxonomy.classes})
+    images, boxes = aimed(o.out / f"aimed-{o.fields}", o.fields, common) if o.aimed else proportional(o, common)
     margin = MARGIN_UM * IMGSZ / REAL_UM  # the labels follow the real set's habit; the simulator's own are tight
     boxes[["x1", "y1"]] = (boxes[["x1", "y1"]] - margin).clip(0, IMGSZ)
     boxes[["x2", "y2"]] = (boxes[["x2", "y2"]] + margin).clip(0, IMGSZ)
-    from_synthetic = fit(common, images, boxes, o.epochs, 0, o.out / "a-synthetic", None)
-    rows += scored("synthetic only", from_synthetic, real, test, common, seed=0)
+    name = "aimed" if o.aimed else "synthetic"
+    from_synthetic = fit(common, images, boxes, o.epochs, 0, o.out / f"a-{name}", None)
+    rows += scored(f"{name} only", from_synthetic, real, test, common, seed=0)
+    if o.aimed:
+        _save(o, run, pd.DataFrame(rows), "synthetic_aimed")
+        return
 
     pool = real.train_images(FOLD, None)
     names = {c: real.taxonomy.openurine.get(i, ()) for i, c in enumerate(real.taxonomy.classes)}
@@ -75,6 +79,39 @@ def main() -> None:
     _plot(o, table)
     print(table.pivot_table(index="class", columns="trained on", values="ap50", sort=False).round(3).to_string())
     print(means.round(3).to_string())
+
+
+def proportional(o: argparse.Namespace, common: Taxonomy) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fields in Table 2's proportions, as ``openurine synthesize`` draws them; the boxes of shared classes."""
+    spec = {"fields": o.fields, "unlabelled": 0, "cohort": 0, "patients": max(1, o.fields // 5),
+            "field_px": IMGSZ, "field_um": REAL_UM}  # fmt: skip
+    d = open_run(str(synthetic.write(o.out / f"synthetic-{o.fields}", spec, 0)), "demo", 0).dataset
+    images = d.images[d.images.split == "labelled"].reset_index(drop=True)
+    return images, _in_common(d.boxes, d.taxonomy, common, {c: (c,) for c in d.taxonomy.classes})
+
+
+def aimed(folder: Path, n: int, common: Taxonomy) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fields that show the shared classes about equally often, and now and then something else, without a box."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = joblib.Parallel(os.cpu_count())(joblib.delayed(_aimed_field)(folder, i, common) for i in range(n))
+    images = pd.DataFrame([(path.stem, str(path), IMGSZ, IMGSZ) for path, _ in done])
+    images.columns = ["image", "path", "width", "height"]
+    rows = [(path.stem, *box) for path, boxes in done for box in boxes]
+    return images, pd.DataFrame(rows, columns=["image", "cls", "x1", "y1", "x2", "y2"])
+
+
+def _aimed_field(folder: Path, i: int, common: Taxonomy) -> tuple[Path, list[tuple[float, ...]]]:
+    rng = np.random.default_rng([0, i])
+    names: list[str] = []
+    for name in common.aliases:
+        many = 12 if name == "RBC" else 4
+        names += [name] * int(rng.poisson(many) if rng.random() < 0.4 else 0)
+    for name in ("Bacteria", "Mucus", "Artifact", "Hyaline cast", "Amorphous", "Fat droplets", "WBC clump"):
+        names += [name] * int(rng.poisson(2) if rng.random() < 0.12 else 0)
+    lab = LABORATORIES[i % len(LABORATORIES)]
+    image, boxes = lay(names, IMGSZ, REAL_UM / IMGSZ, lab, rng)
+    cv2.imwrite(str(path := folder / f"{i:05d}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, lab.jpeg])
+    return path, [(common.id(name), *box) for name, *box in boxes if common.knows(name)]
 
 
 def shared(taxonomy: Taxonomy) -> Taxonomy:
@@ -138,12 +175,12 @@ def without_ignored(found: pd.DataFrame, wanted: pd.DataFrame, others: pd.DataFr
     return found[keep]
 
 
-def _save(o: argparse.Namespace, run: object, table: pd.DataFrame) -> None:
-    with provenance.atomic_path(o.out / "synthetic_to_real.csv") as temporary:
+def _save(o: argparse.Namespace, run: object, table: pd.DataFrame, stem: str = "synthetic_to_real") -> None:
+    with provenance.atomic_path(o.out / f"{stem}.csv") as temporary:
         table.round(4).to_csv(temporary, index=False)
     stamp = provenance.stamp(run, simulator=synthetic.SIMULATOR, arch=ARCH, imgsz=IMGSZ, synthetic_fields=o.fields,
                              epochs=o.epochs, real_fields=FEW, fine_epochs=o.fine_epochs)  # type: ignore[arg-type] # fmt: skip
-    provenance.write_json(o.out / "synthetic_to_real.json", stamp)
+    provenance.write_json(o.out / f"{stem}.json", stamp)
 
 
 def _plot(o: argparse.Namespace, table: pd.DataFrame) -> None:
@@ -181,6 +218,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=8, help="on the synthetic fields (%(default)s)")
     parser.add_argument("--fine-epochs", type=int, default=60, help="on the real fields (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--aimed", action="store_true", help="question (a) with fields that show the shared classes more"
+    )
     return parser.parse_args()
 
 
