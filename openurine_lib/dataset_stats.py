@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -147,8 +147,8 @@ def simulated(name: str, seed: int) -> np.ndarray:
 def examples(d: Dataset, cls: int, n: int) -> list[np.ndarray]:
     """Square cut-outs (side, side, 3) around particles of the class: large, whole, free of others, of different groups.
 
-    Of the whole boxes the 20 nearest to the upper quartile of area, those in least company first, one a patient or
-    slide before a second one of the same.
+    Of the whole boxes the 20 nearest to the upper quartile of area, those in least company first, then those of most
+    contrast, one a patient or slide before a second one of the same.
     """
     images = d.images.set_index("image")
     boxes = d.boxes[d.boxes["cls"] == cls].join(images[["width", "height", "group", "path"]], on="image")
@@ -160,13 +160,16 @@ def examples(d: Dataset, cls: int, n: int) -> list[np.ndarray]:
     area = (whole["x2"] - whole["x1"]) * (whole["y2"] - whole["y1"])
     few = whole.loc[(area - area.quantile(0.75)).abs().sort_values(kind="stable").index[:20]]
     company = [_centres_in(d.boxes[d.boxes["image"] == box.image], _window(box)) for box in few.itertuples()]
-    few = few.assign(company=company).sort_values("company", kind="stable")
+    few = few.assign(company=company, cut=[_cut(box) for box in few.itertuples()])
+    few["faint"] = [-float(np.std(cut)) for cut in few["cut"]]
+    few = few.sort_values(["company", "faint"], kind="stable")
     few = few.assign(turn=few.groupby("group").cumcount()).sort_values("turn", kind="stable")
-    found = []
-    for box in few.head(n).itertuples():
-        x, y, side = _window(box)
-        found.append(_pixels(box.path)[y : y + side, x : x + side])
-    return found
+    return list(few["cut"].head(n))
+
+
+def _cut(box: Any) -> np.ndarray:
+    x, y, side = _window(box)
+    return np.asarray(_pixels(box.path)[y : y + side, x : x + side])
 
 
 def _strip(axis: Axes, pictures: list[np.ndarray], n: int) -> None:

@@ -56,7 +56,8 @@ def test_exact_prediction_is_stock_sahis(trained):
 @pytest.mark.skipif(not cpu.cpu_bf16(), reason="this processor has no units for bfloat16, so nothing is approximated")
 @pytest.mark.parametrize("slice_px", [None, SLICE])
 def test_fast_prediction_finds_the_same(trained, slice_px):
-    """In bfloat16 every box of some confidence is found again, in place to a pixel, as confident to a few hundredths."""
+    """In bfloat16 every box of some confidence is found again, in place to a pixel, as confident to a few
+    hundredths."""
     weights, image = trained
     exact, fast = (
         predict_image(engine.detector(weights, 0.001, "cpu", 96, exact=e), image, slice_px).assign(image="a")
