@@ -1,6 +1,7 @@
 """The page at the end of a run: every table and figure in the paper's order, each with where it came from.
 
-``build(run)`` reads only what stands in ``run.figures``; the page needs nothing from outside that folder.
+``build(run)`` reads only what stands in ``run.figures``; the page needs nothing from outside that folder. First it
+tests the paper's claims on the tables that are there, since only now all of them are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import jinja2
 
+from openurine_lib import claims
 from openurine_lib.methods import CONFIG
 from openurine_lib.provenance import read_stamp, write_text
 from openurine_lib.run import Run
@@ -20,6 +22,7 @@ from openurine_lib.run import Run
 # Stem, what it is in the paper, the notebook that makes it. Other stems that start with one of these (table7_confusion,
 # fig4_recall) follow it.
 CONTENTS = (
+    (claims.STEM, "Claims of the paper", "00_paper_audit"),
     ("table1", "Table 1", "01_dataset_statistics"),
     ("table2", "Table 2", "01_dataset_statistics"),
     ("fig1", "Fig. 1", "01_dataset_statistics"),
@@ -60,7 +63,11 @@ class Section:
 
 
 def build(run: Run) -> Path:
-    """Writes ``run.figures/index.html`` from what is there and returns its path; what is missing is shown so."""
+    """Writes ``claims.*`` and ``index.html`` in ``run.figures`` from what is there and returns the page's path.
+
+    What is missing is shown so.
+    """
+    outcomes = claims.counts(claims.save(run))
     sections = [Section(stem, title, notebook, list(_items(run.figures, stem))) for stem, title, notebook in CONTENTS]
     stamps = [item.stamp for section in sections for item in section.items]
     environment = jinja2.Environment(
@@ -74,6 +81,7 @@ def build(run: Run) -> Path:
         synthetic=run.dataset.synthetic,
         paper_size=run.profile.name == "paper" and len(run.profile.folds) == 5,
         sections=sections,
+        outcomes=outcomes,
         missing=[s for s in sections if not _complete(s)],
         commits=sorted({(s["commit"] or "no checkout")[:10] + ("+" if s["dirty"] else "") for s in stamps}),
     )
@@ -91,7 +99,11 @@ def _items(folder: Path, stem: str) -> Iterator[Item]:
     for name in sorted(names, key=lambda n: (n != stem, n)):
         there = {s for s in ("csv", "md", "tex", "json", "png", "pdf") if (folder / f"{name}.{s}").exists()}
         if {"md", "json"} <= there:
-            header, right, rows = read_markdown((folder / f"{name}.md").read_text(encoding="utf-8"))
+            if name == claims.STEM:
+                header, rows = claims.for_page(folder / f"{name}.csv")
+                right = [False] * len(header)
+            else:
+                header, right, rows = read_markdown((folder / f"{name}.md").read_text(encoding="utf-8"))
             links = sorted(there & {"csv", "md", "tex", "json"})
             yield Item(name, read_stamp(folder / f"{name}.json"), links, "", header, right, rows)
         if "png" in there:

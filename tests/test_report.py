@@ -39,6 +39,16 @@ def test_page(run: Run) -> None:
     assert 'id="table7_confusion"' in text and "Missing. Notebook 08" in text  # an extra does not stand for the table
 
 
+def test_claims_are_tested_when_the_page_is_built(run: Run) -> None:
+    assert not (run.figures / "claims.csv").exists()
+    text = report.build(run).read_text()
+    section = text[text.index('id="claims"') : text.index('id="table1"')]
+    assert "<th>in print</th><th>in this run</th>" in section and run.face().replace("'", "&#39;") in section
+    assert "cannot be tested here" in section and '<a href="claims.csv">' in section
+    ledger = pd.read_csv(run.figures / "claims.csv")
+    assert len(ledger) >= 25 and set(ledger["published"]) == {"holds", "does not hold", "cannot be tested here"}
+
+
 def test_links_lead_to_files_beside_the_page(run: Run) -> None:
     page = report.build(run)
     links = re.findall(r'(?:href|src)="([^"]+)"', page.read_text())

@@ -223,6 +223,7 @@ def test_whole_run(tmp_path: Path) -> None:
     page = figures / "index.html"
     assert done.stdout.rstrip().endswith(str(page))
     assert "Missing" not in page.read_text()
+    assert len((figures / "claims.csv").read_text().splitlines()) > 25
     for stem in [f"table{n}" for n in range(1, 9)]:
         assert all((figures / f"{stem}.{s}").stat().st_size for s in ("csv", "md", "tex", "json")), stem
     for stem in ("fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5"):
