@@ -164,14 +164,14 @@ def counts(both: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def for_page(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of a saved ledger for the report page: the two verdicts side by side."""
+    """Header and cells of a saved ledger for the report page: the two verdicts side by side, the reasons last."""
     both = pd.read_csv(file, dtype={"published_why": str, "here_why": str})
-    header = ["claim", "where", *(f"{side}{part}" for part in ("", ": effect", ": why") for side in ON_PAGE)]
+    header = ["claim", "where", *(f"{side}{part}" for part in ("", ": effect") for side in ON_PAGE), "why"]
     rows = []
     for _, line in both.iterrows():
         effects = [_effect(line[f"{s}_effect"], line[f"{s}_low"], line[f"{s}_high"], line["unit"]) for s in SIDES]
-        whys = [line[f"{side}_why"] for side in SIDES]
-        rows.append([line["claim"], line["where"], *(line[side] for side in SIDES), *effects, *whys])
+        why = "\n".join(f"{name}: {line[f'{side}_why']}" for name, side in zip(ON_PAGE, SIDES, strict=True))
+        rows.append([line["claim"], line["where"], *(line[side] for side in SIDES), *effects, why])
     return header, rows
 
 
