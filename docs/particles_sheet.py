@@ -1,6 +1,6 @@
 """Draws docs/particles.jpg: three particles of each class at full resolution, as different laboratories see them.
 
-    python docs/particles_sheet.py
+python docs/particles_sheet.py
 """
 
 import math
