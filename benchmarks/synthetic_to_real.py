@@ -63,10 +63,9 @@ def main() -> None:
         return
 
     pool = real.train_images(FOLD, None)
-    names = {c: real.taxonomy.openurine.get(i, ()) for i, c in enumerate(real.taxonomy.classes)}
     for seed in range(o.seeds):
         few = pool.sample(FEW, random_state=seed).sort_values("image").reset_index(drop=True)
-        boxes = _in_common(real.boxes_of(few), real.taxonomy, common, names)
+        boxes = _in_common(real.boxes_of(few), real.taxonomy, common)
         for start, weights in (("scratch", None), ("synthetic", from_synthetic)):
             out = o.out / f"b-{start}-seed{seed}"
             weights = fit(common, few, boxes, o.fine_epochs, seed, out, weights)
@@ -87,7 +86,7 @@ def proportional(o: argparse.Namespace, common: Taxonomy) -> tuple[pd.DataFrame,
             "field_px": IMGSZ, "field_um": REAL_UM}  # fmt: skip
     d = open_run(str(synthetic.write(o.out / f"synthetic-{o.fields}", spec, 0)), "demo", 0).dataset
     images = d.images[d.images.split == "labelled"].reset_index(drop=True)
-    return images, _in_common(d.boxes, d.taxonomy, common, {c: (c,) for c in d.taxonomy.classes})
+    return images, _in_common(d.boxes, d.taxonomy, common)
 
 
 def aimed(folder: Path, n: int, common: Taxonomy) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -121,9 +120,9 @@ def shared(taxonomy: Taxonomy) -> Taxonomy:
     return Taxonomy("shared", names, {"Cells": tuple(range(len(names)))}, aliases, {})
 
 
-def _in_common(boxes: pd.DataFrame, own: Taxonomy, common: Taxonomy, names: dict[str, tuple[str, ...]]) -> pd.DataFrame:
-    """The boxes of shared classes, with their ids in ``common``. names: own class -> OpenUrine's."""
-    to = {i: common.id(names[c][0]) for i, c in enumerate(own.classes) if names[c] and common.knows(names[c][0])}
+def _in_common(boxes: pd.DataFrame, own: Taxonomy, common: Taxonomy) -> pd.DataFrame:
+    """The boxes of shared classes, with their ids in ``common``, which knows them by both sets' names."""
+    to = {i: common.id(name) for i, name in enumerate(own.classes) if common.knows(name)}
     kept = boxes[boxes.cls.isin(to)]
     return kept.assign(cls=kept.cls.map(to)).reset_index(drop=True)
 
@@ -143,14 +142,13 @@ def scored(
     """A row a class with true boxes, and their mean."""
     detector = engine("ultralytics").detector(weights, 0.001, "cpu", IMGSZ)
     found = predict_fields(detector, test, None, 0.0, weights.with_name("predictions.csv"))
-    names = {c: real.taxonomy.openurine.get(i, ()) for i, c in enumerate(real.taxonomy.classes)}
     truth = real.boxes_of(test)
-    wanted = _in_common(truth, real.taxonomy, common, names)
+    wanted = _in_common(truth, real.taxonomy, common)
     others = truth[~truth.cls.isin(list(real.taxonomy.openurine))]
     metrics = evaluate(wanted, without_ignored(found, wanted, others), common.n, list(test.image))
     metrics = metrics[metrics.boxes > 0]
     rows = [{"class": common.classes[int(r.cls)], "boxes": int(r.boxes), "ap50": r.ap50} for r in metrics.itertuples()]
-    trained = set(_in_common(real.boxes_of(real.train_images(FOLD, None)), real.taxonomy, common, names).cls)
+    trained = set(_in_common(real.boxes_of(real.train_images(FOLD, None)), real.taxonomy, common).cls)
     for name, part in (("mean", metrics), ("mean of trained", metrics[metrics.cls.isin(trained)])):
         rows.append({"class": name, "boxes": int(part.boxes.sum()), "ap50": part.ap50.mean()})
     print(what, seed, {r["class"]: round(float(r["ap50"]), 3) for r in rows}, flush=True)

@@ -39,6 +39,13 @@ def keep_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, BIG)
 
 
+def ready_for(device: str | torch.device) -> None:
+    """Before a training: if it is on the processor, all cores and kept memory."""
+    if torch.device(device).type == "cpu":
+        use_cores()
+        keep_memory()
+
+
 def to_float(x: Any) -> Any:
     """Every floating tensor of a nest of dicts, lists and tuples as float32."""
     if isinstance(x, torch.Tensor):

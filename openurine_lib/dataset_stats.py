@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from openurine_lib.dataset import Dataset
 from openurine_lib.synthetic.fields import lay
 from openurine_lib.synthetic.laboratories import LABORATORIES
 from openurine_lib.synthetic.particles import CLASSES
+from openurine_lib.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,17 +97,21 @@ def richest(d: Dataset, n: int) -> list[str]:
 
 
 def plot_classes(d: Dataset, face: str, n: int = 3) -> Figure:
-    """Fig 2: ``n`` particles of each class, its name in its head's colour; a class without a box keeps an empty
-    place."""
+    """Fig 2: ``n`` particles of each class; a class without a box keeps an empty place."""
+    return contact_sheet(d.taxonomy, lambda cls: examples(d, cls, n), face, n)
+
+
+def contact_sheet(taxonomy: Taxonomy, pictures: Callable[[int], list[np.ndarray]], face: str, n: int) -> Figure:
+    """``n`` square pictures of each class, as ``pictures`` gives them, under its name in its head's colour."""
     across = max(1, round(9 / n))  # classes side by side
-    rows = math.ceil(d.taxonomy.n / across)
+    rows = math.ceil(taxonomy.n / across)
     figure, axes = plt.subplots(rows, across, figsize=style.size(style.PAGE, 1.3 * rows / (n * across)), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for cls, axis in enumerate(axes.T.flat[: d.taxonomy.n]):
-        name = d.taxonomy.classes[cls].replace("_", " ")
-        axis.set_title(name, fontsize=6, color=style.HEAD_COLOURS[d.taxonomy.head_of(cls)], pad=2)
-        _strip(axis, examples(d, cls, n), n)
+    for cls, axis in enumerate(axes.T.flat[: taxonomy.n]):
+        name = taxonomy.classes[cls].replace("_", " ")
+        axis.set_title(name, fontsize=6, color=style.HEAD_COLOURS[taxonomy.head_of(cls)], pad=2)
+        _strip(axis, pictures(cls), n)
     figure.supxlabel(face, fontsize=5)
     return figure
 
@@ -174,12 +180,10 @@ def _cut(box: Any) -> np.ndarray:
 
 def _strip(axis: Axes, pictures: list[np.ndarray], n: int) -> None:
     """Square pictures side by side, each brought to the same size; places without a picture stay empty."""
-    axis.set_xlim(0, n)
-    axis.set_ylim(0, 1)
     axis.set_aspect("equal")
     for i, picture in enumerate(pictures):
         axis.imshow(picture, extent=(i + 0.01, i + 0.99, 0.01, 0.99), interpolation="bilinear")
-    axis.set_xlim(0, n)
+    axis.set_xlim(0, n)  # after the pictures, each of which sets them to its own place
     axis.set_ylim(0, 1)
     if not pictures:
         axis.text(n / 2, 0.5, "no box", ha="center", va="center", color="0.5")

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from openurine_lib.cpu import cpu_bf16, keep_memory, use_cores
+from openurine_lib.cpu import cpu_bf16, ready_for
 from openurine_lib.inference import read_rgb
 from openurine_lib.multihead import backbone_depth, build_model
 from openurine_lib.provenance import atomic_path
@@ -98,9 +98,7 @@ def pretrain(
     if images.empty:
         raise ValueError("no unlabelled field to pretrain on: add an unlabelled/ folder to the data set")
     torch.manual_seed(seed)
-    if device == "cpu":
-        use_cores()
-        keep_memory()
+    ready_for(device)
     model = Autoencoder(arch).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))

@@ -29,7 +29,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from openurine_lib.cpu import cpu_bf16, keep_memory, to_float, use_cores
+from openurine_lib.cpu import cpu_bf16, ready_for, to_float
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.inference import read_rgb
 from openurine_lib.provenance import atomic_path
@@ -133,9 +133,7 @@ def fit(job: TrainJob) -> Path:
     job.dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.seed)
     device = torch.device(job.device)
-    if device.type == "cpu":
-        use_cores()
-        keep_memory()
+    ready_for(device)
     model = build(job.arch, job.taxonomy.n, job.imgsz).to(device).train()
     if device.type == "cuda" or cpu_bf16():
         _in_bf16(model)

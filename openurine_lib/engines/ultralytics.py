@@ -31,7 +31,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from openurine_lib.cpu import keep_memory, use_cores
+from openurine_lib.cpu import ready_for, use_cores
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.multihead import build_model
 from openurine_lib.provenance import atomic_path
@@ -145,9 +145,7 @@ class _Frames:
 
     def _setup_train(self) -> None:
         super()._setup_train()  # type: ignore[misc]
-        if self.device.type == "cpu":  # the library has set its own by now
-            use_cores()
-            keep_memory()
+        ready_for(self.device)  # the library has set its own threads by now
         state = torch.load(self.state, map_location=self.device, weights_only=True) if self.state.exists() else {}
         if state.get("signature") == self.signature:
             unwrap_model(self.model).load_state_dict(state["model"])

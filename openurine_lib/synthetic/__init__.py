@@ -3,7 +3,8 @@
 The seam: ``generate`` yields fields, whatever draws them. From the particle to the folder:
 
     canvas, shapes                             a particle as thickness and absorption, in micrometres
-    cells, casts, crystals, organisms, others  the 39 classes; ``particles`` lists them
+    cells, epithelium, casts, crystals, alkaline_crystals, organisms, parasites, others, artifacts
+                                               the 39 classes; ``particles`` lists them
     optics, laboratories                       how a microscope and a camera show them
     fields                                     a slide: places, depths, boxes
     patients                                   who shows what, and Table 2's counts; ``report``, what a laboratory says
