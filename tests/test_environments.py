@@ -36,14 +36,14 @@ def conda(path: Path) -> dict[str, SpecifierSet]:
 
 
 def test_all_is_every_extra_but_the_cluster() -> None:
-    assert EXTRAS["all"] == ["openurine_lib[train,notebooks,workflow,test]"]
-    assert set(EXTRAS) == {"train", "notebooks", "workflow", "test", "slurm", "all"}
+    assert EXTRAS["all"] == ["openurine_lib[train,compared,export,notebooks,workflow,test]"]
+    assert set(EXTRAS) == {"train", "compared", "export", "notebooks", "workflow", "test", "slurm", "all"}
 
 
 @pytest.mark.parametrize(
     ("path", "extras"),
     [
-        ("environment.yml", ("train", "notebooks", "workflow", "test")),
+        ("environment.yml", ("train", "compared", "export", "notebooks", "workflow", "test")),
         ("binder/environment.yml", ("train", "notebooks")),
     ],
 )
@@ -63,7 +63,7 @@ def test_lock_pins_every_requirement_within_its_bounds() -> None:
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
     assert not [line for line in lines if line.startswith("-") or "://" in line], "the lock names an index or a file"
     pins = {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, filter(None, lines))}
-    for name, bounds in of("train", "notebooks", "workflow", "slurm", "test").items():
+    for name, bounds in of("train", "compared", "export", "notebooks", "workflow", "slurm", "test").items():
         assert pins[name].removeprefix("==") in bounds, name
     assert (pins["torch"], pins["torchvision"]) == ("==2.14.1", "==0.29.1")
 
