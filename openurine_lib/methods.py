@@ -35,6 +35,7 @@ class Method:
     imgsz: int = PAPER_IMGSZ
     fidelity: str = ""
     why: str = ""
+    doi: str = ""
 
     @property
     def built(self) -> bool:
