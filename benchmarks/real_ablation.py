@@ -73,7 +73,8 @@ def main() -> None:
     o = _options()
     base = replace(
         profile("demo"), name="real-ablation", about="", px_scale=IMGSZ / 960, folds=list(FOLDS), max_train_fields=None,
-        max_test_fields=None, max_unlabelled_fields=None, epochs=EPOCHS, epochs_for={}, slices_per_field=SLICES_PER_FIELD,
+        max_test_fields=None, max_unlabelled_fields=None, epochs=EPOCHS, epochs_for={},
+        slices_per_field=SLICES_PER_FIELD,
         train=profile("demo").train | {"batch": BATCH, "nbs": BATCH, "close_mosaic": 1},
     )  # fmt: skip
     first = Run(str(o.data.resolve()), base)
@@ -135,7 +136,8 @@ def choose(run: Run, seed: int) -> None:
     for size in SIZES:
         out = run.dir / f"choose-{size}"
         images, boxes = slices_of(train, data.boxes_of(train), size, SLICES_PER_FIELD, seed, out / "slices")
-        job = TrainJob(ARCH, data.taxonomy, "single", IMGSZ, images, boxes, TUNING_EPOCHS, run.profile.settings, seed, out, "cpu")  # fmt: skip
+        settings = run.profile.settings
+        job = TrainJob(ARCH, data.taxonomy, "single", IMGSZ, images, boxes, TUNING_EPOCHS, settings, seed, out, "cpu")
         weights = out / "weights.pt"
         if not weights.exists():
             engine("ultralytics").fit(job)

@@ -80,6 +80,7 @@ def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
         "settings": run.profile.settings,
         "versions": versions(),
         "device": device_name(),
+        "threads": threads(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **extra,
     }
@@ -109,6 +110,12 @@ def device_name() -> str:
     if torch is not None and torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)} (CUDA {torch.version.cuda})"
     return f"CPU ({platform.machine()})"
+
+
+def threads() -> int | None:
+    """How many threads torch sums with, on which last digits depend; None in a process that computes without it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.get_num_threads()
 
 
 def save_table(

@@ -24,7 +24,7 @@ from openurine_lib.synthetic.particles import CLASSES
 from openurine_lib.synthetic.patients import Patient, contents, plan
 from openurine_lib.synthetic.report import report
 
-SIMULATOR = "optics-4"  # raise it when the drawing changes: a folder of another version is not added to
+SIMULATOR = "optics-5"  # raise it when the drawing changes: a folder of another version is not added to
 FOLDERS = {"labelled": "images", "unlabelled": "unlabelled", "cohort": "cohort"}
 WORTH = 30  # fields for which another process is started
 

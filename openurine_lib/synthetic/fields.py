@@ -25,7 +25,7 @@ from openurine_lib.synthetic.laboratories import Laboratory, background, photogr
 from openurine_lib.synthetic.optics import Array, contrast, reach
 from openurine_lib.synthetic.particles import draw
 
-VISIBLE = 0.03  # natural units of contrast: the labelling threshold
+VISIBLE = 0.05  # natural units of contrast: the labelling threshold
 FAINT = 0.08  # particles without a box, as a part of those with one
 IN_FIELD = 0.5
 COVERED = 0.25  # a pixel belongs to a particle's box when it covers so much of it

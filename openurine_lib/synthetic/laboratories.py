@@ -4,10 +4,12 @@ sharpening, JPEG."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib import resources
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from openurine_lib.synthetic.optics import Array, Microscope, contrast
@@ -15,49 +17,36 @@ from openurine_lib.synthetic.optics import Array, Microscope, contrast
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Light and noise are fractions of white, lengths um of the specimen unless it says pixels."""
+    """One entry of ``config/laboratories.yaml``, which says what each number is."""
 
     microscope: Microscope
-    light: tuple[float, float, float]  # the empty field as the camera renders it, R, G, B
-    vignette: float  # loss of light in the corners
-    uneven: float  # slow drift of brightness and of colour over the field
-    focus: float  # where the technologist likes to focus: above (+) or below (-) the cells, um
-    dirt: float  # specks on lamp, condenser and eyepiece in 300 x 300 um: far out of focus, so rings and soft discs
-    blur: float  # lens and demosaicking, pixels
-    fringe: float  # lateral chromatic error: red and blue are larger or smaller than green by this part
+    light: tuple[float, float, float]
+    vignette: float
+    uneven: float
+    focus: float
+    dirt: float
+    blur: float
+    fringe: float
     noise: float
-    tone: float  # exponent of the tone curve: above 1 is a harder picture
-    sharpen: float  # unsharp mask: how much of the detail is added again
-    jpeg: int  # quality
-    zoom: float  # of the pixel size that was asked for
+    tone: float
+    sharpen: float
+    jpeg: int
+    zoom: float
 
 
-LABORATORIES = (
-    # C-mount on a new microscope, LED
-    Laboratory(Microscope(0.65, 0.30, 0.3), (0.84, 0.85, 0.83),
-               0.06, 0.03, 1.6, 1, 0.5, 0.0002, 0.014, 1.0, 0.3, 94, 1.0),
-    # smartphone held to the eyepiece, halogen lamp
-    Laboratory(Microscope(0.65, 0.24, 0.7), (0.88, 0.82, 0.68),
-               0.22, 0.06, 2.2, 3, 0.7, 0.0012, 0.020, 1.1, 0.9, 86, 0.95),
-    # C-mount, blue daylight filter, condenser half closed
-    Laboratory(Microscope(0.65, 0.20, 0.5), (0.74, 0.80, 0.86),
-               0.08, 0.04, -1.8, 2, 0.6, 0.0004, 0.012, 1.0, 0.4, 92, 1.05),
-    # smartphone on an adapter, greenish
-    Laboratory(Microscope(0.60, 0.26, 0.9), (0.76, 0.82, 0.70),
-               0.20, 0.07, 2.6, 4, 0.9, 0.0016, 0.024, 0.95, 1.1, 82, 1.0),
-    # old microscope, low-resolution camera, pale and grey
-    Laboratory(Microscope(0.55, 0.22, 0.8), (0.72, 0.72, 0.72),
-               0.14, 0.05, -2.4, 4, 1.1, 0.0008, 0.018, 0.85, 0.2, 88, 0.92),
-    # C-mount, warm and a little pink, open condenser: little contrast
-    Laboratory(Microscope(0.70, 0.36, 0.4), (0.86, 0.78, 0.79),
-               0.10, 0.04, 2.0, 1, 0.5, 0.0003, 0.013, 1.15, 0.5, 93, 1.03),
-    # C-mount video camera, condenser closed, far from focus: thick dark rims, bright middles, much sharpening
-    Laboratory(Microscope(0.65, 0.13, 0.6), (0.70, 0.72, 0.64),
-               0.05, 0.03, 4.0, 1, 0.8, 0.0006, 0.026, 1.25, 1.6, 76, 1.0),
-    # the same kind of camera, bluish light, focus on the other side
-    Laboratory(Microscope(0.65, 0.16, 0.6), (0.80, 0.84, 0.88),
-               0.05, 0.03, -2.6, 1, 0.7, 0.0006, 0.022, 1.2, 1.4, 78, 1.0),
-)  # fmt: skip
+SETTINGS = [f.name for f in fields(Laboratory)][2:]  # those that are one number each
+
+
+def _laboratories() -> tuple[Laboratory, ...]:
+    entries = yaml.safe_load(
+        (resources.files("openurine_lib") / "config/laboratories.yaml").read_text(encoding="utf-8")
+    )
+    return tuple(
+        Laboratory(Microscope(**e["microscope"]), tuple(e["light"]), **{k: e[k] for k in SETTINGS}) for e in entries
+    )
+
+
+LABORATORIES = _laboratories()
 
 
 def background(px: int, k: float, lab: Laboratory, rng: np.random.Generator) -> tuple[Array, Array]:
