@@ -1,9 +1,9 @@
 """Attention measured, not only shown: do the maps of Fig. 5 lie on the particles, and do they come from the training?
 
-- **Energy**: the part of a map's heat inside the annotated boxes of its classes, against the part of the field that the
+- **Energy**: the part of a map's heat inside the annotated boxes of its classes, over the part of the field that the
   boxes cover; 1 is what a map that knows nothing has. (The energy-based pointing game of Wang et al. 2020,
-  https://doi.org/10.1109/CVPRW50498.2020.00020, here for all boxes of a head.)
-- **Pointing game** (Zhang et al. 2018, https://doi.org/10.1007/s11263-017-1059-x): how often the map's maximum lies in a
+  https://doi.org/10.1109/CVPRW50498.2020.00020; here of all boxes of a head.)
+- **Pointing game** (Zhang et al. 2018, https://doi.org/10.1007/s11263-017-1059-x): how often a map's maximum is in a
   box of its classes, without their tolerance of 15 pixels; chance is again the area covered.
 - **Sanity check** (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292): weights are drawn anew, from the heads down,
   layer by layer; a map that stays as it was is a picture of the field and says nothing of the network.
@@ -31,6 +31,8 @@ from openurine_lib.gradcam import Row, explain
 from openurine_lib.inference import read_rgb
 
 ALL = "all particles"  # the map of all classes against all boxes
+GROUPS = 5  # patients or slides from which on an interval is given
+LEAST = 0.2  # where the axis of ratios ends
 SHOWN = 0.25  # confidence from which a predicted box counts as a detection
 
 
@@ -52,10 +54,12 @@ def measure(
     model: nn.Module, images: pd.DataFrame, truth: pd.DataFrame, explained: Mapping[str, Sequence[int]], imgsz: int,
     slice_px: int | None = None, overlap: float = 0.25,
 ) -> pd.DataFrame:  # fmt: skip
-    """Every part's map on every field that has boxes of it: [part, image, group, boxes, area, energy, pointing].
+    """Every part's map on every field that has boxes of it: [part, image, group, boxes, area, energy, pointing,
+    others_area, others_energy].
 
     images: [image, path, group]; truth: their boxes; explained: name -> class ids (``gradcam.parts``), to which all
-    classes together are added; the rest as in ``gradcam.explain``.
+    classes together are added; the rest as in ``gradcam.explain``. others: the same map in the boxes of all other
+    classes, NaN where there are none: a head that looks at every particle alike has as much heat there.
     """
     wanted = {ALL: sorted({c for classes in explained.values() for c in classes})} | dict(explained)
     found = []
@@ -68,8 +72,10 @@ def measure(
         heats = explain(model, read_rgb(field.path), imgsz, [wanted[part] for part in there], slice_px, overlap)
         for part, heat in zip(there, heats, strict=True):
             about = {"part": part, "image": field.image, "group": field.group, "boxes": len(boxes[part])}
-            found.append(about | inside(heat, boxes[part]))
-    columns = ["part", "image", "group", "boxes", "area", "energy", "pointing"]
+            rest = own[~own.cls.isin(wanted[part])]
+            others = {f"others_{k}": v if len(rest) else float("nan") for k, v in inside(heat, rest).items()}
+            found.append(about | inside(heat, boxes[part]) | others)
+    columns = ["part", "image", "group", "boxes", "area", "energy", "pointing", "others_area", "others_energy"]
     return pd.DataFrame(found, columns=columns).astype({c: float for c in columns[4:]})
 
 
@@ -78,8 +84,8 @@ def summary(
 ) -> pd.DataFrame:
     """A row a part, all particles first; percent, and the ratio of energy to area, with 95% intervals over groups.
 
-    Means are over fields, the ratio is of the means. predictions: the stored boxes of the test fields, for ``detected``:
-    how many of the part have a confidence of 0.25 or more on its fields. A part without boxes keeps its row.
+    Means are over fields, ratio and ratio_others are of the means. predictions: the stored boxes, for ``detected``: how
+    many of the part have a confidence of 0.25 or more on its fields. A part without boxes keeps its row.
     """
     wanted = {ALL: sorted({c for classes in explained.values() for c in classes})} | dict(explained)
     lines = []
@@ -94,17 +100,20 @@ def summary(
             area, energy, pointing, fields = sums.to_numpy(float).T  # a number a group
             line |= {"area": 100 * m.area.mean(), "energy": 100 * m.energy.mean()}
             line |= _with_interval("ratio", energy, area, seed)
+            rest = m.dropna(subset="others_area")
+            line |= {"ratio_others": rest.others_energy.sum() / rest.others_area.sum() if len(rest) else float("nan")}
             line |= _with_interval("pointing", 100 * pointing, fields, seed)
         note = "no box in the fields" if not len(m) else "" if detected else f"never detected (from {SHOWN})"
         lines.append(line | {"note": note})
-    numbers = ["area", "energy"] + [f"{c}{end}" for c in ("ratio", "pointing") for end in ("", "_low", "_high")]
+    numbers = ["area", "energy", "ratio", "ratio_low", "ratio_high", "ratio_others"]
+    numbers += ["pointing", "pointing_low", "pointing_high"]
     return pd.DataFrame(lines, columns=["part", "fields", "groups", "boxes", "detected", *numbers, "note"])
 
 
 def _with_interval(name: str, above: np.ndarray, below: np.ndarray, seed: int) -> dict[str, float]:
-    """sum(above) / sum(below) and its percentile interval, groups drawn anew; no interval for one group."""
+    """sum(above) / sum(below) and its percentile interval, groups drawn anew; none for fewer than five groups."""
     low = high = float("nan")
-    if len(above) > 1:
+    if len(above) >= GROUPS:
         drawn = bootstrap(
             (np.arange(len(above)),), lambda ids, axis: above[ids].sum(axis) / below[ids].sum(axis),
             n_resamples=2000, method="percentile", vectorized=True, rng=seed,
@@ -160,29 +169,34 @@ def _densest(
 def plot(table: pd.DataFrame, checked: pd.DataFrame, face: str) -> Figure:
     """Energy against area, the pointing game, and the sanity check; table: of ``summary``, checked: of ``sanity``."""
     fig, (left, middle, right) = plt.subplots(
-        1, 3, figsize=style.size(style.PAGE, 0.36), gridspec_kw={"width_ratios": [1, 1, 1.15]}
+        1, 3, figsize=style.size(style.PAGE, 0.34), gridspec_kw={"width_ratios": [1, 0.8, 1.1]}
     )
-    places = np.arange(len(table))
-    colours = [colour_of(part) for part in table.part]
-    for ax, value in ((left, table.energy), (middle, table.pointing)):
-        ax.barh(places, value.fillna(0), height=0.55, color=colours)
-        ax.plot(table.area, places, "|", color="black", markersize=11, markeredgewidth=1.2, label="area of the boxes")
-        ax.set_yticks(places, table.part)
+    places, colours = np.arange(len(table)), [colour_of(part) for part in table.part]
+    for ax in (left, middle):
+        ax.set_yticks(places, table.part if ax is left else [])
         ax.set_ylim(len(table) - 0.4, -0.6)
-        ax.set_xlim(0, max(1, 1.8 * np.nanmax([0, *value, *table.area])) if ax is left else 125)
-    for y, r in enumerate(table.itertuples()):
-        spread = "" if np.isnan(r.ratio_low) else f" [{r.ratio_low:.1f}, {r.ratio_high:.1f}]"
-        text = f"{r.ratio:.1f} ×{spread}" if r.fields else r.note
-        left.text(np.nanmax([0, r.energy, r.area]) + left.get_xlim()[1] / 50, y, text, va="center", fontsize=5.5)
+    far = 1.3 * np.nanmax([4, *table.ratio, *table.ratio_others, *table.ratio_high])
+    for y, (r, colour) in enumerate(zip(table.itertuples(), colours, strict=True)):
+        if not r.fields:
+            left.text(1.1, y, r.note, va="center", fontsize=5.5)
+            continue
+        left.plot([r.ratio_low, r.ratio_high], [y, y], color=colour)
+        left.plot(max(r.ratio, LEAST), y, "o", color=colour, markersize=5)
+        left.plot(max(r.ratio_others, LEAST), y, "o", markerfacecolor="white", markeredgecolor=colour, markersize=4)
+        left.text(far, y, f"{r.energy:.1f} on {r.area:.1f} %", va="center", fontsize=5.5)
+        middle.barh(y, r.pointing, height=0.5, color=colour)
+        middle.plot([r.pointing_low, r.pointing_high], [y, y], color="0.2", linewidth=0.8)
+        middle.plot(r.area, y, "|", color="black", markersize=10, markeredgewidth=1.2)
         middle.text(104, y, f"{r.fields}", va="center", fontsize=5.5)
+    left.text(far, -0.6, "heat on area", va="bottom", fontsize=5.5)
+    left.axvline(1, color="0.6", linewidth=0.6)
+    left.set(xscale="log", xlim=(LEAST, far), title="Heat inside the boxes",
+             xlabel="times that of a blind map\n(open: in the boxes of the other classes)")  # fmt: skip
+    left.set_xticks([t for t in (0.5, 1, 2, 5, 10, 20, 50, 100) if t < far], minor=False)
+    left.minorticks_off()
+    left.xaxis.set_major_formatter("{x:g}")
     middle.text(104, -0.6, "fields", va="bottom", fontsize=5.5)
-    some = table[table.pointing_low.notna()]
-    errors = [some.pointing - some.pointing_low, some.pointing_high - some.pointing]
-    middle.errorbar(some.pointing, some.index, xerr=errors, fmt="none", ecolor="0.2", elinewidth=0.8, capsize=2)
-    left.set(title="Heat inside the boxes", xlabel="% of the heat\n(beside it: times the area, 95% interval)")
-    middle.set(title="Pointing game", xlabel="% of fields whose maximum is in a box", xticks=range(0, 101, 25))
-    middle.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28))
-    middle.set_yticklabels([])
+    middle.set(title="Pointing game", xlim=(0, 100), xlabel="% of fields whose maximum is in a box\n(tick: by chance)")
     for part, one in checked.groupby("part", sort=False):
         right.plot(one.depth, one.spearman, color=colour_of(str(part)), linewidth=0.6, alpha=0.7)
     if len(checked):
@@ -190,9 +204,10 @@ def plot(table: pd.DataFrame, checked: pd.DataFrame, face: str) -> Figure:
         right.plot(mean.index, mean.spearman, "o-", color="black", label="rank correlation, mean")
         right.plot(mean.index, mean.ssim, "s--", color="black", markerfacecolor="white", label="SSIM, mean")
         right.set_xticks(mean.index, checked.drop_duplicates("depth").layer, rotation=90, fontsize=5)
-        right.legend(loc="upper right")
+        right.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
     right.axhline(0, color="0.6", linewidth=0.5)
-    right.set(title="Sanity check", xlabel="drawn anew down to layer", ylabel="likeness to the trained map")
+    right.set_title("Sanity check", pad=14)
+    right.set(xlabel="weights drawn anew, from the heads down to layer", ylabel="likeness to the trained map")
     fig.suptitle(face, fontsize=5)
     return fig
 

@@ -1,14 +1,14 @@
-"""Fig. 5: what in a field speaks for each head, by Grad-CAM (Selvaraju et al. 2017, https://doi.org/10.1109/ICCV.2017.74).
+"""Fig. 5: what in a field speaks for each head, by Grad-CAM (https://doi.org/10.1109/ICCV.2017.74).
 
 The paper gives neither layers nor target. Here: the neck's outputs, which feed the heads, and as target the sum of the
 best scores of a head's classes. Three choices make the map one of the field, and put it where the particles are:
 
 - A field is seen as the detector sees it when it predicts: in slices where the method has slices. Particles of another
   size than those of training would tell of another task.
-- Slices share the weights of the channels, and levels are added in units of score a pixel. pytorch-grad-cam by itself
-  stretches the map of every slice and level to 0..1: an empty slice would glow as a full one.
-- Every slice is seen upright and turned by 180 degrees, and the two maps are averaged. The strided convolutions of these
-  networks look at the upper left corner of a cell rather than at its middle, and training undoes that in part: a map
+- Slices share the weights of the channels, and levels are added in units of score a pixel. By itself pytorch-grad-cam
+  stretches the map of every slice and level to 0..1: an empty slice would glow like a full one.
+- Every slice is seen upright and turned by 180 degrees, and the two maps are averaged. The strided convolutions of
+  these networks look at the upper left corner of a cell rather than at its middle, and training undoes that in part: a map
   made in one direction lay up to half a cell (4 of 8 pixels of the input) below the particles.
 """
 
