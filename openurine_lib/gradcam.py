@@ -8,8 +8,8 @@ best scores of a head's classes. Three choices make the map one of the field, an
 - Slices share the weights of the channels, and levels are added in units of score a pixel. By itself pytorch-grad-cam
   stretches the map of every slice and level to 0..1: an empty slice would glow like a full one.
 - Every slice is seen upright and turned by 180 degrees, and the two maps are averaged. The strided convolutions of
-  these networks look at the upper left corner of a cell rather than at its middle, and training undoes that in part: a map
-  made in one direction lay up to half a cell (4 of 8 pixels of the input) below the particles.
+  these networks look at the upper left corner of a cell rather than at its middle, and training undoes that in part:
+  a map made in one direction lay up to half a cell (4 of 8 pixels of the input) below the particles.
 """
 
 from __future__ import annotations

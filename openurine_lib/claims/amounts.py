@@ -155,8 +155,10 @@ def over(tables: Tables, table: str, row: str, column: str, least: float) -> Ver
     The interval is the table's own (columns <column>_low and <column>_high).
     """
     found = tables.row(table, row)
+    if pd.isna(found[column]):
+        raise NotHere(f"{row}: {found.get('note') or 'no number'}")
     value = mean(found, column).value - least
     low, high = (float(found.get(f"{column}_{end}", math.nan)) - least for end in ("low", "high"))
     why = f"{name_of(column)} {_plain(value + least)} against {_plain(least)}"
-    why += ". The interval includes it" if low <= 0 <= high else ". One group: no interval" if math.isnan(low) else ""
+    why += ". The interval includes it" if low <= 0 <= high else ". Few groups: no interval" if math.isnan(low) else ""
     return Verdict(HOLDS if value > 0 else DOES_NOT, value, low, high, why)
