@@ -44,7 +44,7 @@ def inside(heat: np.ndarray, boxes: pd.DataFrame) -> dict[str, float]:
     """
     mask = np.zeros(heat.shape, bool)
     for x1, y1, x2, y2 in boxes[["x1", "y1", "x2", "y2"]].to_numpy(float):
-        mask[max(int(y1), 0) : int(np.ceil(y2)), max(int(x1), 0) : int(np.ceil(x2))] = True
+        mask[max(int(y1), 0) : max(int(np.ceil(y2)), 0), max(int(x1), 0) : max(int(np.ceil(x2)), 0)] = True
     area, total = float(mask.mean()), float(heat.sum(dtype=float))
     energy = float(heat[mask].sum(dtype=float)) / total if total > 0 else area
     return {"area": area, "energy": energy, "pointing": float(mask[heat == heat.max()].mean())}
@@ -126,16 +126,18 @@ def sanity(
     model: nn.Module, rows: Sequence[Row], paths: Mapping[str, str], truth: pd.DataFrame, imgsz: int,
     slice_px: int | None = None, overlap: float = 0.25, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """The sanity check on each row's field: [part, depth, layer, spearman, ssim], the map against the trained one's.
+    """The sanity check on each row's field: [part, depth, layer, spearman, ssim, ratio].
 
-    depth: layers drawn anew so far, counted from the heads (0: none). Of a field the slice with the most boxes of the
-    row is used. The model itself is left as it was. A map of one value everywhere has a rank correlation of 0.
+    spearman, ssim: of the map with the trained one. ratio: its heat in the boxes over their area, as in ``summary``, so
+    that one sees what an untrained network has. depth: layers drawn anew so far, counted from the heads (0: none). Of a
+    field the slice with the most boxes of the row is used. The model itself is left as it was. A map of one value
+    everywhere has a rank correlation of 0.
     """
-    cases = [(row, _densest(row, paths, truth, slice_px, overlap)) for row in rows if row.image is not None]
+    cases = [(row, *_densest(row, paths, truth, slice_px, overlap)) for row in rows if row.image is not None]
     model = copy.deepcopy(model)
     layers: Any = model.model
-    known = [explain(model, image, imgsz, [row.classes])[0] for row, image in cases]
-    found = [(row.name, 0, "trained", 1.0, 1.0) for row, _ in cases]
+    known = [explain(model, image, imgsz, [row.classes])[0] for row, image, _ in cases]
+    found = [(row.name, 0, "trained", 1.0, 1.0, _ratio(h, b)) for (row, _, b), h in zip(cases, known, strict=True)]
     deep = [layer for layer in reversed(list(layers)) if any(p.numel() for p in layer.parameters())]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -143,27 +145,34 @@ def sanity(
             for module in layer.modules():
                 if hasattr(module, "reset_parameters"):
                     module.reset_parameters()  # as torch starts it; batch norm forgets its statistics
-            for (row, image), trained in zip(cases, known, strict=True):
+            for (row, image, boxes), trained in zip(cases, known, strict=True):
                 heat = explain(model, image, imgsz, [row.classes])[0]
                 flat = heat.min() == heat.max() or trained.min() == trained.max()
                 rank = 0.0 if flat else float(spearmanr(heat.ravel(), trained.ravel()).statistic)
                 alike = float(structural_similarity(heat, trained, data_range=1))
-                found.append((row.name, depth, "heads" if layer is layers[-1] else str(layer.i), rank, alike))
-    return pd.DataFrame(found, columns=["part", "depth", "layer", "spearman", "ssim"])
+                name = "heads" if layer is layers[-1] else str(layer.i)
+                found.append((row.name, depth, name, rank, alike, _ratio(heat, boxes)))
+    return pd.DataFrame(found, columns=["part", "depth", "layer", "spearman", "ssim", "ratio"])
+
+
+def _ratio(heat: np.ndarray, boxes: pd.DataFrame) -> float:
+    found = inside(heat, boxes)
+    return found["energy"] / found["area"] if found["area"] > 0 else float("nan")
 
 
 def _densest(
     row: Row, paths: Mapping[str, str], truth: pd.DataFrame, slice_px: int | None, overlap: float
-) -> np.ndarray:
-    """The slice of the row's field with the most middles of its boxes (the whole field where nothing is sliced)."""
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """The slice of the row's field with the most middles of its boxes (the whole field where nothing is sliced), and
+    the boxes in its pixels."""
     image = read_rgb(paths[str(row.image)])
-    if not slice_px:
-        return image
     own = truth[(truth.image == row.image) & truth.cls.isin(row.classes)]
+    if not slice_px:
+        return image, own
     x, y = (own.x1 + own.x2) / 2, (own.y1 + own.y2) / 2
     cuts = get_slice_bboxes(*image.shape[:2], slice_px, slice_px, False, overlap, overlap)
     x1, y1, x2, y2 = max(cuts, key=lambda c: (x.between(c[0], c[2]) & y.between(c[1], c[3])).sum())
-    return image[y1:y2, x1:x2]
+    return image[y1:y2, x1:x2], own.assign(x1=own.x1 - x1, x2=own.x2 - x1, y1=own.y1 - y1, y2=own.y2 - y1)
 
 
 def plot(table: pd.DataFrame, checked: pd.DataFrame, face: str) -> Figure:
@@ -207,7 +216,7 @@ def plot(table: pd.DataFrame, checked: pd.DataFrame, face: str) -> Figure:
         right.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
     right.axhline(0, color="0.6", linewidth=0.5)
     right.set_title("Sanity check", pad=14)
-    right.set(xlabel="weights drawn anew, from the heads down to layer", ylabel="likeness to the trained map")
+    right.set(xlabel="weights drawn anew,\nfrom the heads down to this layer", ylabel="likeness to the trained map")
     fig.suptitle(face, fontsize=5)
     return fig
 

@@ -53,7 +53,8 @@ def test_energy_by_hand() -> None:
 
 
 def test_boxes_beyond_the_edge_are_cut() -> None:
-    assert inside(np.ones((10, 10)), pd.DataFrame([(-5, -5, 5, 20)], columns=BOXES.columns))["area"] == 0.5
+    beyond = [(-5, -5, 5, 20), (-9, -9, -2, -2), (2, -9, 8, -2), (12, 2, 20, 8)]  # the others are not in the map at all
+    assert inside(np.ones((10, 10)), pd.DataFrame(beyond, columns=BOXES.columns))["area"] == 0.5
 
 
 def frames(folder) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -130,6 +131,7 @@ def test_sanity_tells_a_picture_of_the_field_from_a_map_of_the_network(tmp_path)
     alike = sanity(picture, [*rows, Row("Casts", (2,), None, 0)], paths, truth, 96)
     assert list(alike.part.unique()) == ["Cells"] and list(alike.depth) == [0, 1]
     assert alike.spearman.iloc[-1] == pytest.approx(1) and alike.ssim.iloc[-1] == pytest.approx(1)
+    assert alike.ratio.tolist() == pytest.approx([alike.ratio[0]] * 2) and alike.ratio[0] > 10
 
 
 def test_sanity_of_a_detector_goes_down_to_the_first_layer_and_leaves_it_as_it_was(tmp_path) -> None:
