@@ -170,7 +170,7 @@ def _densest(
     if not slice_px:
         return image, own
     x, y = (own.x1 + own.x2) / 2, (own.y1 + own.y2) / 2
-    cuts = get_slice_bboxes(*image.shape[:2], slice_px, slice_px, False, overlap, overlap)
+    cuts = get_slice_bboxes(image.shape[0], image.shape[1], slice_px, slice_px, False, overlap, overlap)
     x1, y1, x2, y2 = max(cuts, key=lambda c: (x.between(c[0], c[2]) & y.between(c[1], c[3])).sum())
     return image[y1:y2, x1:x2], own.assign(x1=own.x1 - x1, x2=own.x2 - x1, y1=own.y1 - y1, y2=own.y2 - y1)
 

@@ -123,11 +123,10 @@ def test_sanity_tells_a_picture_of_the_field_from_a_map_of_the_network(tmp_path)
     images, truth = frames(tmp_path)
     paths, rows = dict(zip(images.image, images.path, strict=True)), [Row("Cells", (0,), "f0", 1)]
     picture = Bright()
-    picture.model[0] = nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 3, 1))
+    picture.model[0] = nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 1, 1, bias=False))
     picture.model[0].i = 0
     nn.init.constant_(picture.model[0][1].weight, 1)
     picture.model[0][1].reset_parameters = lambda: None  # weights that are never drawn anew
-    picture.model[1].end_dim = -1
     alike = sanity(picture, [*rows, Row("Casts", (2,), None, 0)], paths, truth, 96)
     assert list(alike.part.unique()) == ["Cells"] and list(alike.depth) == [0, 1]
     assert alike.spearman.iloc[-1] == pytest.approx(1) and alike.ssim.iloc[-1] == pytest.approx(1)
