@@ -1,12 +1,21 @@
-"""Fig. 5: predicted boxes beside the Grad-CAM map of what the detector looked at (https://doi.org/10.1109/ICCV.2017.74).
+"""Fig. 5: what in a field speaks for each head, by Grad-CAM (https://doi.org/10.1109/ICCV.2017.74).
 
-The paper gives neither layers nor target. Here: the neck's outputs, which feed the heads (their maps are averaged), and
-as target the sum of the best scores of the chosen classes. The map is of the whole field at the size of training.
+The paper gives neither layers nor target. Here: the neck's outputs, which feed the heads, and as target the sum of the
+best scores of a head's classes. Three choices make the map one of the field, and put it where the particles are:
+
+- A field is seen as the detector sees it when it predicts: in slices where the method has slices. Particles of another
+  size than those of training would tell of another task.
+- Slices share the weights of the channels, and levels are added in units of score a pixel. By itself pytorch-grad-cam
+  stretches the map of every slice and level to 0..1: an empty slice would glow like a full one.
+- Every slice is seen upright and turned by 180 degrees, and the two maps are averaged. The strided convolutions of
+  these networks look at the upper left corner of a cell rather than at its middle, and training undoes that in part:
+  a map made in one direction lay up to half a cell (4 of 8 pixels of the input) below the particles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +24,20 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from pytorch_grad_cam import GradCAM
-from pytorch_grad_cam.utils.image import show_cam_on_image
+from sahi.slicing import get_slice_bboxes
 from torch import nn
 from ultralytics.data.augment import LetterBox
 
 from openurine_lib import style
-from openurine_lib.draw import boxes_on
 from openurine_lib.inference import read_rgb
 from openurine_lib.taxonomy import Taxonomy
 
-TOP = 100  # anchors whose scores are summed
+TOP = 100  # anchors of a slice whose scores are summed
 PAPER_ROWS = ("Amorphous", "Epithelial cells")  # the rows of Fig. 5: a class and a component
 
 
@@ -36,32 +47,37 @@ class NotExplainable(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the figure."""
+    """A map of the figure: what is explained, and the field that the rule has chosen for it."""
 
     name: str
     classes: tuple[int, ...]
-    image: str  # id of the field
+    image: str | None  # id of the field; None: no test field has a box of the classes
     boxes: int  # of the classes, by the annotators, on that field
 
 
-def choose(taxonomy: Taxonomy, images: pd.DataFrame, truth: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
-    """The figure's two rows, by a rule: for each, the test field with the most annotated boxes of it.
+def parts(model: nn.Module, taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:
+    """What has a map of its own: the heads of a multi-head detector, the classes of a single-head one. Name -> ids."""
+    head: Any = model.model[-1]  # type: ignore[index]
+    return dict(getattr(head, "classes", {})) or {name: (i,) for i, name in enumerate(taxonomy.classes)}
 
-    Amorphous and Epithelial cells as in the paper, as far as taxonomy and test fields have them; else, in their place,
-    the clinical components with the best mean AP50. Equal fields: the first by name.
-    images, truth: the test fields and their boxes; metrics: per class [cls, ap50].
+
+def papers(taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:
+    """The two rows of the paper's figure, as far as the taxonomy has them."""
+    found = {name: taxonomy.components.get(name, ()) for name in PAPER_ROWS}
+    found[PAPER_ROWS[0]] = (taxonomy.id(PAPER_ROWS[0]),) if taxonomy.knows(PAPER_ROWS[0]) else ()
+    return {name: ids for name, ids in found.items() if ids}
+
+
+def choose(explained: Mapping[str, Sequence[int]], images: pd.DataFrame, truth: pd.DataFrame) -> list[Row]:
+    """For each part the test field with the most annotated boxes of its classes; of equal ones the first by name.
+
+    images, truth: the test fields and boxes. A part without any box keeps its row, with no field.
     """
-    ap50 = metrics.set_index("cls").ap50
-    parts = dict(taxonomy.components)
-    if taxonomy.knows(PAPER_ROWS[0]):
-        parts[PAPER_ROWS[0]] = (taxonomy.id(PAPER_ROWS[0]),)
-    others = sorted((p for p in parts if p not in PAPER_ROWS), key=lambda p: -ap50.reindex(parts[p]).fillna(0).mean())
-    rows: list[Row] = []
-    for name in (*PAPER_ROWS, *others):
-        counts = truth[truth.cls.isin(parts.get(name, ())) & truth.image.isin(images.image)].groupby("image").size()
-        if len(counts) and len(rows) < len(PAPER_ROWS):
-            best = counts[counts == counts.max()].index.min()
-            rows.append(Row(name, parts[name], best, int(counts[best])))
+    rows = []
+    for name, classes in explained.items():
+        counts = truth[truth.cls.isin(classes) & truth.image.isin(images.image)].groupby("image").size()
+        best = counts[counts == counts.max()].index.min() if len(counts) else None
+        rows.append(Row(name, tuple(classes), best, int(counts.max()) if len(counts) else 0))
     return rows
 
 
@@ -78,30 +94,89 @@ def explain(
     model: nn.Module,
     image: np.ndarray,
     imgsz: int,
-    classes: Sequence[int],
+    explained: Sequence[Sequence[int]],
+    slice_px: int | None = None,
+    overlap: float = 0.25,
     target_layers: list[nn.Module] | None = None,
 ) -> np.ndarray:
-    """Grad-CAM of the classes (a head's: ``taxonomy.heads[head]``): float (H, W) in 0..1 over the image's pixels.
+    """Grad-CAM of several groups of classes: float32 (len(explained), H, W) in 0..1 over the image's pixels.
 
     model: an ultralytics detector, single- or multi-head, in evaluation mode; it is left as it was. image: uint8
-    (H, W, 3) RGB; its longer side is brought to imgsz. target_layers: the neck's outputs if None.
+    (H, W, 3) RGB. imgsz: what the longer side of the image, or of a slice of ``slice_px`` of its pixels, is brought to.
+    target_layers: the neck's outputs if None. A map is ReLU(sum_c w_c A_c) / its maximum, nothing subtracted; it is 0
+    everywhere where nothing speaks for the classes. Raises NotExplainable.
     """
     height, width = image.shape[:2]
-    boxed: Any = LetterBox((imgsz, imgsz), auto=True, stride=32, center=False)(image=image)
-    device = next(model.parameters()).device
-    x = torch.from_numpy(boxed.transpose(2, 0, 1).copy())[None].float().to(device) / 255  # (1, 3, h, w)
-    # grids that a prediction has left behind are "inference tensors", which cannot take part in a gradient
-    head: Any = model.model[-1]  # type: ignore[index]
-    head.shape = None
+    cuts = [[0, 0, width, height]]
+    if slice_px:
+        cuts = get_slice_bboxes(height, width, slice_px, slice_px, False, overlap, overlap)
+    fit: Any = LetterBox((imgsz, imgsz), auto=True, stride=32, center=False)
+    slices = np.stack([fit(image=image[y1:y2, x1:x2]) for x1, y1, x2, y2 in cuts])  # (S, h, w, 3)
+    x = torch.from_numpy(slices.transpose(0, 3, 1, 2).copy()).to(next(model.parameters()).device).float() / 255
+    x = torch.cat((x, x.flip(2, 3)))  # (2S, 3, h, w)
     layers = target_layers or neck_outputs(model)
-    with torch.inference_mode(False), torch.enable_grad(), GradCAM(_Output(model), layers) as cam:
-        heat = cam(x.requires_grad_(), [_BestScores(classes)])[0]  # (h, w)
-    model.zero_grad(set_to_none=True)
+    with _from_neck_on(model, layers), _FieldCAM(_Output(model), layers) as cam:
+        levels = cam.levels(x, [_BestScores(classes) for classes in explained])  # [target][level] (2S, h_l, w_l)
+    heats = np.stack([sum(_join(level, cuts, imgsz, x.shape[2:]) for level in of_one) for of_one in levels])
+    return heats / np.maximum(heats.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _join(maps: np.ndarray, cuts: list[list[int]], imgsz: int, boxed: Sequence[int]) -> np.ndarray:
+    """A level's maps (2S, h_l, w_l), upright and turned, in the field's pixels (H, W); the mean where slices overlap.
+
+    A cell of stride s stands for the input's pixels i s to (i+1) s, and its value lies in the middle of them. boxed:
+    (h, w) of the input, with the border at right and below, which falls away.
+    """
+    upright, turned = np.split(maps, 2)
+    stride = boxed[0] / maps.shape[1]
+    both = (upright + turned[:, ::-1, ::-1]) / 2 / stride**2  # score a cell -> score a pixel
+    height, width = max(c[3] for c in cuts), max(c[2] for c in cuts)
+    total, count = np.zeros((2, height, width), np.float32)
+    for one, (x1, y1, x2, y2) in zip(both, cuts, strict=True):  # slices have one size: sahi moves the last ones inwards
+        f = imgsz / max(x2 - x1, y2 - y1) / stride  # cells a pixel of the field
+        to_cells = np.array([[f, 0, f / 2 - 0.5], [0, f, f / 2 - 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        total[y1:y2, x1:x2] += cv2.warpAffine(one, to_cells, (x2 - x1, y2 - y1), None, flags, cv2.BORDER_REPLICATE)
+        count[y1:y2, x1:x2] += 1
+    return total / count
+
+
+class _FieldCAM(GradCAM):
+    """Grad-CAM with one forward pass for all targets, and one weight a channel for all slices of the field."""
+
+    def levels(self, x: torch.Tensor, targets: Sequence[Any]) -> list[list[np.ndarray]]:
+        """x (B, 3, h, w) -> for each target the maps of the layers, each (B, h_l, w_l)."""
+        hooks = self.activations_and_grads
+        outputs = hooks(x)  # (B, 4+nc, A)
+        activations = [a.float().numpy() for a in hooks.activations]
+        found = []
+        for target in targets:
+            hooks.gradients = []
+            sum(target(output) for output in outputs).backward(retain_graph=True)
+            field = [g.mean(0, keepdim=True).float().numpy() for g in hooks.gradients]  # (1, C, h_l, w_l)
+            maps = [self.get_cam_image(x, None, [], a, g) for a, g in zip(activations, field, strict=True)]
+            found.append([np.maximum(m, 0) for m in maps])
+        return found
+
+
+@contextmanager
+def _from_neck_on(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Gradients from the first of the layers on; what comes before runs without, which saves its time and memory."""
+    first = min(layers, key=lambda layer: layer.i)  # type: ignore[arg-type, return-value]
+    trained = {p: p.requires_grad for p in model.parameters()}
+    head: Any = model.model[-1]  # type: ignore[index]
+    # grids that a prediction has left behind are "inference tensors", which cannot take part in a gradient
     head.shape = None
-    scale = imgsz / max(height, width)
-    heat = heat[: round(height * scale), : round(width * scale)]  # without the border
-    heat = cv2.resize(heat - heat.min(), (width, height), interpolation=cv2.INTER_LINEAR)
-    return heat / max(heat.max(), 1e-12)
+    hook = first.register_forward_hook(lambda module, inputs, output: output.detach().requires_grad_())
+    model.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        hook.remove()
+        for p, was in trained.items():
+            p.requires_grad_(was)
+        head.shape = None
 
 
 class _Output(nn.Module):
@@ -117,7 +192,7 @@ class _Output(nn.Module):
 
 
 class _BestScores:
-    """Grad-CAM's target: the sum of the TOP best scores of the classes over all anchors."""
+    """Grad-CAM's target: the sum of the TOP best scores of the classes over all anchors of a slice."""
 
     def __init__(self, classes: Sequence[int]):
         self.rows = [4 + c for c in classes]
@@ -129,32 +204,46 @@ class _BestScores:
         return best.topk(min(TOP, len(best))).values.sum()
 
 
-def side_by_side(
-    rows: Sequence[Row], paths: dict[str, str], predictions: pd.DataFrame, heats: Sequence[np.ndarray],
-    taxonomy: Taxonomy, face: str, conf: float = 0.25,
+def plot(
+    rows: Sequence[Row], paths: Mapping[str, str], truth: pd.DataFrame, predictions: pd.DataFrame,
+    heats: Sequence[np.ndarray | None], taxonomy: Taxonomy, face: str, conf: float = 0.25,
 ) -> Figure:  # fmt: skip
-    """Fig. 5: a row a class or component; left its field with the predicted boxes, right the heat map over the field.
+    """Fig. 5: for each row its field with the boxes of its classes, and beside it the map over the field.
 
-    paths: field id -> file; predictions: of the stored ones those of at least ``conf`` are drawn; heats: as rows.
+    paths: field id -> file; truth, predictions: boxes; predicted ones are drawn from ``conf`` on; heats: as rows (None
+    where a row has no field; the figure names such rows).
     """
-    fig, axes = plt.subplots(len(rows), 2, figsize=style.size(style.PAGE, len(rows) / 2), squeeze=False)
-    for (left, right), row, heat in zip(axes, rows, heats, strict=True):
-        image = read_rgb(paths[row.image])
-        shown = predictions[(predictions.image == row.image) & (predictions.conf >= conf)]
-        own = int(shown.cls.isin(row.classes).sum())
-        left.imshow(boxes_on(image, shown, taxonomy))
-        left.set_title(f"{row.name}: {own} predicted (confidence from {conf}), {row.boxes} annotated", fontsize=6)
-        right.imshow(show_cam_on_image(np.float32(image) / 255, heat, use_rgb=True, colormap=cv2.COLORMAP_JET))
-        right.set_title(f"Grad-CAM, {row.name}", fontsize=6)
+    shown = [(row, heat) for row, heat in zip(rows, heats, strict=True) if row.image is not None and heat is not None]
+    fields = [read_rgb(paths[str(row.image)]) for row, _ in shown]
+    down = max(1, -(-len(shown) // 2))
+    tall = max((f.shape[0] / f.shape[1] for f in fields), default=0.2)
+    fig, axes = plt.subplots(
+        down, 4, figsize=style.size(style.PAGE, (0.23 * tall + 0.03) * down + 0.03), squeeze=False, layout="constrained"
+    )
     for ax in axes.flat:
         ax.set_axis_off()
-    fig.suptitle(face, fontsize=5)
+    for (row, heat), field, (left, right) in zip(shown, fields, axes.reshape(-1, 2), strict=False):
+        annotated, found = (b[(b.image == row.image) & b.cls.isin(row.classes)] for b in (truth, predictions))
+        found = found[found.conf >= conf]
+        left.imshow(field)
+        _outline(left, annotated, "black", 0.5)
+        for head, boxes in found.groupby(found.cls.map(taxonomy.head_of)):
+            _outline(left, boxes, style.HEAD_COLOURS[str(head)], 0.9)
+        left.set_title(f"{row.name}: {row.boxes} annotated, {len(found)} found", fontsize=6, loc="left")
+        right.imshow(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY), cmap="gray")
+        seen = right.imshow(heat, vmin=0, vmax=1, alpha=0.8)
+        _outline(right, annotated, "white", 0.4)
+    if shown:
+        bar = fig.colorbar(seen, ax=axes, shrink=0.6, aspect=40, pad=0.01, ticks=[0, 1])
+        bar.set_label("Grad-CAM, of the map's maximum", fontsize=6)
+    without = [row.name for row in rows if row.image is None]
+    note = f"no box in the test fields: {', '.join(without)}. " if without else ""
+    text = f"black: annotated; coloured by head: predicted, confidence from {conf}. {note}"
+    fig.suptitle(f"{text}\n{face}", fontsize=5)
     return fig
 
 
-def inside(heat: np.ndarray, truth: pd.DataFrame, row: Row) -> float:
-    """Mean heat inside the row's annotated boxes over the mean heat of the field; 1 for a map that tells nothing."""
-    mask = np.zeros(heat.shape, bool)
-    for box in truth[(truth.image == row.image) & truth.cls.isin(row.classes)].itertuples():
-        mask[int(box.y1) : int(np.ceil(box.y2)), int(box.x1) : int(np.ceil(box.x2))] = True
-    return float(heat[mask].mean() / heat.mean()) if mask.any() and heat.any() else float("nan")
+def _outline(ax: Axes, boxes: pd.DataFrame, colour: str, width: float) -> None:
+    corners = boxes[["x1", "y1", "x2", "y2"]].to_numpy(float)
+    frames = [Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1) for x1, y1, x2, y2 in corners]
+    ax.add_collection(PatchCollection(frames, facecolor="none", edgecolor=colour, linewidth=width))

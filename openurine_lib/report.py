@@ -36,6 +36,7 @@ CONTENTS = (
     ("table6", "Table 6", "07_ablations"),
     ("table7", "Table 7", "08_classwise_analysis"),
     ("fig5", "Fig. 5", "09_gradcam"),
+    ("attention", "Attention of Fig. 5, measured", "09_gradcam"),
     ("table8", "Table 8", "10_clinical_validation"),
     ("audit", "Audit of the published numbers", "00_paper_audit"),
 )

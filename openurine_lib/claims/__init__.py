@@ -52,7 +52,7 @@ TESTS = {
     f.__name__: f
     for f in (
         *(order.above, order.costs_most, order.loses, order.loses_most, order.rises),
-        *(amounts.equal, amounts.taken_for, amounts.mostly_taken_for, amounts.counted),
+        *(amounts.equal, amounts.taken_for, amounts.mostly_taken_for, amounts.counted, amounts.over),
     )
 }
 SIDES = ("published", "here")

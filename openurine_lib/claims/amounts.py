@@ -147,3 +147,18 @@ def counted(tables: Tables, table: int, column: str, patients: int) -> Verdict:
     why = f"{len(rows) - len(misfits)} of {len(rows)} rows are" + (f"; not: {', '.join(misfits)}" if misfits else "")
     why += ". A count: no interval applies"
     return Verdict(DOES_NOT if misfits else HOLDS, float(-len(misfits)), why=why)
+
+
+def over(tables: Tables, table: str, row: str, column: str, least: float) -> Verdict:
+    """A number of a run's table is above ``least``; the effect is by how much.
+
+    The interval is the table's own (columns <column>_low and <column>_high).
+    """
+    found = tables.row(table, row)
+    if pd.isna(found[column]):
+        raise NotHere(f"{row}: {found.get('note') or 'no number'}")
+    value = mean(found, column).value - least
+    low, high = (float(found.get(f"{column}_{end}", math.nan)) - least for end in ("low", "high"))
+    why = f"{name_of(column)} {_plain(value + least)} against {_plain(least)}"
+    why += ". The interval includes it" if low <= 0 <= high else ". Few groups: no interval" if math.isnan(low) else ""
+    return Verdict(HOLDS if value > 0 else DOES_NOT, value, low, high, why)

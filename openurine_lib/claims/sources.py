@@ -35,7 +35,7 @@ class Tables:
         self._known: dict[str, pd.DataFrame] = {}  # many claims ask for one table
 
     def frame(self, table: str | int) -> pd.DataFrame:
-        """Table 4, "7_confusion", ...; raises NotHere if it is not there."""
+        """Table 4, "7_confusion", "attention", ...; raises NotHere if it is not there."""
         name = str(table)
         if name not in self._known:
             self._known[name] = self._read(name)
@@ -72,7 +72,10 @@ class Published(Tables):
     def _read(self, table: str) -> pd.DataFrame:
         if not table.isdecimal():
             raise NotHere(
-                {"7_confusion": "the paper prints no confusion matrix"}.get(table, f"no Table {table} in print")
+                {
+                    "7_confusion": "the paper prints no confusion matrix",
+                    "attention": "the paper shows two fields and measures nothing",
+                }.get(table, f"no Table {table} in print")
             )
         frame = published.table(int(table))
         if table in METHODS:
@@ -91,7 +94,7 @@ class OfRun(Tables):
         self.run = run
 
     def _read(self, table: str) -> pd.DataFrame:
-        path = self.run.figures / f"table{table}.csv"
+        path = self.run.figures / (f"table{table}.csv" if table[0].isdecimal() else f"{table}.csv")
         if not path.exists():
             raise NotHere(f"this run has no {path.name}")
         frame = pd.read_csv(path)
