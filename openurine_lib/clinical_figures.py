@@ -32,11 +32,11 @@ def plot_confusion(pairs: pd.DataFrame, components: Sequence[str], face: str) ->
         sns.heatmap(share, ax=ax, annot=table, fmt="d", cbar=False, square=True, cmap="Blues", vmin=0, vmax=100,
                     xticklabels=LEVELS, yticklabels=LEVELS, annot_kws={"fontsize": 6}, linewidths=0.4,
                     linecolor="0.85", mask=table == 0)  # fmt: skip
-        ax.plot([0, 5], [0, 5], color="0.85", linewidth=0.6, zorder=0)
         ax.tick_params(length=0, labelsize=5.5)
         ax.tick_params(axis="y", rotation=0)
         ax.set_title(_title(row, scores.loc[row]), fontsize=7)
         ax.spines[:].set(visible=True, color="0.6")
+    _label_outer(axes)
     fig.supxlabel(f"level here (patients; darker: larger share of the row)\n{face}", fontsize=6)
     fig.supylabel("reference level", fontsize=7)
     return fig
@@ -65,7 +65,7 @@ def plot_scaled(table: pd.DataFrame, face: str) -> Figure:
     axes[0].set_ylim(0, 100)
     axes[1].set_ylim(min(0, axes[1].get_ylim()[0]), 1)
     axes[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    fig.supxlabel(f"all cut-offs times\n{face}", fontsize=6)
+    fig.supxlabel(f"factor of all cut-offs\n{face}", fontsize=6)
     return fig
 
 
@@ -90,7 +90,7 @@ def plot_counts(pairs: pd.DataFrame, components: Sequence[str], face: str) -> Fi
         _plain_log(ax)
         said = f"×{t['ratio']:.2f} [{t['least']:.2f}, {t['most']:.2f}]" if t["patients"] > 1 else "no counts to compare"
         ax.set_title(f"{row}\n{said}", fontsize=6.5)
-        ax.label_outer()
+    _label_outer(axes)
     fig.supxlabel(f"geometric mean of both counts + {SEEN}\n{face}", fontsize=6)
     fig.supylabel(f"count here / reference (both + {SEEN})", fontsize=7)
     return fig
@@ -103,6 +103,12 @@ def _multiples(n: int, height: float) -> tuple[Figure, list[Axes]]:
     for ax in grid.flat[n:]:
         ax.set_visible(False)
     return fig, list(grid.flat[:n])
+
+
+def _label_outer(axes: list[Axes]) -> None:
+    """Tick labels at the left and where nothing lies below."""
+    for i, ax in enumerate(axes):
+        ax.tick_params(labelleft=i % ACROSS == 0, labelbottom=i + ACROSS >= len(axes))
 
 
 def _title(row: str, scores: pd.Series) -> str:

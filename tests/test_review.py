@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from openurine_lib import review
+from openurine_lib import changes, review
 from openurine_lib.problems import DataError
 
 HEAD = ",".join(review.COLUMNS) + "\n"
@@ -127,6 +127,18 @@ def test_a_wrong_file_is_told_by_row_and_column(tmp_path, rows, line, says):
         review.read(path, pairs())
     [problem] = raised.value.problems
     assert (problem.file, problem.line) == ("table8_review.csv", line)
+
+
+def test_only_what_is_filled_in_makes_the_notebook_run_again(tmp_path):
+    nothing = changes.of_review(tmp_path / "r.csv")
+    path = asked(tmp_path / "r.csv")
+    assert changes.of_review(path) == nothing
+    fill(path, p="few")
+    once = changes.of_review(path)
+    asked(path)
+    assert once != nothing and changes.of_review(path) == once
+    fill(path, p="rare")
+    assert changes.of_review(path) not in (nothing, once)
 
 
 def test_another_separator_is_told(tmp_path):
