@@ -82,16 +82,21 @@ def table8(chosen: pd.DataFrame, fixed: pd.DataFrame) -> pd.DataFrame:
     here = chosen[["row", "patients", "accuracy", "within_one", "kappa", "reason"]]
     here = here.assign(**{name: chosen[f"accuracy{end}"] for end, name in ends.items()})
     here = here.merge(fixed[["row", "accuracy"]].rename(columns={"accuracy": "accuracy_fixed"}), on="row")
-    both = compare.beside(published.table(8), here)
+    both = compare.beside(published.table(8), here).astype({"patients": "Int64"})
     first = ["row", "patients", "accuracy_paper", "accuracy_here", *ends.values(), "accuracy_difference"]
     return both[[*first, "accuracy_fixed", "within_one", "kappa", "reason"]]
 
 
 def intervals(pairs: pd.DataFrame, rows: Sequence[str], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(measures, lower ends, upper ends), each (len(rows) + 1, 5): the rows' and, last, their mean's."""
+    """(measures, lower ends, upper ends), each (len(rows) + 1, 5): the rows' and, last, their mean's.
+
+    No ends (NaN) for fewer than two patients.
+    """
     tables = _tables(pairs, rows)
     point = _with_mean(measures(tables.sum(0)))
     low, high = _ends(_resampled(tables, seed), point)
+    few = np.append(tables.sum((0, 2, 3)), len(tables)) < 2  # of one patient there is nothing to draw
+    low[few], high[few] = np.nan, np.nan
     return point, low, high
 
 

@@ -88,8 +88,8 @@ def plot_counts(pairs: pd.DataFrame, components: Sequence[str], face: str) -> Fi
             ax.axhline(y, color=style.OKABE_ITO["vermillion"], linewidth=0.9, linestyle=line)
         ax.set(xscale="log", yscale="log", xlim=span, ylim=(1 / reach, reach))
         _plain_log(ax)
-        said = f"×{t['ratio']:.2f} [{t['least']:.2f}, {t['most']:.2f}]" if t["patients"] > 1 else "no counts to compare"
-        ax.set_title(f"{row}\n{said}", fontsize=6.5)
+        said = f"×{_short(t['ratio'])} [{_short(t['least'])}, {_short(t['most'])}]"
+        ax.set_title(f"{row}\n{said if t['patients'] > 1 else 'no counts to compare'}", fontsize=6.5)
     _label_outer(axes)
     fig.supxlabel(f"geometric mean of both counts + {SEEN}\n{face}", fontsize=6)
     fig.supylabel(f"count here / reference (both + {SEEN})", fontsize=7)
@@ -116,6 +116,11 @@ def _title(row: str, scores: pd.Series) -> str:
         return f"{row}\nnot in the reference"
     kappa = "—" if math.isnan(scores["kappa"]) else f"{scores['kappa']:.2f}"
     return f"{row} (n = {scores['patients']})\naccuracy {scores['accuracy']:.0f} %, κ = {kappa}"
+
+
+def _short(value: float) -> str:
+    """Two significant digits, never as a power of ten."""
+    return "—" if math.isnan(value) else np.format_float_positional(float(f"{value:.2g}"), trim="-")
 
 
 def _plain_log(ax: Axes) -> None:

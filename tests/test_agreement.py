@@ -121,6 +121,13 @@ def test_perfect_repeats_and_has_no_width():
     pd.testing.assert_frame_equal(agreement.agreement(pairs, seed=3), agreement.agreement(pairs, seed=3))
 
 
+def test_one_patient_has_no_interval():
+    table = agreement.agreement(pd.concat([graded([1], [1]), graded([1, 2], [1, 2], "Mucus")]))
+    assert table["accuracy"].tolist() == [100, 100, 100]
+    assert np.isnan(table["accuracy_low"]).tolist() == [True, False, False] == np.isnan(table["kappa_high"]).tolist()
+    assert np.isnan(agreement.agreement(graded([1], [1]))["accuracy_low"]).all()
+
+
 def test_nobody_to_compare():
     table = agreement.agreement(graded([], []))
     assert list(table["row"]) == [MEAN] and np.isnan(table["accuracy"]).all()
