@@ -27,7 +27,7 @@ ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the phone was held upright; 
 
 CLIPPED, TWICE = "box slightly outside its image", "box given twice"
 COPY, IDLE = "copy of an image of the same group", "row of the groups file without an image"
-EMPTY, UNSEEN = "labelled field without a box", "row of the laboratory report without a field"
+EMPTY, UNSEEN = "labelled field without a box", "row of the report without a field"
 REPAIRS = {CLIPPED: "clipped", TWICE: "kept once", COPY: "left out", IDLE: "ignored"}
 REPAIRS |= {EMPTY: "kept as background", UNSEEN: "ignored"}
 
