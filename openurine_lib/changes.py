@@ -162,6 +162,17 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
     return {"code": digest(code, selection), "settings": digest(used, seed), "libraries": versions}
 
 
+def of_review(path: str | Path) -> str:
+    """Digest of what a reviewer has filled in (``review.read``); the rows that still wait do not count."""
+    path = Path(path)
+    if not path.is_file():
+        return digest([])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, skipinitialspace=True))
+    said = [[(row.get(c) or "").strip() for c in ("group", "component", "reviewer_level")] for row in rows]
+    return digest(sorted(row for row in said if row[-1]))
+
+
 def of_table(p: Profile, seed: int, rows: Iterable[str] = ()) -> str:
     """Digest of the settings behind a table or figure; ``rows`` are the ids of the methods that it shows."""
     chosen = {name: as_dict(methods()[name]) for name in rows}

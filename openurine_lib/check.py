@@ -27,8 +27,9 @@ ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the phone was held upright; 
 
 CLIPPED, TWICE = "box slightly outside its image", "box given twice"
 COPY, IDLE = "copy of an image of the same group", "row of the groups file without an image"
-EMPTY = "labelled field without a box"
-REPAIRS = {CLIPPED: "clipped", TWICE: "kept once", COPY: "left out", IDLE: "ignored", EMPTY: "kept as background"}
+EMPTY, UNSEEN = "labelled field without a box", "row of the report without a field"
+REPAIRS = {CLIPPED: "clipped", TWICE: "kept once", COPY: "left out", IDLE: "ignored"}
+REPAIRS |= {EMPTY: "kept as background", UNSEEN: "ignored"}
 
 
 @dataclass
@@ -52,7 +53,8 @@ class Report:
 class Checked:
     """A data set that passed.
 
-    ``images``: [file, split, width, height, sha, phash, group]; ``boxes``: [file, cls, x1, y1, x2, y2] in pixels.
+    ``images``: [file, split, width, height, sha, phash, group, um_per_px]; ``boxes``: [file, cls, x1, y1, x2, y2] in
+    pixels.
     """
 
     taxonomy: Taxonomy
@@ -66,13 +68,14 @@ def check(source: Source) -> Checked:
     """Judges a data set. Raises DataError with every problem found, after a look at every file."""
     report = Report(images=len(source.images), boxes=len(source.found))
     images = scan(source)
-    found, report.repairs[IDLE] = sidecars.groups(source)
+    found, um_per_px, report.repairs[IDLE] = sidecars.groups(source)
     images["group"] = images["file"].map(found)
+    images["um_per_px"] = images["file"].map(um_per_px).astype(float)
     taxonomy = choose_taxonomy(source)
     boxes = judge_boxes(source, taxonomy, images, report)
     images = drop_copies(source, images, boxes, report)
     judge_cohort(source, images)
-    laboratory = sidecars.laboratory(source, taxonomy, set(images["group"].dropna()))
+    laboratory, report.repairs[UNSEEN] = sidecars.laboratory(source, taxonomy, set(images["group"].dropna()))
     labelled = images.loc[images["split"] == "labelled", "file"]
     report.repairs[EMPTY] = sorted(set(labelled) - set(boxes["file"]))
     if source.problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--slice", type=int, help="side of the slices in pixels, 0: none "
                          "(default: as the paper's 640 px to its training at 960, so 2/3 of the weights')")  # fmt: skip
     predict.add_argument("--conf", type=float, default=0.25, help="least confidence (%(default)s)")
+    predict.add_argument("--um-per-px", type=float, help="micrometres a pixel: counts are then per high-power field")
     predict.set_defaults(run=_predict)
 
     check = commands.add_parser("check", help="reads a data set and reports what is wrong with it")
@@ -57,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(options: argparse.Namespace) -> None:
     import pandas as pd
 
-    from openurine_lib import clinical, provenance, taxonomy
+    from openurine_lib import clinical, cutoffs, provenance, taxonomy
     from openurine_lib.draw import boxes_on
+    from openurine_lib.sidecars import LEVELS
 
     names = [field.stem for field in options.fields]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -69,6 +72,8 @@ def _predict(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{missing[0]}: no such image")
     if not 0 <= options.conf <= 1:
         raise ValueError(f"--conf {options.conf}: a confidence lies between 0 and 1")
+    if options.um_per_px is not None and not 0 < options.um_per_px < math.inf:
+        raise ValueError(f"--um-per-px {options.um_per_px}: give micrometres a pixel, a number above 0")
     images = pd.DataFrame({"image": names, "path": [str(field) for field in options.fields], "group": "patient"})
 
     from PIL import Image
@@ -92,14 +97,19 @@ def _predict(options: argparse.Namespace) -> None:
     for row in images.itertuples():
         with provenance.atomic_path(options.out / f"{row.image}.png") as temporary:
             Image.fromarray(boxes_on(read_rgb(row.path), boxes[boxes.image == row.image], classes)).save(temporary)
+    if options.um_per_px is not None:
+        sizes = [read_rgb(path).shape[1::-1] for path in images.path]
+        images = images.assign(um_per_px=options.um_per_px).join(pd.DataFrame(sizes, columns=["width", "height"]))
     means = clinical.patient_means(images, boxes, classes)
-    report = clinical.levels(means, clinical.read_cutoffs())[["component", "level"]]
-    report.insert(1, "mean per field", means.loc["patient", report.component].to_numpy())
-    report["level"] = report.level.map(dict(enumerate(clinical.LEVELS)))
+    unit = "mean per HPF" if clinical.per_hpf(images) else "mean per field"
+    report = cutoffs.levels(means, cutoffs.read_cutoffs())[["component", "count", "level"]]
+    report = report.rename(columns={"count": unit}).assign(level=report.level.map(dict(enumerate(LEVELS))))
     with provenance.atomic_path(options.out / "report.csv") as temporary:
         report.to_csv(temporary, index=False, float_format="%.6g")
     print(report.to_string(index=False))
-    print(f"\n{len(boxes)} boxes on {len(images)} fields, confidence from {options.conf}; cut-offs: {clinical.CUTOFFS}")
+    print(f"\n{len(boxes)} boxes on {len(images)} fields, confidence from {options.conf}; cut-offs: {cutoffs.CUTOFFS}")
+    if not clinical.per_hpf(images):
+        print("The cut-offs are per high-power field, the counts per image: give --um-per-px for counts per HPF.")
     print(f"For research, not for diagnosis. Pictures, boxes.csv and report.csv: {options.out.resolve()}")
 
 

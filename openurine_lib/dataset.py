@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MADE_BY = ("dataset", "source", "readers", "sidecars", "check", "splits", "taxonomy")  # a change here prepares anew
 BOX_COLUMNS = ["image", "cls", "x1", "y1", "x2", "y2"]
-IMAGE_COLUMNS = ["image", "path", "group", "width", "height", "split", "fold"]
+IMAGE_COLUMNS = ["image", "path", "group", "width", "height", "um_per_px", "split", "fold"]
 TEXT = dict.fromkeys(("image", "path", "group", "split", "image_a", "image_b", "component", "level"), str)
 
 
@@ -38,13 +38,14 @@ class Dataset:
     synthetic: bool
     taxonomy: Taxonomy
     fingerprint: str  # of all names and contents; the same on every machine
-    images: pd.DataFrame  # [image, path, group, width, height, split, fold]; fold -1 where split is not "labelled"
+    # [image, path, group, width, height, um_per_px (NaN: not known), split, fold]; fold -1 where not "labelled"
+    images: pd.DataFrame
     boxes: pd.DataFrame  # [image, cls, x1, y1, x2, y2]
-    laboratory: pd.DataFrame | None  # [group, component, level], or None where the set has no laboratory report
+    laboratory: pd.DataFrame | None  # [group, component, level, count (per HPF, or NaN)]; None without a report
     near_duplicates: pd.DataFrame  # [image_a, image_b, bits] of different groups
     report: pd.DataFrame  # the checking pass: [check, found, then, example]
     seed: int
-    meta: dict[str, Any]  # the data set's own meta.json, e.g. um_per_px
+    meta: dict[str, Any]  # the data set's own meta.json
 
     def _part(self, split: str) -> pd.DataFrame:
         return self.images[self.images["split"] == split]
@@ -199,11 +200,16 @@ def load(place: Path) -> Dataset:
             {int(c): tuple(names) for c, names in entry["openurine"].items()},
         ),
         fingerprint=meta["fingerprint"],
-        images=frame("images"),
+        images=_numbers(frame("images"), "um_per_px"),
         boxes=frame("boxes").astype({c: float for c in ("x1", "y1", "x2", "y2")}),
-        laboratory=frame("laboratory") if (place / "laboratory.csv").exists() else None,
+        laboratory=_numbers(frame("laboratory"), "count") if (place / "laboratory.csv").exists() else None,
         near_duplicates=frame("near_duplicates"),
         report=pd.DataFrame(json.loads((place / "check.json").read_text(encoding="utf-8"))["table"]),
         seed=meta["seed"],
         meta=meta["meta"],
     )
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The column as floats, NaN where it is empty."""
+    return frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce").astype(float)})

@@ -79,8 +79,13 @@ class Source:
         return path.relative_to(self.folder).as_posix()
 
 
-def table_rows(source: Source, path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a CSV file; rows with cells missing or to spare, and lacking columns, become problems."""
+def table_rows(
+    source: Source, path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, row) of a CSV file; rows with cells missing or to spare, and lacking columns, become problems.
+
+    The cells of ``optional`` columns may be empty, and are where the file has no such column.
+    """
     file, text = source.relative(path), source.text(path)
     reader = csv.DictReader((text or "").splitlines(keepends=True), skipinitialspace=True)
     lacking = [c for c in columns if c not in (reader.fieldnames or [])]
@@ -89,8 +94,8 @@ def table_rows(source: Source, path: Path, columns: tuple[str, ...]) -> Iterator
     if lacking:
         return
     for row in reader:
-        cells = {c: (row[c] or "").strip() for c in columns}
-        empty = [c for c, cell in cells.items() if not cell]
+        cells = {c: (row.get(c) or "").strip() for c in (*columns, *optional)}
+        empty = [c for c in columns if not cells[c]]
         if empty or None in row:
             what = f"row has an empty {', '.join(empty)}" if empty else "row has more cells than the header"
             source.bad(MALFORMED, file, reader.line_num, what, "correct or delete the row")

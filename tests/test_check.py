@@ -215,7 +215,6 @@ LAB = "group,component,level\nS0,RBC,few\n"
 @pytest.mark.parametrize(
     ("rows", "line", "says"),
     [
-        ("S9,WBC,few", 3, "column group: 'S9'"),
         ("S0,Platelets,few", 3, "column component: 'Platelets'"),
         ("S0,WBC,plenty", 3, "column level: 'plenty'.*none, rare, few, moderate, many"),
         ("S1,WBC,few\nS0,rbc,many", 4, "RBC of S0 is many here and few above"),
@@ -233,7 +232,64 @@ def test_a_bad_laboratory_report_is_told_by_row_and_column(tmp_path, rows, line,
 def test_a_laboratory_report_speaks_the_taxonomys_names(tmp_path):
     (ff.yolo(tmp_path) / "laboratory.csv").write_text(LAB + "S1, epithelial CELLS, Many\n")
     laboratory = c.check(read(tmp_path)).laboratory
-    assert laboratory.to_numpy().tolist() == [["S0", "RBC", "few"], ["S1", "Epithelial cells", "many"]]
+    assert laboratory.iloc[:, :3].to_numpy().tolist() == [["S0", "RBC", "few"], ["S1", "Epithelial cells", "many"]]
+    assert laboratory["count"].isna().all()
+
+
+COUNTED = "group,component,level,count,remark\nS0,RBC,few,2.5,\n"
+
+
+def test_a_laboratory_may_give_counts(tmp_path):
+    (ff.yolo(tmp_path) / "laboratory.csv").write_text(COUNTED + "S1,RBC,none,0,\nS2,RBC,many,,too many to count\n")
+    assert c.check(read(tmp_path)).laboratory["count"].tolist()[:2] == [2.5, 0]
+
+
+@pytest.mark.parametrize("count", ["-1", "many", "nan", "inf"])
+def test_a_bad_count_is_told_by_row_and_column(tmp_path, count):
+    (ff.yolo(tmp_path) / "laboratory.csv").write_text(COUNTED + f"S1,RBC,few,{count},\n")
+    [problem] = raised(tmp_path)
+    assert (problem.kind, problem.line) == (p.LABORATORY, 3) and f"column count: '{count}'" in problem.what
+
+
+def test_a_patient_of_the_report_without_a_field_is_counted(tmp_path):
+    (ff.yolo(tmp_path) / "laboratory.csv").write_text(LAB + "S9,WBC,few\n")
+    checked = c.check(read(tmp_path))
+    assert checked.report.repairs[c.UNSEEN] == ["laboratory.csv:3: S9"]
+    assert checked.laboratory["group"].tolist() == ["S0", "S9"]
+
+
+def test_a_report_on_strangers_only(tmp_path):
+    (ff.yolo(tmp_path) / "laboratory.csv").write_text("group,component,level\nS8,RBC,few\nS9,WBC,few\n")
+    [problem] = raised(tmp_path)
+    assert (problem.kind, problem.line) == (p.LABORATORY, 0) and "'S8'" in problem.what
+
+
+def test_the_pixel_size_of_an_image_or_of_all(tmp_path):
+    ff.yolo(tmp_path)
+    assert c.check(read(tmp_path)).images["um_per_px"].isna().all()
+    (tmp_path / "meta.json").write_text('{"um_per_px": 0.5}')
+    path = tmp_path / "slides.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0] + ",um_per_px", lines[1] + ",0.25", *(line + "," for line in lines[2:])]))
+    sizes = c.check(read(tmp_path)).images.set_index("file")["um_per_px"]
+    assert sorted(sizes)[:2] == [0.25, 0.5] and (sizes == 0.5).sum() == len(sizes) - 1
+
+
+@pytest.mark.parametrize("wrong", ["0", "-0.2", "half", "nan"])
+def test_a_bad_pixel_size_is_told_by_row_and_column(tmp_path, wrong):
+    path = ff.yolo(tmp_path) / "slides.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0] + ",um_per_px", lines[1] + f",{wrong}", *(line + ",1" for line in lines[2:])]))
+    [problem] = raised(tmp_path)
+    assert (problem.file, problem.line) == ("slides.csv", 2) and f"column um_per_px: '{wrong}'" in problem.what
+    (tmp_path / "meta.json").write_text('{"um_per_px": "half"}')
+    assert {q.file for q in raised(tmp_path)} == {"slides.csv", "meta.json"}
+
+
+def raised(folder):
+    with pytest.raises(DataError) as caught:
+        c.check(read(folder))
+    return caught.value.problems
 
 
 def test_a_corrupt_image_is_named_also_where_ultralytics_has_patched_pillow(tmp_path):

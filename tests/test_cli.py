@@ -51,6 +51,15 @@ def test_predict_leaves_boxes_pictures_and_a_report(weights, field, tmp_path, ca
     assert "not for diagnosis" in capsys.readouterr().out
 
 
+def test_predict_counts_per_high_power_field_where_the_pixel_size_is_given(weights, field, tmp_path, capsys):
+    for folder, pixel in (("plain", []), ("hpf", ["--um-per-px", "0.5"])):
+        assert main(["predict", str(field), "--weights", str(weights), "--out", str(tmp_path / folder), *pixel]) == 0
+        assert ("give --um-per-px" in capsys.readouterr().out) == (folder == "plain")
+    plain, hpf = (pd.read_csv(tmp_path / folder / "report.csv") for folder in ("plain", "hpf"))
+    # the field shows 50 x 60 um, an HPF is a circle of 500 um
+    assert np.allclose(hpf["mean per HPF"], plain["mean per field"] * np.pi * 250**2 / (50 * 60), rtol=1e-4)
+
+
 def refused(arguments, capsys, text):
     assert main(list(map(str, arguments))) == 2
     error = capsys.readouterr().err
@@ -66,6 +75,7 @@ def test_predict_refuses_in_one_line(weights, field, tmp_path, capsys):
     refused(["predict", "gone.jpg", "--weights", weights], capsys, "gone.jpg: no such image")
     refused([*ask, weights, "--conf", "7"], capsys, "--conf 7")
     refused([*ask, weights, "--slice", "-3"], capsys, "--slice -3")
+    refused([*ask, weights, "--um-per-px", "0"], capsys, "--um-per-px 0")
     refused(["predict", field, field, "--weights", weights], capsys, "two fields are called field")
     (tmp_path / "broken.jpg").write_text("no picture")
     broken = ["predict", tmp_path / "broken.jpg", "--weights", weights, "--out", tmp_path / "o"]

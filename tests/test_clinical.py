@@ -1,5 +1,6 @@
-"""Table 8: counts, levels, agreement, and the files that a laboratory edits."""
+"""Table 8: which fields, counts per field and per high-power field, and the reference."""
 
+import math
 import warnings
 from types import SimpleNamespace
 
@@ -7,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openurine_lib import clinical, compare, published, taxonomy
-from openurine_lib.clinical import BadCutoffs, NoCommonPatient
+from openurine_lib import agreement, clinical, clinical_figures, cutoffs, published, taxonomy
+from openurine_lib.clinical import NoCommonPatient
 from openurine_lib.methods import profile
 from openurine_lib.run import Run
 
@@ -24,8 +25,14 @@ def no_warnings():
 
 def fields(**groups):
     """A frame of images: group name -> number of fields."""
-    rows = [(f"{group}_{i}", group, "labelled") for group, n in groups.items() for i in range(n)]
-    return pd.DataFrame(rows, columns=["image", "group", "split"])
+    rows = [
+        (f"{group}_{i}", f"/data/{group}_{i}.jpg", group, "labelled") for group, n in groups.items() for i in range(n)
+    ]
+    return pd.DataFrame(rows, columns=["image", "path", "group", "split"])
+
+
+def sized(images, side=1000, um_per_px=0.5):
+    return images.assign(width=side, height=side, um_per_px=um_per_px)
 
 
 def boxes(tax, **counts):
@@ -35,20 +42,24 @@ def boxes(tax, **counts):
 
 
 def graded(here, there, component="RBC"):
-    """Pairs of levels, a patient each."""
-    rows = [(f"p{i}", component, a, b) for i, (a, b) in enumerate(zip(there, here, strict=True))]
-    return pd.DataFrame(rows, columns=["group", "component", "level", "level_here"])
+    """Pairs of levels, a patient each; the counts are ten times the level."""
+    rows = [(f"p{i}", component, a, b, 10.0 * a, 10.0 * b) for i, (a, b) in enumerate(zip(there, here, strict=True))]
+    return pd.DataFrame(rows, columns=["group", "component", "level", "level_here", "count", "count_here"])
 
 
 def make_run(images, truth, laboratory=None, tax=OPENURINE):
     run = Run("synthetic", profile("demo"))
     run.__dict__["dataset"] = SimpleNamespace(
-        taxonomy=tax, images=images, laboratory=laboratory,
-        test_images=lambda fold: images[images["split"] == "labelled"],
+        taxonomy=tax, images=images, laboratory=laboratory, synthetic=True,
+        test_images=lambda fold, limit=None: images[images["split"] == "labelled"],
         boxes_of=lambda chosen: truth[truth["image"].isin(chosen["image"])],
         cohort_images=lambda: images[images["split"] == "cohort"],
     )  # fmt: skip
     return run
+
+
+def report(*rows):
+    return pd.DataFrame(rows, columns=["group", "component", "level", "count"])
 
 
 def test_mean_per_field_counts_empty_fields():
@@ -61,52 +72,49 @@ def test_mean_per_field_counts_empty_fields():
 def test_no_boxes_at_all():
     means = clinical.patient_means(fields(p=3), boxes(OPENURINE), OPENURINE)
     assert (means == 0).all(axis=None)
-    assert (clinical.levels(means, clinical.read_cutoffs())["level"] == 0).all()
+    assert (cutoffs.levels(means, cutoffs.read_cutoffs())["level"] == 0).all()
 
 
-def test_level_is_the_number_of_cutoffs_reached():
-    means = pd.DataFrame({"RBC": [0, 0.9, 1, 4.99, 5, 10, 20, 999]}, index=list("abcdefgh"))
-    assert clinical.levels(means, {"RBC": [1, 5, 10, 20]})["level"].tolist() == [0, 0, 1, 1, 2, 3, 4, 4]
+def test_counts_are_per_high_power_field_where_the_pixel_size_is_known():
+    # 1000 px of 0.5 um: a field shows 0.25 mm2; an HPF of 500 um across has pi / 16 mm2
+    means = clinical.patient_means(sized(fields(p=4)), boxes(OPENURINE, p_0=3, p_1=5), OPENURINE)
+    assert means.loc["p", "RBC"] == pytest.approx(2 * (math.pi / 16) / 0.25)
 
 
-def test_component_without_cutoffs():
-    with pytest.raises(BadCutoffs, match="'Crystals'"):
-        clinical.levels(pd.DataFrame({"Crystals": [1.0]}, index=["p"]), {"RBC": [1, 2, 3, 4]})
+def test_fields_of_different_size_count_by_their_area():
+    images = sized(fields(p=2, q=1), side=[1000, 2000, 1000])
+    means = clinical.patient_means(images, boxes(OPENURINE, p_0=10, q_0=10), OPENURINE)["RBC"]
+    assert means["q"] / means["p"] == pytest.approx(5)  # the same boxes on a fifth of the area
+    assert means["q"] == pytest.approx(10 * math.pi / 4)
 
 
-def test_shipped_cutoffs_serve_every_shipped_component():
-    cutoffs = clinical.read_cutoffs()
-    components = {c for t in taxonomy.shipped().values() for c in t.components}
-    assert components | set(published.table(8, summaries=False)["row"]) <= set(cutoffs)
+def test_one_unknown_pixel_size_makes_all_counts_per_field():
+    images = sized(fields(p=1, q=1), um_per_px=[0.5, np.nan])
+    assert clinical.patient_means(images, boxes(OPENURINE, p_0=3), OPENURINE).loc["p", "RBC"] == 3
+    unit = clinical.Reference(images, report(), clinical.LABORATORY, []).unit
+    assert "per field, not per HPF" in unit and "1 of 2 fields" in unit
+    assert "0 of 2" in clinical.Reference(fields(p=2), report(), clinical.LABORATORY, []).unit
+    assert "0.196 mm²" in clinical.Reference(sized(fields(p=2)), report(), clinical.LABORATORY, []).unit
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("components: {RBC: [1, 2, 3]}", "RBC: needs four numbers"),
-        ("components: {RBC: [1, 2, 2, 3], WBC: [1, 2, 3, 4]}", "RBC: cut-offs must be above 0 and rise"),
-        ("components: {WBC: [1, 2, 3, 4], Mucus: [0, 1, 2, 3]}", "Mucus: cut-offs must be above 0"),
-        ("components: {RBC: [1, 2, three, 4]}", "RBC: needs four numbers"),
-        ("components: {RBC: 5}", "RBC: needs four numbers"),
-        ("components: {RBC: [1, 2, .nan, 4]}", "RBC: cut-offs must"),
-        ("RBC: [1, 2, 3, 4]", "needs `components:`"),
-        ("components: [", "needs `components:`"),
-        ("", "needs `components:`"),
-    ],
-)
-def test_bad_cutoffs_are_named(tmp_path, text, says):
-    path = tmp_path / "cutoffs.yaml"
-    path.write_text(text)
-    with pytest.raises(BadCutoffs, match=f"cutoffs.yaml: {says}"):
-        clinical.read_cutoffs(path)
+def test_only_confident_detections_count_by_each_components_own_point():
+    found = boxes(OPENURINE, p_0=30).assign(conf=[0.9] * 4 + [0.3] * 6 + [0.1] * 20)
+    points = dict.fromkeys(OPENURINE.components, 0.5)
+    count = [
+        clinical.patient_means(fields(p=1), found, OPENURINE, points | {"RBC": c}).loc["p", "RBC"]
+        for c in (0.9, 0.25, 0)
+    ]
+    assert count == [4, 10, 30]
 
 
 def test_reference_of_annotators():
     run = make_run(fields(p=7, q=2), boxes(OPENURINE, p_0=50, q_0=1))
-    images, known = clinical.reference(run, 0)
-    assert images.groupby("group").size().to_dict() == {"p": 5, "q": 2}
-    rbc = known[known["component"] == "RBC"].set_index("group")["level"]
-    assert (rbc["p"], rbc["q"]) == (3, 1)  # 10 and 0.5 a field
+    known = clinical.reference(run, 0)
+    assert known.images.groupby("group").size().to_dict() == {"p": 5, "q": 2}
+    rbc = known.levels[known.levels["component"] == "RBC"].set_index("group")
+    assert rbc["count"].to_dict() == {"p": 10, "q": 0.5}
+    assert rbc["level"].to_dict() == {"p": 3, "q": 1}
+    assert known.by == clinical.ANNOTATORS and "no laboratory report" in known.about and "per field" in known.about
 
 
 def test_a_limit_keeps_whole_patients():
@@ -116,73 +124,94 @@ def test_a_limit_keeps_whole_patients():
     assert len(clinical.within(images, None)) == 15
 
 
+def cohort(**groups):
+    return fields(**groups).assign(split="cohort")
+
+
 def test_reference_of_a_laboratory_takes_the_cohort_of_its_patients():
-    images = fields(p=2, q=4, r=4).assign(split=lambda f: np.where(f["group"] == "p", "labelled", "cohort"))
-    report = pd.DataFrame({"group": ["q", "elsewhere"], "component": "RBC", "level": ["few", "none"]})
-    chosen, known = clinical.reference(make_run(images, boxes(OPENURINE), report), 0)
-    assert set(chosen["group"]) == {"q"}
-    assert known.to_numpy().tolist() == [["q", "RBC", 2]]
+    images = sized(pd.concat([fields(p=2), cohort(q=4, r=4)], ignore_index=True))
+    said = report(("q", "RBC", "few", 4.0), ("elsewhere", "RBC", "none", np.nan))
+    known = clinical.reference(make_run(images, boxes(OPENURINE), said), 0)
+    assert set(known.images["group"]) == {"q"}
+    assert known.levels.to_numpy().tolist() == [["q", "RBC", 2, 4.0]]
+    assert known.by == clinical.LABORATORY and known.without_fields == ["elsewhere"]
+
+
+def test_a_laboratorys_counts_per_hpf_are_not_set_against_counts_per_field():
+    known = clinical.reference(make_run(cohort(q=4), boxes(OPENURINE), report(("q", "RBC", "few", 4.0))), 0)
+    assert known.levels["level"].tolist() == [2] and known.levels["count"].isna().all()
 
 
 def test_reference_without_a_common_patient():
-    report = pd.DataFrame({"group": ["nobody"], "component": ["RBC"], "level": ["few"]})
+    said = report(("nobody", "RBC", "few", np.nan))
     with pytest.raises(NoCommonPatient):
-        clinical.reference(make_run(fields(p=2), boxes(OPENURINE), report), 0)
+        clinical.reference(make_run(fields(p=2), boxes(OPENURINE), said), 0)
 
 
-def test_only_confident_detections_count():
-    found = boxes(OPENURINE, p_0=30).assign(conf=[0.9] * 4 + [0.1] * 26)
-    level = clinical.predicted_levels(fields(p=1), found, OPENURINE).set_index("component")["level"]
-    assert level["RBC"] == 2
+def test_overview_shows_a_component_that_nobody_reported():
+    known = clinical.reference(make_run(cohort(q=4), boxes(OPENURINE), report(("q", "RBC", "few", np.nan))), 0)
+    table = clinical.overview(known, OPENURINE)
+    assert list(table.index) == list(OPENURINE.components) and list(table) == list(clinical.LEVELS)
+    assert table.loc["RBC", "few"] == 1 and table.to_numpy().sum() == 1
 
 
-def test_agreement_by_hand():
-    table = clinical.agreement(pd.concat([graded([0, 1, 2, 4], [0, 1, 3, 2]), graded([0] * 4, [0] * 4, "Mucus")]))
-    rbc = table.iloc[0]
-    assert (rbc["row"], rbc["accuracy"], rbc["within_one"]) == ("RBC", 50, 75)
-    # observed sum of squares 0 + 0 + 1 + 4 = 5; expected by the margins: all pairs' squares / 4 = 43 / 4
-    pairs = sum((a - b) ** 2 for a in (0, 1, 2, 4) for b in (0, 1, 3, 2)) / 4
-    assert rbc["kappa"] == pytest.approx(1 - 5 / pairs)
-    mucus = table.iloc[1]
-    assert mucus["accuracy"] == 100 and np.isnan(mucus["kappa"])
-    assert table.iloc[-1]["accuracy"] == 75
+@pytest.mark.parametrize("given", [sized(fields(p=3, q=4)), fields(p=3, q=4)])
+def test_a_perfect_predictor_scores_100_and_an_empty_one_finds_nobody(given):
+    truth = boxes(OPENURINE, p_0=100, p_1=20)
+    known = clinical.reference(make_run(given, truth), 0)
+    points, cuts = dict.fromkeys(OPENURINE.components, 0.25), cutoffs.read_cutoffs()
 
+    def scores(found):
+        means = clinical.patient_means(known.images, found, OPENURINE, points)
+        return agreement.agreement(clinical.pair(known.levels, cutoffs.levels(means, cuts))).set_index("row")
 
-def test_constant_but_different_levels_have_a_kappa():
-    assert clinical.kappa(graded([0, 0, 0], [4, 4, 4])) == 0
-
-
-def test_nobody_to_compare():
-    nothing = graded([], [])
-    table = clinical.agreement(nothing)
-    assert list(table["row"]) == ["Mean accuracy"]
-    assert np.isnan(table["accuracy"]).all()
-    assert np.isnan(clinical.mean_accuracy_interval(nothing)).all()
-
-
-def test_interval_holds_the_mean_and_repeats():
-    rng = np.random.default_rng(0)
-    there = rng.integers(0, 5, 40)
-    pairs = pd.concat([graded((there + (rng.random(40) < 0.3)) % 5, there, c) for c in ("RBC", "WBC")])
-    low, high = clinical.mean_accuracy_interval(pairs, seed=1)
-    mean = clinical.agreement(pairs).iloc[-1]["accuracy"]
-    assert low < mean < high and high - low < 40
-    assert (low, high) == clinical.mean_accuracy_interval(pairs, seed=1)
-    assert clinical.mean_accuracy_interval(graded([1, 1], [1, 1])) == (100, 100)
+    perfect, empty = scores(truth), scores(truth.head(0))
+    assert (perfect["accuracy"] == 100).all() and perfect.loc["RBC", "kappa"] == 1
+    assert perfect.loc["RBC", ["sensitivity", "specificity"]].tolist() == [100, 100]
+    assert empty.loc["RBC", "sensitivity"] == 0 and empty.loc["RBC", "accuracy"] == 50
+    assert empty.loc["Mucus", "accuracy"] == 100 and np.isnan(empty.loc["Mucus", "kappa"])
 
 
 def test_absent_components_stand_as_absent_beside_the_paper():
-    images = fields(p=2, q=2)
     truth = boxes(URISED, p_0=10)
-    images, known = clinical.reference(make_run(images, truth, tax=URISED), 0)
-    pairs = clinical.pair(known, clinical.predicted_levels(images, truth, URISED))
-    both = compare.beside(published.table(8), clinical.agreement(pairs)).set_index("row")
+    known = clinical.reference(make_run(fields(p=2, q=2), truth, tax=URISED), 0)
+    found = cutoffs.levels(clinical.patient_means(known.images, truth, URISED), cutoffs.read_cutoffs())
+    scores = agreement.agreement(clinical.pair(known.levels, found), list(URISED.components))
+    both = agreement.table8(scores, scores).set_index("row")
     assert np.isnan(both.loc["Mucus", "accuracy_here"]) and both.loc["Mucus", "reason"]
-    assert both.loc["RBC", "accuracy_here"] == 100
-    assert "Crystals" in both.index
+    assert both.loc["RBC", "accuracy_here"] == 100 == both.loc["RBC", "accuracy_fixed"]
+    assert both.loc["RBC", "accuracy_difference"] == pytest.approx(100 - 87.31)
+    assert both["patients"].fillna(0).tolist() == [2] * 3 + [0] * 3 + [2] * 3
+    assert "Crystals" in both.index and list(both.index)[:6] == list(published.table(8, summaries=False)["row"])
 
 
-def test_figure():
-    pairs = pd.concat([graded([0, 1], [0, 2]), graded([0, 4], [0, 4], "Mucus")])
-    assert len(clinical.plot_levels(pairs, "synthetic").axes) == 2
-    assert clinical.plot_levels(pairs.head(0), "synthetic").axes
+def visible(figure):
+    return [ax for ax in figure.axes if ax.get_visible()]
+
+
+def test_figures_show_what_there_is():
+    pairs = pd.concat([graded([0, 1], [0, 2]), graded([0, 4], [0, 4], "Mucus")], ignore_index=True)
+    components = ["RBC", "Mucus", "WBC"]
+    for figure in (
+        clinical_figures.plot_confusion(pairs, components, "synthetic"),
+        clinical_figures.plot_counts(pairs, components, "synthetic"),
+    ):
+        figure.canvas.draw()
+        titles = [ax.get_title() for ax in visible(figure)]
+        assert [t.split("\n")[0].split(" (")[0] for t in titles] == ["RBC", "WBC", "Mucus"]  # Table 8's order
+        assert "not in the reference" in titles[1] or "no counts" in titles[1]
+        assert "synthetic" in figure.get_supxlabel()
+    cuts = dict.fromkeys(["RBC", "Mucus"], [1, 2, 3, 4.0])
+    curves = clinical_figures.plot_scaled(agreement.scaled(pairs, cuts, False, agreement.CURVE), "synthetic")
+    assert [len(line.get_xdata()) for line in curves.axes[0].lines][:3] == [17, 17, 17]
+
+
+def test_figures_of_nothing():
+    nothing = graded([], [])
+    for figure in (
+        clinical_figures.plot_confusion(nothing, [], "synthetic"),
+        clinical_figures.plot_counts(nothing, ["RBC"], "synthetic"),
+        clinical_figures.plot_scaled(agreement.scaled(nothing, {}, False), "synthetic"),
+    ):
+        figure.canvas.draw()
+        assert figure.axes

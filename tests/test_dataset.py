@@ -1,6 +1,7 @@
 """From a folder to a data set: prepared once, loaded after; limits, sides, fingerprints; the real set where it lies."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -32,7 +33,7 @@ def folder(tmp_path):
     ff.images(tmp_path / "mine", "cohort", ["c0", "c1"], first=40)
     extra = [(f"u{i}.png", f"S{i // 2}") for i in range(12)] + [("c0.png", "C0"), ("c1.png", "C1")]
     ff.groups(tmp_path / "mine", extra)
-    (tmp_path / "mine" / "laboratory.csv").write_text("group,component,level\nC0,RBC,few\nC1,RBC,none\n")
+    (tmp_path / "mine" / "laboratory.csv").write_text("group,component,level,count\nC0,RBC,few,4.5\nC1,RBC,none,\n")
     return tmp_path / "mine"
 
 
@@ -43,7 +44,9 @@ def test_the_two_frames(run_of, folder):
     assert d.images["split"].value_counts().to_dict() == {"labelled": 12, "unlabelled": 12, "cohort": 2}
     assert (d.images["fold"].ge(0) == d.images["split"].eq("labelled")).all()
     assert all(Path(p).is_absolute() and Path(p).is_file() for p in d.images["path"])
-    assert d.laboratory.to_numpy().tolist() == [["C0", "RBC", "few"], ["C1", "RBC", "none"]]
+    assert d.laboratory.iloc[:, :3].to_numpy().tolist() == [["C0", "RBC", "few"], ["C1", "RBC", "none"]]
+    assert d.laboratory["count"].iloc[0] == 4.5 and math.isnan(d.laboratory["count"].iloc[1])
+    assert d.images["um_per_px"].isna().all() and d.images["um_per_px"].dtype == float
     assert list(d.cohort_images()["image"]) == ["c0", "c1"]
 
 

@@ -71,6 +71,10 @@ def test_tables_of_two_runs_are_the_same_bytes(run: Run, df: pd.DataFrame, monke
 def test_missing_numbers_show_as_asked(df: pd.DataFrame) -> None:
     assert list(tabular.formatted(df, missing="not run")["map50"]) == ["85.2 ± 0.3", "not run"]
     assert list(tabular.formatted(df.assign(map50_std=None))["map50"]) == ["85.2", "—"]
+    ends = df.assign(map50_std=None, map50_low=[80.0, None], map50_high=[90.04, None])
+    assert list(tabular.formatted(ends)["map50"]) == ["85.2 [80.0, 90.0]", "—"]
+    assert list(tabular.formatted(ends.assign(map50_low=None))["map50"]) == ["85.2", "—"]
+    assert "map50_low" not in tabular.formatted(ends)
 
 
 def test_an_empty_table_is_written(run: Run, df: pd.DataFrame) -> None:

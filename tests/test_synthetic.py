@@ -282,14 +282,19 @@ def test_patients_are_in_one_split():
 
 def test_the_papers_cohort_is_graded_over_all_five_levels():
     plan = [p for p in patients.plan(PAPER, 0) if p.split == "cohort"]
-    table = report(plan, 0)
+    sides = [300.0] * len(plan)
+    table = report(plan, sides, 0)
     assert set(table.group) == {p.name for p in plan} and len(plan) == 84
     assert set(table.component) == set(load("openurine").components)
     share = table.level.value_counts(normalize=True)
     assert len(share) == 5 and share.min() > 0.03
-    pd.testing.assert_frame_equal(table, report(plan, 0))
+    pd.testing.assert_frame_equal(table, report(plan, sides, 0))
     dense = max(plan, key=lambda p: p.rates.get("RBC", 0))
-    assert table.set_index(["group", "component"]).level[dense.name, "RBC"] == "many"
+    said = table.set_index(["group", "component"])
+    assert said.level[dense.name, "RBC"] == "many"
+    # per high-power field: a circle of 500 um, where the rates are of a square of 300 um
+    assert said["count"][dense.name, "RBC"] == pytest.approx(dense.rates["RBC"] * np.pi * 250**2 / 300**2, rel=0.8)
+    assert (report(plan, [150.0] * len(plan), 0)["count"].mean() / table["count"].mean()) == pytest.approx(4, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [{"fields": 0}, {"patients": 2.5}, {"extra": 1}, {"field_px": 32}])

@@ -79,7 +79,9 @@ def write(out_dir: str | Path, spec: Mapping[str, int], seed: int, workers: int 
     ]
     columns = ["image", "patient", "subset", "profile", "laboratory", "um_per_px"]
     _write_csv(out / "patients.csv", pd.DataFrame(rows, columns=columns))
-    _write_csv(out / "laboratory.csv", report([p for p in patients if p.split == "cohort"], seed))
+    cohort = [p for p in patients if p.split == "cohort"]
+    sides = [spec["field_px"] * um_a_pixel(p, spec) for p in cohort]
+    _write_csv(out / "laboratory.csv", report(cohort, sides, seed))
     names = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(CLASSES))}
     write_text(out / "data.yaml", yaml.safe_dump(names, sort_keys=False))
     _write_coco(out, [_name(p, j) for p, j in _each(patients) if p.split == "labelled"], spec["field_px"])
