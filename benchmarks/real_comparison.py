@@ -1,0 +1,102 @@
+"""Rows of Table 4 on real fields: small networks, 320 px, one slide-grouped fold, the same number of passes for each.
+
+    python benchmarks/real_comparison.py --data /path/to/urised2k [--rows yolo12n li2020-retinanet ...]
+
+Each row's network is the small one that the demo profile puts in its place; it starts from random weights and sees
+every training field ``EPOCHS`` times (the paper's method: two slices of each, half as often, and before that the
+unlabelled fields). So the rows are equal in fields seen, not in computing: parameters, GFLOPs and the time of the
+training stand beside them. Slices are of the size that ``real_ablation.py`` chose on training slides. Everything is
+kept; an interrupted call goes on. Writes docs/results/real_comparison.*
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # one training at a time, unless told otherwise
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from openurine_lib import jobs, provenance, style
+from openurine_lib.evaluate import METRICS, summary
+from openurine_lib.methods import Profile, methods, profile
+from openurine_lib.run import Run
+
+IMGSZ, BATCH, EPOCHS, FOLD, SLICE_PX = 320, 8, 6, 0, 480
+ROWS = ["yolo12n", "yolov8m", "yolo11m", "liang2018-fasterrcnn", "liang2018-ssd", "li2020-retinanet",
+        "efficientdet-d2", "rtdetrv2-l", "lyu2023", "wang2023", "komori2023", "ours-yolo12m"]  # fmt: skip
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+
+
+@dataclass(frozen=True)
+class WithSlices(Profile):
+    """A profile whose slices have a size of their own."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        s = Profile.settings.fget(self)  # type: ignore[attr-defined]
+        return s | {"sahi": s["sahi"] | {"slice": SLICE_PX}}
+
+
+def main() -> None:
+    o = _options()
+    demo = profile("demo")
+    base = replace(
+        demo, name="real-comparison", about="", px_scale=IMGSZ / 960, folds=[FOLD], max_train_fields=None,
+        max_test_fields=None, max_unlabelled_fields=None, epochs=EPOCHS, ssl_epochs=EPOCHS // 3, epochs_for={},
+        slices_per_field=2, train=demo.train | {"batch": BATCH, "nbs": BATCH, "close_mosaic": 1},
+    )  # fmt: skip
+    run = Run(str(o.data.resolve()), WithSlices(**vars(base)), o.seed)
+    for name in o.rows:
+        m = methods()[name]
+        spent = run.train_dir(m, FOLD) / "seconds.json"
+        if not (run.train_dir(m, FOLD) / "weights.pt").exists():
+            start = time.perf_counter()
+            jobs.ensure_weights(run, m, FOLD)
+            provenance.write_json(spent, {"seconds": time.perf_counter() - start})
+        print(name, summary(jobs.ensure_metrics(run, m, FOLD)), flush=True)
+    tables(run, o.rows)
+
+
+def tables(run: Run, rows: list[str]) -> None:
+    """docs/results/real_comparison.csv, .json and .png from what is stored."""
+    lines = []
+    for name in rows:
+        m = methods()[name]
+        scores = summary(jobs.ensure_metrics(run, m, FOLD))
+        lines.append({"method": name, "row": m.answers[4], "network": run.profile.arch(m), "engine": m.engine,
+                      "epochs": run.profile.epochs_of(m)} | {k: 100 * scores[k] for k in METRICS})  # fmt: skip
+    table = pd.DataFrame(lines)
+    with provenance.atomic_path(RESULTS / "real_comparison.csv") as temporary:
+        table.round(3).to_csv(temporary, index=False)
+    stamp = provenance.stamp(run, imgsz=IMGSZ, slice_px=SLICE_PX, passes=EPOCHS, ssl_epochs=run.profile.ssl_epochs)
+    provenance.write_json(RESULTS / "real_comparison.json", stamp)
+    style.use()
+    table = table.sort_values("map50")
+    figure, axis = plt.subplots(figsize=(style.COLUMN, 0.22 * len(table) + 0.8))
+    ours = table["row"].str.startswith("Our method")
+    axis.barh(range(len(table)), table.map50, color=[style.HERE_COLOUR if x else "0.7" for x in ours])
+    axis.set_yticks(range(len(table)), [f"{r} ({n})" for r, n in zip(table["row"], table.network, strict=True)])
+    axis.set_xlabel("mAP50 on held-out slides (%)")
+    axis.set_title(f"UriSed2K, one fold, {IMGSZ} px, {EPOCHS} passes, from random weights", fontsize=6)
+    with provenance.atomic_path(RESULTS / "real_comparison.png") as temporary:
+        figure.savefig(temporary, dpi=200)
+    print(table.iloc[::-1].round(1).to_string(index=False))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=ROWS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
