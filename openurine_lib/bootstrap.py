@@ -1,8 +1,8 @@
-"""How far a score may be chance: the bootstrap over groups (patients or slides), and the paired comparison of methods.
+"""How far a score may be chance: the bootstrap over groups (patients or slides).
 
 Fields of one patient resemble each other, so what is drawn again, with replacement, is the patient: all fields of a
-group or none (the cluster bootstrap; Davison and Hinkley 1997, 3.8). A detection is matched to the true boxes once; in a
-resample every box counts as often as its group was drawn. So thousands of resamples take seconds.
+group or none (the cluster bootstrap; Davison and Hinkley 1997, section 3.8). Detections are matched to true boxes once;
+in a resample every box counts as often as its group was drawn. So thousands of resamples take a second.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval over the first axis (resamples); NaN are left out, all NaN gives NaN."""
     tail = (1 - level) / 2
-    low, high = np.full((2, *values.shape[1:]), np.nan)
+    low, high = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
     there = ~np.isnan(values).all(axis=0)
     low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
-    return low[()], high[()]
+    return low, high
 
 
 def p_value(differences: np.ndarray) -> float:

@@ -30,7 +30,7 @@ PACKAGE = Path(__file__).resolve().parent
 CONFIG = PACKAGE / "config"
 # Not followed: what they decide (paths, settings, seeds) is an ingredient by itself.
 PLUMBING = {"__init__", "methods", "run", "jobs", "provenance", "tabular", "style", "quiet", "report", "cli", "changes"}
-NAMES = {"id", "answers", "fidelity", "why"}  # of a method: what it is called
+NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size"}  # of a method: what it is called
 OTHERS = {"name", "about", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train", "synthetic"} | {
     "ssl_epochs",
     "max_unlabelled_fields",

@@ -76,13 +76,16 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
 
 
 def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) -> pd.DataFrame:
+    from openurine_lib import sizes
     from openurine_lib.inference import CONFIDENCE, predict_fields, read_predictions
 
     if out.exists():
         return read_predictions(out)
     sahi, weights = run.profile.settings["sahi"], ensure_weights(run, m, fold)
     # as stock sahi does: a slice, like a whole field, is brought to the size of training
-    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), run.profile.pixels(m.imgsz))
+    px = run.profile.pixels(m.imgsz)
+    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), px)
+    provenance.write_json(out.parent / sizes.FILE, sizes.of_detector(detector, px))
     return predict_fields(detector, images, sahi["slice"] if m.sliced else None, sahi["overlap"], out)
 
 
