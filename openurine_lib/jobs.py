@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from openurine_lib import provenance
-from openurine_lib.engines import TrainJob, engine
+from openurine_lib import pretrained, provenance
+from openurine_lib.engines import TrainJob, engine, read_weights
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
 from openurine_lib.slices import slices_of
@@ -63,6 +63,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             dir=out.parent,
             device=device(),
             encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+            pretrained=pretrained.find(p.arch(m)),
             meta={
                 "key": train_key(m, p),
                 "fold": fold,
@@ -72,6 +73,10 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             },
         )
         engine(m.engine).fit(job)
+        used = read_weights(out)["meta"].get("pretrained")
+        if used:
+            provenance.write_json(out.parent / pretrained.FILE, used)
+        pretrained.say(job.arch, used)
     return out
 
 

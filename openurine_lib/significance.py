@@ -40,8 +40,10 @@ def table(run: Run, n: int = 4, resamples: int = RESAMPLES) -> pd.DataFrame:
     """
     rows = [m for m in methods().values() if n in m.answers and m.built]
     ours, keys = method(OURS), {m.id: predict_key(m, run.profile) for m in rows}
-    one_of = {key: m for m in reversed(rows) for key in [keys[m.id]]}
-    one_of.pop(predict_key(ours, run.profile), None)
+    one_of: dict[str, Method] = {}
+    for m in rows:
+        if keys[m.id] != predict_key(ours, run.profile):
+            one_of.setdefault(keys[m.id], m)
     stored = [m for m in one_of.values() if _common_folds(run, m, ours)]
     found = {keys[m.id]: line for m, line in zip(stored, _compared(run, stored, ours, resamples), strict=True)}
     adjusted = bootstrap.holm([line["p"] for line in found.values()])
