@@ -74,6 +74,18 @@ def table(run: Run, rows: list[Method], ms: dict[str, np.ndarray]) -> pd.DataFra
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
+def beside(table4: pd.DataFrame, times: pd.DataFrame, sized: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and cost of every row of Table 4 (``compare.beside``), with ``sizes.table``'s size of what was trained.
+
+    Rows that were not timed stay, with a blank and a reason.
+    """
+    rows = table4[["row", "method", "map50_here", "reason"]].rename(columns={"map50_here": "map50"})
+    out = rows.merge(times.drop(columns="row"), on="method", how="left")
+    out = out.merge(sized[["method", "params_m", "gflops"]], on="method", how="left")
+    reason = out["reason"].mask(out["ms"].isna() & out["reason"].eq(""), "no weights here to time")
+    return out[[*COLUMNS, "params_m", "gflops", "map50"]].assign(reason=reason)
+
+
 def machine() -> dict[str, Any]:
     """What the times depend on, for provenance: threads of torch, and how busy the machine was in the last minute."""
     import torch
@@ -127,7 +139,7 @@ def _label(fig: Figure, ax: Any, points: np.ndarray, names: list[str]) -> None:
     fig.set_layout_engine("none")
     unit = fig.dpi / 72  # pixels a printer's point, in which all below is
     at = ax.transData.transform(points) / unit
-    frame = ax.get_window_extent().extents / unit
+    frame = np.asarray(ax.get_window_extent().extents) / unit
     dots = list(np.c_[at - 2.5, at + 2.5])
     taken: list[np.ndarray] = []
     angles = np.deg2rad([0, 180, 45, 135, 315, 225, 90, 270, 20, 160, 340, 200])
@@ -136,7 +148,7 @@ def _label(fig: Figure, ax: Any, points: np.ndarray, names: list[str]) -> None:
         line = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
         text = ax.annotate(names[i], points[i], (0, 0), textcoords="offset points", fontsize=4.5, ha="center",
                            va="center", arrowprops=line)  # fmt: skip
-        extent = Text.get_window_extent(text).extents / unit  # of the words alone
+        extent = np.asarray(Text.get_window_extent(text).extents) / unit  # of the words alone
         half = (extent[2:] - extent[:2]) / 2 + 0.8
         for radius in np.arange(3, 150, 2.0):
             offsets = directions * (radius + half * [1, 0.6])

@@ -3,7 +3,7 @@
 Counted by torch's own counter while the network looks at a square image of noise, two operations a multiply-add, batch
 norms and activations left out. So the same way counts for every engine. Three sizes stand beside each other: of the
 network that was trained here (kept beside its predictions), of the paper's at the paper's 960 pixels
-(``config/sizes.csv``, written by ``python -m openurine_lib.sizes``), and the one that its authors or its library print.
+(``config/sizes.csv``, written by ``make docs``), and the one that its authors or its library print.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "size.json"  # in the folder of a row's predictions
 PAPER_SIZES = CONFIG / "sizes.csv"
-COLUMNS = ["method", "network", "px", "params_m", "gflops", "gflops_at_published_px"]
+COLUMNS = ["method", "network", "heads", "px", "published_px", "params_m", "gflops", "gflops_at_published_px"]
 
 
 class NotMeasured(ValueError):
@@ -97,26 +97,33 @@ def paper_sizes() -> dict[str, dict[str, Any]]:
     """``config/sizes.csv`` by method."""
     with PAPER_SIZES.open(encoding="utf-8") as file:
         frame = pd.read_csv(file)
-    return frame.set_index("method").to_dict("index")
+    return frame.set_index("method", drop=False).to_dict("index")
 
 
 def write_paper_sizes() -> None:
-    """Measures the paper's network of every row that can be built, a minute or two, and writes ``config/sizes.csv``."""
+    """Measures the paper's network of every row that can be built, and writes ``config/sizes.csv``.
+
+    Rows that stand there with the same network and sizes are kept; without the file all are measured (ten minutes).
+    """
     from tqdm import tqdm
 
+    old = paper_sizes() if PAPER_SIZES.is_file() else {}
     known: dict[tuple[Any, ...], dict[str, float]] = {}
     lines = []
     for m in tqdm([m for m in methods().values() if m.built], desc="counting", unit="row"):
-        sizes = [profile("paper").pixels(m.imgsz), m.published_size.get("imgsz")]
+        sizes = {"px": profile("paper").pixels(m.imgsz), "published_px": m.published_size.get("imgsz", 0)}
+        line: dict[str, Any] = {"method": m.id, "network": m.arch, "heads": m.heads, **sizes}
+        if line.items() <= old.get(m.id, {}).items():
+            lines.append(old[m.id])
+            continue
         try:
-            for px in filter(None, sizes):
+            for px in filter(None, sizes.values()):
                 key = m.engine, m.arch, m.heads, m.without_head, px
                 known[key] = known.get(key) or of_untrained(m, px)
         except NotMeasured:
             continue
-        found = [known.get((m.engine, m.arch, m.heads, m.without_head, px), {}) for px in sizes]
-        line = {"method": m.id, "network": m.arch, **found[0], "gflops_at_published_px": found[1].get("gflops")}
-        lines.append(line)
+        own, theirs = (known.get((m.engine, m.arch, m.heads, m.without_head, px), {}) for px in sizes.values())
+        lines.append(line | own | {"gflops_at_published_px": theirs.get("gflops")})
     with atomic_path(str(PAPER_SIZES)) as temporary:
         pd.DataFrame(lines)[COLUMNS].round(3).to_csv(temporary, index=False)
 

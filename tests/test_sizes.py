@@ -43,7 +43,7 @@ def test_near_the_published_size(name):
 
 
 def test_every_built_row_was_measured_and_the_file_is_up_to_date():
-    """After adding a row: python -m openurine_lib.sizes"""
+    """After adding a row: make docs."""
     kept = paper_sizes()
     assert {name: line["network"] for name, line in kept.items()} == {
         m.id: m.arch for m in methods().values() if m.id in kept
