@@ -30,7 +30,7 @@ from openurine_lib.significance import OURS
 if TYPE_CHECKING:
     from openurine_lib.run import Run
 
-FIELDS, ROUNDS = 3, 3
+FIELDS, ROUNDS = 2, 3
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 

@@ -58,6 +58,16 @@ def test_rounds_take_turns_and_the_first_field_is_not_counted(run, monkeypatch):
     assert {"yolo12n", "yolo12x", "yolo12m"} <= set(table["method"]) and "rtdetr-l" not in set(table["method"])
 
 
+def test_rows_that_were_not_timed_stay_with_a_reason():
+    table4 = pd.DataFrame({"row": ["A", "B", "C"], "method": ["a", "b", "c"], "map50_here": [1.0, 2.0, np.nan],
+                           "reason": ["", "", "not run"]})  # fmt: skip
+    times = pd.DataFrame([["A", "a", "net", "whole", 5.0, 4.0, 6.0, 1.0]], columns=latency.COLUMNS)
+    sized = pd.DataFrame({"method": ["a", "b", "c"], "params_m": [1.0, 2, 3], "gflops": [4.0, 5, 6]})
+    costs = latency.beside(table4, times, sized)
+    assert costs["reason"].tolist() == ["", "no weights here to time", "not run"]
+    assert costs.loc[0, ["ms", "map50", "gflops"]].tolist() == [5, 1, 4] and costs["ms"].isna().sum() == 2
+
+
 def test_nothing_trained_is_an_empty_table_and_figure(run, monkeypatch):
     monkeypatch.setattr(latency, "read_rgb", lambda path: path)
     table = latency.measure(run)

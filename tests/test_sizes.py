@@ -1,14 +1,17 @@
 """Sizes of networks: counted the same way for every engine, near what is published, kept beside predictions."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sahi.models.base import DetectionModel
 from test_results import make_run
 
-from openurine_lib import sizes
+from openurine_lib import jobs, sizes
 from openurine_lib.methods import method, methods
 from openurine_lib.sizes import of_detector, of_untrained, paper_sizes
 
@@ -31,6 +34,20 @@ def test_by_hand_through_sahis_door():
     assert size["params_m"] == pytest.approx(8 * 3 * 9 / 1e6)
     assert size["gflops"] == pytest.approx(2 * 8 * 3 * 9 * 32 * 32 / 1e9)
     assert size["px"] == 32
+
+
+def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    run = make_run("demo")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    images = pd.DataFrame({"image": ["a"], "path": [str(tmp_path / "a.png")]})
+    run.dataset.test_images = lambda fold, limit: images
+    monkeypatch.setattr(jobs, "ensure_weights", lambda *_: None)
+    door = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)
+    monkeypatch.setattr(jobs, "engine", lambda name: SimpleNamespace(detector=lambda *_: door))
+    jobs.ensure_predictions(run, method("yolov8m"), 0)
+    assert sizes.of_run(run, method("yolov8m"))["gflops"] == pytest.approx(2 * 8 * 3 * 9 * 256 * 256 / 1e9)
+    assert sizes.of_run(run, method("yolov9m")) == {}
 
 
 @pytest.mark.parametrize("name", ["yolo12n", "yolov8m"])
