@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from tqdm.auto import tqdm
 
@@ -144,11 +144,12 @@ def _label(fig: Figure, ax: Any, points: np.ndarray, names: list[str]) -> None:
     taken: list[np.ndarray] = []
     angles = np.deg2rad([0, 180, 45, 135, 315, 225, 90, 270, 20, 160, 340, 200])
     directions = np.c_[np.cos(angles), np.sin(angles)]
+    line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0}
+    halo = [patheffects.withStroke(linewidth=1.2, foreground="white")]
     for i in np.argsort(-points[:, 1], kind="stable"):
-        line = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
-        text = ax.annotate(names[i], points[i], (0, 0), textcoords="offset points", fontsize=4.5, ha="center",
-                           va="center", arrowprops=line)  # fmt: skip
-        extent = np.asarray(Text.get_window_extent(text).extents) / unit  # of the words alone
+        place: dict[str, Any] = {"xy": points[i], "textcoords": "offset points"}
+        text = ax.annotate(names[i], xytext=(0, 0), **place, fontsize=4.5, ha="center", va="center", path_effects=halo)
+        extent = np.asarray(text.get_window_extent().extents) / unit
         half = (extent[2:] - extent[:2]) / 2 + 0.8
         for radius in np.arange(3, 150, 2.0):
             offsets = directions * (radius + half * [1, 0.6])
@@ -159,6 +160,9 @@ def _label(fig: Figure, ax: Any, points: np.ndarray, names: list[str]) -> None:
         k = free[0] if free else 0
         taken.append(boxes[k])
         text.set_position(offsets[k])
+        if radius > 4:
+            near = np.clip([0, 0], offsets[k] - half, offsets[k] + half)
+            ax.annotate("", xytext=near, **place, arrowprops=line, zorder=1)
 
 
 def _meets(box: np.ndarray, others: list[np.ndarray]) -> bool:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 
 from openurine_lib import latency
 from openurine_lib.methods import method, methods, predict_key, profile
@@ -98,6 +98,6 @@ def test_names_do_not_overlap():
     texts = [t for t in fig.axes[0].findobj(Annotation) if t.get_text()]
     assert len(texts) == len(rows) - 1 and f"{rows[0].answers[4]} (+1)" in {t.get_text() for t in texts}
     fig.canvas.draw()
-    words = [np.asarray(Text.get_window_extent(t).extents) for t in texts]  # of the words, without the line
+    words = [np.asarray(t.get_window_extent().extents) for t in texts]
     for a, b in combinations(words, 2):
         assert not ((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())
