@@ -1,7 +1,7 @@
 """The training loop and the door to sahi, shared by the engines whose libraries bring no trainer.
 
-It serves any network that behaves as torchvision's detectors do: in training ``model(images, targets)`` gives a dict of
-losses, whose sum is minimised; in evaluation ``model(images)`` gives boxes, labels and scores in the images' own pixels.
+It serves any network that behaves as torchvision's detectors do: in training ``model(images, targets)`` gives a dict
+of losses, whose sum is minimised; in evaluation ``model(images)`` gives boxes, labels and scores in the images' own pixels.
 
 What the paper leaves open for these networks, and what is done here: since Table 3 was searched for YOLO12, they take
 from it what is not a matter of the network (batch, epochs, colour jitter, flips, weight decay, warm-up and decay), but
@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import csv
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from sahi.models.torchvision import TorchVisionDetectionModel
 from torch import nn
 from torch.optim import Optimizer
@@ -34,21 +36,26 @@ from openurine_lib.inference import read_rgb
 from openurine_lib.provenance import atomic_path
 
 CLIP = 5.0  # norm of the gradients
+Prepare = Callable[[np.ndarray], np.ndarray]  # a field uint8 (H, W, 3) -> the same field, of another size perhaps
 
 
 class Fields(Dataset):
     """The job's fields: image float (3, H, W) in 0..1, longer side ``imgsz``; boxes (N, 4) xyxy with labels (N,).
 
-    ``first_label``: the label of class 0 (1 where the network keeps 0 for the background).
+    ``first_label``: the label of class 0 (1 where the network keeps 0 for the background). ``prepare``: what is done
+    to a field before, once (the results are kept in ``job.dir`` while it trains); it decides the size then.
     """
 
-    def __init__(self, job: TrainJob, first_label: int = 0):
+    def __init__(self, job: TrainJob, first_label: int = 0, prepare: Prepare | None = None):
         s = job.settings
+        self.prepare, self.prepared = prepare, job.dir / "prepared" / job.signature()[:12]
         self.rows = list(job.images.itertuples())
         self.boxes = dict(tuple(job.boxes.groupby("image")))
         self.first_label = first_label
+        # as the network's own resizing at prediction
+        resize = v2.Identity() if prepare else v2.Resize(None, max_size=job.imgsz, antialias=False)
         self.transform = v2.Compose([
-            v2.Resize(None, max_size=job.imgsz, antialias=False),  # as the network's own resizing at prediction
+            resize,
             v2.RandomHorizontalFlip(s["fliplr"]),
             v2.ColorJitter(brightness=s["hsv_v"], saturation=s["hsv_s"], hue=s["hsv_h"]),
             v2.ToDtype(torch.float32, scale=True),
@@ -60,16 +67,33 @@ class Fields(Dataset):
         return len(self.rows)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        image = tv_tensors.Image(read_rgb(self.rows[i].path).transpose(2, 0, 1).copy())
+        image = tv_tensors.Image(self._pixels(i).transpose(2, 0, 1).copy())
         own = self.boxes.get(self.rows[i].image)
         xyxy = np.zeros((0, 4)) if own is None else own[["x1", "y1", "x2", "y2"]].to_numpy()
         labels = np.zeros(0) if own is None else own.cls.to_numpy() + self.first_label
-        corners = torch.tensor(xyxy, dtype=torch.float32)
+        corners = torch.tensor(xyxy, dtype=torch.float32) * (image.shape[-1] / self.rows[i].width)
         boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=image.shape[-2:])  # type: ignore[call-overload]
         return self.transform(image, {"boxes": boxes, "labels": torch.tensor(labels, dtype=torch.int64)})
 
+    def _pixels(self, i: int) -> np.ndarray:
+        if self.prepare is None:
+            return read_rgb(self.rows[i].path)
+        kept = self.prepared / f"{i:06d}.png"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept) as temporary:
+                Image.fromarray(self.prepare(read_rgb(self.rows[i].path))).save(temporary)
+        return read_rgb(kept)
 
-def fit(job: TrainJob, engine: str, build: Callable[[], nn.Module], lr: float, first_label: int = 0) -> Path:
+
+def fit(
+    job: TrainJob,
+    engine: str,
+    build: Callable[[], nn.Module],
+    lr: float,
+    first_label: int = 0,
+    prepare: Prepare | None = None,
+) -> Path:
     """Trains what ``build`` makes, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``.
 
     A checkpoint is left after each epoch; chance is a function of seed and epoch, so a killed and resumed training ends
@@ -84,7 +108,7 @@ def fit(job: TrainJob, engine: str, build: Callable[[], nn.Module], lr: float, f
     device = torch.device(job.device)
     ready_for(device)
     model = build().to(device).train()
-    batch, fields = job.settings["batch"], Fields(job, first_label)
+    batch, fields = job.settings["batch"], Fields(job, first_label, prepare)
     # one image alone is too little for the batch statistics of a last, one-pixel map
     loader = DataLoader(fields, batch, shuffle=True, drop_last=len(fields) > batch, collate_fn=_collate)
     optimizer, scheduler = _optimizer(model, job, lr, steps=len(loader))
@@ -119,6 +143,7 @@ def fit(job: TrainJob, engine: str, build: Callable[[], nn.Module], lr: float, f
             save({**state, "rows": rows, "meta": identity, "signature": job.signature()}, job.dir / "state.pt")
     save({"state_dict": model.state_dict(), "meta": job.meta | identity}, job.dir / "weights.pt")
     (job.dir / "state.pt").unlink(missing_ok=True)
+    shutil.rmtree(job.dir / "prepared", ignore_errors=True)
     return job.dir / "weights.pt"
 
 
@@ -126,23 +151,32 @@ class Detector(TorchVisionDetectionModel):
     """A trained network behind sahi's door, with its own resizing (sahi's replaces it) and our class ids."""
 
     first_label: int
+    prepare: Prepare | None
 
     def perform_inference(self, image: np.ndarray, image_size: int | None = None) -> None:
         """image: uint8 (H, W, 3) RGB."""
-        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255
+        seen = self.prepare(image) if self.prepare else image
+        pixels = torch.from_numpy(seen).to(self.device).permute(2, 0, 1).float() / 255
         with torch.inference_mode():
-            found = self.model([pixels])
-        self._original_predictions = [{**one, "labels": one["labels"] - self.first_label} for one in found]
+            found = self.model([pixels])[0]
+        boxes, labels = found["boxes"] * (image.shape[1] / seen.shape[1]), found["labels"] - self.first_label
+        self._original_predictions = [{"boxes": boxes, "labels": labels, "scores": found["scores"]}]
 
 
 def detector(
-    content: dict[str, Any], model: nn.Module, conf: float, device: str, imgsz: int, first_label: int = 0
+    content: dict[str, Any],
+    model: nn.Module,
+    conf: float,
+    device: str,
+    imgsz: int,
+    first_label: int = 0,
+    prepare: Prepare | None = None,
 ) -> Detector:
     """``model`` with the weights of ``content`` (as ``read_weights`` gives them) behind sahi's door."""
     model.load_state_dict(content["state_dict"])
     names = {str(i): name for i, name in enumerate(content["meta"]["classes"])}
     found = Detector(model=model, confidence_threshold=conf, device=device, image_size=imgsz, category_mapping=names)
-    found.first_label = first_label
+    found.first_label, found.prepare = first_label, prepare
     return found
 
 

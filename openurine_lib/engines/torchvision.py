@@ -6,6 +6,7 @@ anchors are made for small particles (torchvision's are for the objects of COCO)
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from torch import nn
@@ -14,7 +15,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from openurine_lib.engines import MAX_DETECTIONS, TrainJob, loop, read_weights
+from openurine_lib.engines import MAX_DETECTIONS, TrainJob, loop, needed_by, networks, read_weights
 
 #: AdamW's, from random weights, by family.
 LEARNING_RATE = {"fasterrcnn": 3e-4, "ssd": 1e-3, "retinanet": 3e-4}
@@ -22,7 +23,7 @@ SSD_SCALES = [0.03, 0.06, 0.12, 0.25, 0.4, 0.7, 1.0]  # sides of the default box
 OURS = "retinanet_resnet18_fpn"  # the only one that torchvision has no builder for
 ARCHITECTURES = (
     *("fasterrcnn_resnet50_fpn_v2", "fasterrcnn_mobilenet_v3_large_320_fpn", "ssd300_vgg16"),
-    *("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn_v2", OURS),
+    *("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn_v2", OURS, *networks.DFPN, *networks.RESTORED),
 )
 
 
@@ -34,6 +35,8 @@ def build(arch: str, n_classes: int, imgsz: int, conf: float = 0.001) -> nn.Modu
     """
     if arch not in ARCHITECTURES:
         raise ValueError(f"no torchvision detector {arch!r}; known are {', '.join(ARCHITECTURES)}")
+    if arch in networks.DFPN or arch in networks.RESTORED:
+        return (networks.dfpn if arch in networks.DFPN else networks.vgg)(arch, n_classes, imgsz, conf)
     if arch == OURS:
         # 128 channels where torchvision's builder has 256: the heads, not the backbone, are what costs time
         levels, channels = {"layer2": "0", "layer3": "1", "layer4": "2"}, [128, 256, 512]
@@ -82,7 +85,7 @@ def fit(job: TrainJob) -> Path:
         return model
 
     lr = next(rate for family, rate in LEARNING_RATE.items() if job.arch.startswith(family))
-    return loop.fit(job, "torchvision", network, lr, background(job.arch))
+    return loop.fit(job, "torchvision", network, lr, background(job.arch), _prepare(job.arch, job.imgsz))
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int) -> loop.Detector:
@@ -92,4 +95,14 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> loop.Detect
     """
     content = read_weights(weights, "torchvision")
     arch, classes = content["meta"]["arch"], content["meta"]["classes"]
-    return loop.detector(content, build(arch, len(classes), imgsz, conf), conf, device, imgsz, background(arch))
+    model, prepare = build(arch, len(classes), imgsz, conf), _prepare(arch, imgsz)
+    return loop.detector(content, model, conf, device, imgsz, background(arch), prepare)
+
+
+def _prepare(arch: str, imgsz: int) -> loop.Prepare | None:
+    """What is done to a field before the network sees it, in training and in prediction alike."""
+    if arch not in networks.RESTORED:
+        return None
+    with needed_by(arch):
+        from openurine_lib.engines.restoration import restored
+    return functools.partial(restored, imgsz=imgsz)
