@@ -152,7 +152,8 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
     elif kind == "train":
         code = of_modules(f"engines.{m.engine}"), of_function("jobs", "ensure_weights")
-        used = [net, size, p.epochs_of(m), {k: v for k, v in p.settings_of(m).items() if k != "sahi" or "sliced" in net}]
+        own = {k: v for k, v in p.settings_of(m).items() if k != "sahi" or "sliced" in net}
+        used = [net, size, p.epochs_of(m), own]
     elif kind == "predict":
         code = of_modules("inference", "evaluate"), of_function("jobs", "_predict")
         used = [net, settings["sahi"], p.max_test_fields]

@@ -95,9 +95,9 @@ def run_trials(
 ) -> pd.DataFrame:
     """Trains the job once a trial, each with settings of its own, and scores it on ``validation``; resumes.
 
-    job: its images are without the validation patients, its settings are the first trial's, its folder keeps the study.
-    validation, truth: frames of images and of their boxes. sampler: from a seed, what proposes the next settings. Returns
-    what ``search`` returns.
+    job: its images are without the validation patients, its settings are the first trial's, its folder keeps the
+    study. validation, truth: frames of images and of their boxes. sampler: makes what proposes the next settings, from
+    a seed. Returns what ``search`` returns.
     """
     job.dir.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,8 +1,8 @@
 """The ensemble engine: several detectors, each trained by its own engine, whose boxes are fused.
 
 It serves Naznine et al. 2025 (https://doi.org/10.1109/ACCESS.2025.3577959), who merge YOLOv9e and KD-YOLOX-ViT. The
-fusion is weighted boxes fusion (https://doi.org/10.1016/j.imavis.2021.104117) with its authors' defaults and equal weights;
-the publication's abstract does not say how it merges.
+fusion is weighted boxes fusion (https://doi.org/10.1016/j.imavis.2021.104117) with its authors' defaults and equal
+weights; the publication's abstract does not say how it merges.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ensemble_boxes import weighted_boxes_fusion
-from torch import nn
+from torch import Tensor, nn
 
-from openurine_lib.engines import TrainJob, engine, loop, read_weights
-from openurine_lib.engines.parts import BoxDetector, as_file, train_part
+from openurine_lib.engines import TrainJob, engine, libreyolo, loop, read_weights
+from openurine_lib.engines.parts import BoxDetector, as_file, stock, train_part
 from openurine_lib.inference import predict_image
 from openurine_lib.provenance import atomic_path
 
@@ -28,14 +28,29 @@ def members(arch: str) -> dict[str, str]:
     names = arch.split("+")
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ValueError(f"{arch!r} names no ensemble; write its members' architectures with a + between them")
-    return {name: "libreyolo" if "yolox" in name or "cbam" in name else "ultralytics" for name in names}
+    return {name: "libreyolo" if name in libreyolo.ARCHITECTURES else "ultralytics" for name in names}
+
+
+class Members(nn.ModuleList):
+    """The members' networks, one after the other."""
+
+    def forward(self, images: list[Tensor]) -> list[Any]:
+        return [network(images) for network in self]
+
+
+def build(arch: str, n_classes: int, imgsz: int) -> nn.Module:
+    """The untrained networks of all members, called with a list of images (3, H, W)."""
+    return Members(
+        stock(member, n_classes) if name == "ultralytics" else engine(name).build(member, n_classes, imgsz)
+        for member, name in members(arch).items()
+    )
 
 
 def fit(job: TrainJob) -> Path:
     """Trains the members one after the other, each in a folder of ``job.dir`` with its name; finished ones are kept.
 
-    Returns ``job.dir / "weights.pt"``, which holds all of them. ``log.csv`` has the members' losses, and ``loss`` is their
-    sum. Errors are the members' engines'.
+    Returns ``job.dir / "weights.pt"``, which holds all of them. ``log.csv`` has the members' losses, and ``loss`` is
+    their sum. Errors are the members' engines'.
     """
     files = {arch: train_part(job, arch, name, arch) for arch, name in members(job.arch).items()}
     _log({arch: pd.read_csv(path.parent / "log.csv") for arch, path in files.items()}, job.dir / "log.csv")

@@ -1,9 +1,9 @@
 """The genetic engine: a YOLOv5 whose hyperparameters were bred (Suhail and Brindha 2024).
 
-The search runs on the training part alone, on patients held out of it, and the network is then trained on all of it with
-the best settings found. What the publication searched, and on which YOLOv5 it reports, is not in its abstract. Here: the
-rule of YOLOv5's own evolution (a child is a mutation of one of the five best, the better the likelier), on the ranges of
-the paper's search, starting from the job's settings.
+The search runs on the training part alone, on patients held out of it, and the network is then trained on all of it
+with the best settings found. What the publication searched, and on which YOLOv5 it reports, could not be read. Here:
+the rule of YOLOv5's own evolution (a child is a mutation of one of the five best, the better the likelier), on the
+ranges of the paper's search, starting from the job's settings.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
+from torch import nn
 
 from openurine_lib.engines import TrainJob, ultralytics
+from openurine_lib.engines.parts import stock
 from openurine_lib.search import SPACE, best, inner_split, run_trials
 
 SUFFIX = "-ga"  # yolov5m-ga is yolov5m with bred settings
@@ -51,6 +53,11 @@ class Mutation(optuna.samplers.BaseSampler):
 
     def sample_independent(self, study: optuna.Study, trial: Any, param_name: str, param_distribution: Any) -> Any:
         raise AssertionError(f"{param_name} is not in SPACE")
+
+
+def build(arch: str, n_classes: int, imgsz: int) -> nn.Module:
+    """The untrained network, called with a list of images (3, H, W)."""
+    return stock(arch.removesuffix(SUFFIX), n_classes)
 
 
 def fit(job: TrainJob) -> Path:

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import yaml
+from libreyolo.models.yolo7.loss import YOLOv7Loss
 from libreyolo.models.yolo7.net import _V7_YAML, YOLOv7Model
 from libreyolo.models.yolox.nn import LibreYOLOXModel
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ from ultralytics.utils.loss import VarifocalLoss
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, loop, read_weights
 from openurine_lib.engines.parts import train_part
 
-LEARNING_RATE = 1e-3  # AdamW's, from random weights
+LEARNING_RATE, NANO_RATE = 1e-3, 4e-3  # AdamW's, from random weights; YOLOX-n's depthwise filters learn slowly
 NMS_IOU, CANDIDATES = 0.65, 3000  # YOLOX's; a slow processor would not get through tens of thousands
 TEACHER = {"kd-yolox-vit-s": "yolox-vit-l", "kd-yolox-vit-n": "yolox-vit-t"}
 ARCHITECTURES = (
@@ -93,7 +94,9 @@ def yolov7(arch: str, n_classes: int) -> YOLOv7Model:
         path.write_text(yaml.safe_dump(cfg), encoding="utf-8")
         net = YOLOv7Model(n_classes, path)
     stages = [i for i, layer in enumerate(cfg["model"]["backbone"]) if "Concat" in layer]
-    for i in stages[::2]:  # every other one closes an ELAN block, a 1 x 1 convolution follows; the others join two paths
+    for i in stages[
+        ::2
+    ]:  # every other one closes an ELAN block, a 1 x 1 convolution follows; the others join two paths
         assert net._block_types[i + 1] == "Conv"
         net.layers[i + 1] = nn.Sequential(net.layers[i + 1], CBAM(net.layers[i + 1].out_channels))
     net.initialize_biases()
@@ -121,7 +124,7 @@ class Network(nn.Module):
         self.teacher = (teacher,)  # in a tuple, nn.Module does not see it
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """[(3, H, W) in 0..1] -> losses in training; else [{boxes (N, 4) xyxy in each image's pixels, labels, scores}]."""
+        """[(3, H, W) in 0..1] -> losses in training, else boxes (N, 4) xyxy in an image's pixels, labels, scores."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         batch, scaled = self.transform(images, targets)
         if self.training:
@@ -162,8 +165,7 @@ class Network(nn.Module):
         """x (B, 3, H, W) -> (B, A, 4 + C): boxes cxcywh in pixels, scores in 0..1."""
         if self.v7:
             maps = self.net(x)
-            self.net.compute_loss(maps, x.new_zeros(len(x), 1, 5)) if self.net._criterion is None else None
-            flat = self.net._criterion._decode(maps)[0]
+            flat = YOLOv7Loss(self.net.num_classes, self.net.anchors, self.net.strides)._decode(maps)[0]
             scores = flat[..., 4:].sigmoid()
         else:
             self.net.head.export = True
@@ -199,6 +201,9 @@ def _named(losses: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
+build = Network  # of (arch, n_classes, imgsz)
+
+
 def fit(job: TrainJob) -> Path:
     """Trains (a teacher first, if the architecture has one, in ``job.dir / "teacher"``); errors as ``loop.fit``'s."""
     teacher = None
@@ -217,7 +222,8 @@ def fit(job: TrainJob) -> Path:
             loop.in_bf16(job.device, model.net.backbone, *head.stems, *head.cls_convs, *head.reg_convs)
         return model
 
-    return loop.fit(job, "libreyolo", network, LEARNING_RATE)
+    nano = job.arch.endswith("-n") and not job.arch.startswith("yolov7")
+    return loop.fit(job, "libreyolo", network, NANO_RATE if nano else LEARNING_RATE)
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int) -> loop.Detector:

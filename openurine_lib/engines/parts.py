@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from sahi.models.torchvision import TorchVisionDetectionModel
+from torch import Tensor, nn
 
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, engine, read_weights
+from openurine_lib.multihead import build_model
+from openurine_lib.taxonomy import Taxonomy
 
 
 def train_part(job: TrainJob, name: str, engine_name: str, arch: str) -> Path:
-    """Trains ``arch`` on the job's fields in ``job.dir / name``; returns its weights. A finished part is not trained again.
+    """Trains ``arch`` on the job's fields in ``job.dir / name``; returns its weights.
 
-    A part that was trained on other fields or with other settings counts as not finished.
+    A finished part is not trained again, unless it was trained on other fields or with other settings.
     """
     part = dataclasses.replace(job, arch=arch, dir=job.dir / name)
     weights, signature = part.dir / "weights.pt", part.signature()
@@ -27,6 +30,23 @@ def train_part(job: TrainJob, name: str, engine_name: str, arch: str) -> Path:
         return weights
     part.dir.mkdir(parents=True, exist_ok=True)
     return engine(engine_name).fit(dataclasses.replace(part, meta=job.meta | {"signature": signature}))
+
+
+class OnLists(nn.Module):
+    """Networks that take a batch (B, 3, H, W), called as torchvision's detectors are: with a list of (3, H, W)."""
+
+    def __init__(self, *networks: nn.Module):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: list[Tensor]) -> list[Any]:
+        return [network(torch.stack(images)) for network in self.networks]
+
+
+def stock(arch: str, n_classes: int) -> OnLists:
+    """The untrained ultralytics network of that name for ``n_classes`` classes."""
+    classes = tuple(map(str, range(n_classes)))
+    return OnLists(build_model(arch, Taxonomy("", classes, {"": tuple(range(n_classes))}, {}, {}), "single"))
 
 
 @contextlib.contextmanager

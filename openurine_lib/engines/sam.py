@@ -1,10 +1,10 @@
 """The sam engine: a YOLO11 whose boxes are drawn anew around a segmentation (Akhtar et al. 2025, "YOLOv11-SAMNet").
 
-Detection by YOLO11, segmentation by the Segment Anything Model; what the masks do to the boxes is not said in what could
-be read. The reading: a detected box is the prompt, and the mask's bounding box takes its place unless the two disagree.
+Detection by YOLO11, segmentation by the Segment Anything Model; what the masks do to the boxes could not be read. The
+reading: a detected box is the prompt, and the mask's bounding box takes its place unless the two disagree.
 
 SAM's weights cannot be drawn at random as a detector's can. Whoever has them names the file in ``OPENURINE_SAM``
-(``sam_b.pt``, ``mobile_sam.pt``, ``sam2_t.pt``, ...) before the training; otherwise GrabCut, which is prompted by a box too
+(``sam_b.pt``, ``mobile_sam.pt``, ``sam2_t.pt``, ...) before the training; otherwise GrabCut, which a box prompts too
 (https://doi.org/10.1145/1015706.1015720), stands for it. The weights file says which of the two it was made for.
 """
 
@@ -20,9 +20,10 @@ import cv2
 import numpy as np
 import torch
 from sahi.models.base import DetectionModel
+from torch import nn
 
 from openurine_lib.engines import TrainJob, WeightsError, loop, read_weights, ultralytics
-from openurine_lib.engines.parts import BoxDetector, as_file, train_part
+from openurine_lib.engines.parts import BoxDetector, as_file, stock, train_part
 from openurine_lib.inference import predict_image
 from openurine_lib.provenance import atomic_path
 
@@ -32,8 +33,13 @@ AGREE = 0.5  # intersection over union of the detected box and the mask's
 MARGIN = 0.25  # of the box's sides, around it: what GrabCut takes for background
 STANDS_FOR_SAM = "grabcut"
 
-#: Image uint8 (H, W, 3) RGB and boxes (N, 4) xyxy -> masks, bool (N, H, W).
+#: Image uint8 (H, W, 3) RGB and boxes (N, 4) xyxy -> bounding boxes (N, 4) of what is in them; NaN where nothing is.
 Segmenter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def build(arch: str, n_classes: int, imgsz: int) -> nn.Module:
+    """The untrained network without its segmentation, called with a list of images (3, H, W)."""
+    return stock(arch.removesuffix(SUFFIX), n_classes)
 
 
 def fit(job: TrainJob) -> Path:
@@ -66,9 +72,9 @@ def _segmenter_id() -> str:
 
 def grabcut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """A ``Segmenter``: the particle in each box, from the colours inside and around it."""
-    masks = np.zeros((len(boxes), *image.shape[:2]), bool)
     height, width = image.shape[:2]
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+    out = np.full((len(boxes), 4), np.nan)
+    for i, (x1, y1, x2, y2) in enumerate(boxes):
         dx, dy = MARGIN * (x2 - x1) + 2, MARGIN * (y2 - y1) + 2
         left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
         window = np.ascontiguousarray(image[top : min(height, int(y2 + dy) + 1), left : min(width, int(x2 + dx) + 1)])
@@ -78,41 +84,37 @@ def grabcut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         columns = slice(max(0, int(x1 - dx / 2) - left), int(x2 + dx / 2) - left + 1)
         labels[rows, columns] = cv2.GC_PR_FGD
         if (labels == cv2.GC_BGD).any():
+            colours = np.zeros((2, 1, 65))
             cv2.setRNGSeed(0)  # its colour clusters start at random
-            cv2.grabCut(window, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-            mask[top : top + window.shape[0], left : left + window.shape[1]] = labels == cv2.GC_PR_FGD
-    return masks
+            cv2.grabCut(window, labels, None, *colours, 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+            ys, xs = np.nonzero(labels == cv2.GC_PR_FGD)
+            if len(xs):
+                out[i] = left + xs.min(), top + ys.min(), left + xs.max() + 1, top + ys.max() + 1
+    return out
 
 
 def sam(path: str, device: str) -> Segmenter:
-    """SAM as a ``Segmenter``; ``path``: a file of tensors that ultralytics knows by its name, e.g. ``mobile_sam.pt``."""
+    """SAM as a ``Segmenter``; ``path``: tensors in a file that ultralytics knows by its name (``mobile_sam.pt``)."""
     from ultralytics import SAM
 
     model = SAM(path)
 
     def segment(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        found = model(image[..., ::-1], bboxes=boxes.tolist(), device=device, verbose=False)[0].masks
-        empty = np.zeros((0, *image.shape[:2]), bool)
-        return empty if found is None else found.data.cpu().numpy().astype(bool)
+        out = np.full((len(boxes), 4), np.nan)
+        found = model(image[..., ::-1], bboxes=boxes.tolist(), device=device, verbose=False)[0].boxes
+        if found is not None:  # the masks' bounding boxes; their "class" is the number of the prompt
+            out[found.cls.cpu().numpy().astype(int)] = found.xyxy.cpu().numpy()
+        return out
 
     return segment
 
 
-def around(masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The masks' bounding boxes (N, 4) xyxy; where one has little to do with its box (N, 4), the box stays."""
-    out = boxes.astype(float).copy()
-    for i, (mask, (x1, y1, x2, y2)) in enumerate(zip(masks, boxes, strict=True)):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows):
-            continue
-        new = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
-        width = min(x2, new[2]) - max(x1, new[0])
-        height = min(y2, new[3]) - max(y1, new[1])
-        common = max(0.0, width) * max(0.0, height)
-        union = (x2 - x1) * (y2 - y1) + (new[2] - new[0]) * (new[3] - new[1]) - common
-        if common / union >= AGREE:
-            out[i] = new
-    return out
+def agreed(drawn: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """``drawn`` (N, 4) xyxy; where one has little to do with its box of ``boxes`` (N, 4), or is NaN, that box."""
+    corners = np.minimum(drawn[:, 2:], boxes[:, 2:]) - np.maximum(drawn[:, :2], boxes[:, :2])
+    common = corners.clip(0).prod(1)
+    union = (drawn[:, 2:] - drawn[:, :2]).prod(1) + (boxes[:, 2:] - boxes[:, :2]).prod(1) - common
+    return np.where((common / union >= AGREE)[:, None], drawn, boxes)
 
 
 class Segmented(BoxDetector):
@@ -127,9 +129,7 @@ class Segmented(BoxDetector):
         xyxy = found[["x1", "y1", "x2", "y2"]].to_numpy(float)
         prompts = found.conf.to_numpy() >= PROMPT_CONF
         if prompts.any():
-            masks = self.segment(image, xyxy[prompts])
-            if len(masks) == prompts.sum():
-                xyxy[prompts] = around(masks, xyxy[prompts])
+            xyxy[prompts] = agreed(self.segment(image, xyxy[prompts]), xyxy[prompts])
         return xyxy, found.conf.to_numpy(), found.cls.to_numpy()
 
 

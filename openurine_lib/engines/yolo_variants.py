@@ -1,13 +1,13 @@
 """DP-YOLO (Wang et al. 2023, https://doi.org/10.3390/app132111676) on ultralytics' YOLOv5.
 
-Two changes: deformable convolutions in the backbone ("deformable YOLOv5 backbone"), and positive samples that spread from
-the cell of a box's centre like petals ("petal-like sample amplification"). Only the abstract and the headings of the
-paper could be read, so this is the nearest reading:
+Two changes: deformable convolutions in the backbone ("deformable YOLOv5 backbone"), and positive samples that spread
+from the cell of a box's centre like petals ("petal-like sample amplification"). Only the abstract and the headings of
+the paper could be read, so this is the nearest reading:
 
 - deformable are the 3 x 3 convolutions of the bottlenecks in the backbone's last two stages (strides 16 and 32), as in
   Deformable ConvNets v2 (https://doi.org/10.1109/CVPR.2019.00953); they start as ordinary convolutions;
-- candidates of a box are, at each level, the cell of its centre and the four cells that touch it, where YOLOv5 takes the
-  centre's and two; the library's task-aligned assigner chooses among them, since its YOLOv5 has no anchor boxes.
+- candidates of a box are, at each level, the cell of its centre and the four cells that touch it, where YOLOv5 takes
+  the centre's and two; the library's task-aligned assigner chooses among them, since its YOLOv5 has no anchor boxes.
 """
 
 from __future__ import annotations
@@ -64,15 +64,11 @@ class PetalAssigner(TaskAlignedAssigner):
     def select_candidates_in_gts(
         self, xy_centers: Tensor, gt_bboxes: Tensor, mask_gt: Tensor, eps: float = 1e-9
     ) -> Tensor:
-        """xy_centers (A, 2), gt_bboxes (B, N, 4) xyxy, both in pixels -> candidates (B, N, A), bool.
-
-        Where none of its petals has its centre in the box, the stock candidates stay.
-        """
+        """xy_centers (A, 2), gt_bboxes (B, N, 4) xyxy, both in pixels -> candidates (B, N, A), bool."""
         inside = super().select_candidates_in_gts(xy_centers, gt_bboxes, mask_gt, eps)
         centre = ((gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2).unsqueeze(2)  # (B, N, 1, 2)
         away = (centre / self.strides).floor() - (xy_centers / self.strides).floor()  # (B, N, A, 2), cells
-        petals = inside & (away.abs().sum(-1) <= 1)
-        return torch.where(petals.any(-1, keepdim=True), petals, inside)
+        return inside & (away.abs().sum(-1) <= 1)
 
 
 class PetalLoss(v8DetectionLoss):
