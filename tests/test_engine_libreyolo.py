@@ -1,4 +1,4 @@
-"""The libreyolo engine: attention, varifocal loss and a teacher are where they should be; it learns, resumes, refuses."""
+"""The libreyolo engine: attention, varifocal loss and teacher are where they should be; it learns, resumes, refuses."""
 
 import math
 
