@@ -40,8 +40,13 @@ def test_a_mask_that_has_little_to_do_with_its_box_changes_nothing():
 
 
 def test_only_confident_boxes_are_prompts(monkeypatch):
-    found = engine.Segmented(model=None, confidence_threshold=0.01, device="cpu", category_mapping={"0": "disc"})
-    found.door = engine.Segmented(model=None, confidence_threshold=0.01, device="cpu", category_mapping={"0": "disc"})
+    found, door = (
+        engine.Segmented(
+            model=torch.nn.Identity(), confidence_threshold=0.01, device="cpu", category_mapping={"0": "disc"}
+        )
+        for _ in range(2)
+    )
+    found.door = door
     given = np.array([[54.0, 34, 106, 86], [10, 10, 50, 50]]), np.array([0.9, 0.04]), np.array([0, 0])
     monkeypatch.setattr(found.door, "boxes", lambda image: given)
     prompts = []
