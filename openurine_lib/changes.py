@@ -153,14 +153,9 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
     elif kind == "train":
         code = of_modules(f"engines.{m.engine}"), of_function("jobs", "ensure_weights")
+        own = {k: v for k, v in p.settings_of(m).items() if k != "sahi" or "sliced" in net}
         start = pretrained.find(p.arch(m))
-        used = [
-            net,
-            size,
-            p.epochs_of(m),
-            start and of_file(start),
-            {k: v for k, v in settings.items() if k != "sahi" or "sliced" in net},
-        ]
+        used = [net, size, p.epochs_of(m), own, start and of_file(start)]
     elif kind == "predict":
         code = of_modules("inference", "evaluate"), of_function("jobs", "_predict")
         used = [net, settings["sahi"], p.max_test_fields]

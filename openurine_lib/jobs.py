@@ -58,7 +58,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             images=images,
             boxes=boxes,
             epochs=p.epochs_of(m),
-            settings=p.settings,
+            settings=p.settings_of(m),
             seed=run.seed,
             dir=out.parent,
             device=device(),

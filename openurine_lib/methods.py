@@ -72,6 +72,10 @@ class Profile:
         table3["sahi"] = table3["sahi"] | {"slice": self.pixels(table3["sahi"]["slice"])}
         return table3
 
+    def settings_of(self, method: Method) -> dict[str, Any]:
+        """The settings that a method trains with; a system that searches settings by itself also has ``search``."""
+        return self.settings | ({"search": self.search} if method.engine == "genetic" else {})
+
     def setting(self, name: str) -> Any:
         """One of the settings; ``head_weights.Casts`` looks inside."""
         return functools.reduce(lambda level, key: level[key], name.split("."), self.settings)
