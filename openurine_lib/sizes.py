@@ -109,12 +109,12 @@ def write_paper_sizes() -> None:
 
     old = paper_sizes() if PAPER_SIZES.is_file() else {}
     known: dict[tuple[Any, ...], dict[str, float]] = {}
-    lines = []
+    lines: dict[str, dict[str, Any]] = {}
     for m in tqdm([m for m in methods().values() if m.built], desc="counting", unit="row"):
         sizes = {"px": profile("paper").pixels(m.imgsz), "published_px": m.published_size.get("imgsz", 0)}
         line: dict[str, Any] = {"method": m.id, "network": m.arch, "heads": m.heads, **sizes}
         if line.items() <= old.get(m.id, {}).items():
-            lines.append(old[m.id])
+            lines[m.id] = old[m.id]
             continue
         try:
             for px in filter(None, sizes.values()):
@@ -123,9 +123,16 @@ def write_paper_sizes() -> None:
         except NotMeasured:
             continue
         own, theirs = (known.get((m.engine, m.arch, m.heads, m.without_head, px), {}) for px in sizes.values())
-        lines.append(line | own | {"gflops_at_published_px": theirs.get("gflops")})
+        lines[m.id] = line | own | {"gflops_at_published_px": theirs.get("gflops")}
+        _write(old | lines)  # an interrupted call goes on here
+    _write(lines)
+
+
+def _write(lines: dict[str, dict[str, Any]]) -> None:
+    """Lines by method, in the order of ``methods.yaml``."""
     with atomic_path(str(PAPER_SIZES)) as temporary:
-        pd.DataFrame(lines)[COLUMNS].round(3).to_csv(temporary, index=False)
+        kept = pd.DataFrame([lines[name] for name in methods() if name in lines])
+        kept[COLUMNS].round(3).to_csv(temporary, index=False)
 
 
 def _counted(network: Any, forward: Callable[[], Any]) -> dict[str, float]:
@@ -133,7 +140,12 @@ def _counted(network: Any, forward: Callable[[], Any]) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        forward()
+        try:
+            forward()
+        except RuntimeError as error:
+            # a compiled function (effdet's suppression of double boxes) cannot be watched; the network comes before it
+            if "TorchScript interpreter" not in str(error):
+                raise
     params = sum(p.numel() for p in network.parameters())
     return {"params_m": params / 1e6, "gflops": counter.get_total_flops() / 1e9}
 

@@ -99,6 +99,17 @@ def test_a_training_starts_from_it_says_so_and_is_another_training(place, tmp_pa
     assert content["meta"]["pretrained"]["sha256"] == pretrained.digest(path)
 
 
+def test_the_shared_loop_starts_from_it_too(place, tmp_path):
+    from openurine_lib.engines import torchvision
+
+    arch = "ssdlite320_mobilenet_v3_large"
+    path = place / f"{arch}.pth"
+    torch.save(torchvision.build(arch, 80, 96).state_dict(), path)
+    begun = dataclasses.replace(job(tmp_path, heads="single", arch=arch, epochs=1, n=4), pretrained=path)
+    used = read_weights(torchvision.fit(begun))["meta"]["pretrained"]
+    assert used["file"] == path.name and 0.9 * used["of"] < used["tensors"] < used["of"]  # all but the classes
+
+
 def test_a_new_file_is_a_change_of_the_training_only(place):
     demo, ours = profile("demo"), method("ours-yolo12m")
     before = {k: changes.ingredients(k, demo, 0, ours) for k in ("ssl", "train", "predict")}
