@@ -36,6 +36,7 @@ class Method:
     fidelity: str = ""
     why: str = ""
     doi: str = ""
+    published_size: dict[str, float] = field(default_factory=dict)
 
     @property
     def built(self) -> bool:
@@ -70,6 +71,10 @@ class Profile:
         table3["imgsz"] = self.pixels(table3["imgsz"])
         table3["sahi"] = table3["sahi"] | {"slice": self.pixels(table3["sahi"]["slice"])}
         return table3
+
+    def settings_of(self, method: Method) -> dict[str, Any]:
+        """The settings that a method trains with; a system that searches settings by itself also has ``search``."""
+        return self.settings | ({"search": self.search} if method.engine == "genetic" else {})
 
     def setting(self, name: str) -> Any:
         """One of the settings; ``head_weights.Casts`` looks inside."""

@@ -150,7 +150,7 @@ def build_model(
     """An untrained detector of an ultralytics architecture (``yolo12m``, ``yolov8n``, ``rtdetr-l``, ...).
 
     Args:
-        arch: name of an ultralytics YAML, without its ending.
+        arch: name of an ultralytics YAML, without its ending; ``yolov5s-dp`` is the DP-YOLO on that network.
         taxonomy: classes and heads.
         heads: ``single`` (stock) or ``multi``.
 
@@ -164,6 +164,10 @@ def build_model(
         )
     if heads == "multi":
         model = MultiHeadModel(f"{arch}.yaml", taxonomy.heads, head_weights, objectness_gain)
+    elif arch.endswith("-dp"):
+        from openurine_lib.engines.yolo_variants import DPModel
+
+        model = DPModel(arch, taxonomy.n)
     elif arch.startswith("rtdetr"):
         model = RTDETRDetectionModel(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
     else:

@@ -7,10 +7,10 @@ ranges are those of ultralytics' own tuner, since the paper gives none.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
@@ -62,29 +62,61 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     The first trial is what the run trains with: Table 3, with the profile's changes. Returns one row a trial, in order:
     number, SPACE's names, METRICS in 0..1.
     """
-    folder = run.dir / "search" / m.id / f"fold{fold}"
-    folder.mkdir(parents=True, exist_ok=True)
+    data, p = run.dataset, run.profile
+    split = inner_split(data.train_images(fold, p.max_train_fields), run.seed)
+    job = TrainJob(
+        arch=p.arch(m),
+        taxonomy=data.taxonomy,
+        heads=m.heads,
+        imgsz=p.pixels(m.imgsz),
+        images=split.train,
+        boxes=data.boxes_of(split.train),
+        epochs=p.search["epochs"],
+        settings=p.settings,
+        seed=run.seed,
+        dir=run.dir / "search" / m.id / f"fold{fold}",
+        device=device(),
+        encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+    )
+    return run_trials(job, m.engine, split.validation, data.boxes_of(split.validation), p.search["trials"], _tpe)
+
+
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=True)
+
+
+def run_trials(
+    job: TrainJob,
+    engine_name: str,
+    validation: pd.DataFrame,
+    truth: pd.DataFrame,
+    trials: int,
+    sampler: Callable[[int], optuna.samplers.BaseSampler],
+) -> pd.DataFrame:
+    """Trains the job once a trial, each with settings of its own, and scores it on ``validation``; resumes.
+
+    job: its images are without the validation patients, its settings are the first trial's, its folder keeps the
+    study. validation, truth: frames of images and of their boxes. sampler: makes what proposes the next settings, from
+    a seed. Returns what ``search`` returns.
+    """
+    job.dir.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.db'}", study_name=run.name, direction="maximize", load_if_exists=True
+        storage=f"sqlite:///{job.dir / 'study.db'}", study_name="search", direction="maximize", load_if_exists=True
     )
-    trials, split = (
-        run.profile.search["trials"],
-        inner_split(run.dataset.train_images(fold, run.profile.max_train_fields), run.seed),
-    )
-    table3 = run.profile.settings
     for n in tqdm(range(len(_complete(study)), trials), desc="search", unit="trial"):
         # seeded by the trial, so that an interrupted search goes on as it would have gone
-        study.sampler = optuna.samplers.TPESampler(seed=run.seed + n, n_startup_trials=10, multivariate=True)
+        study.sampler = sampler(job.seed + n)
         if n == 0:
-            study.enqueue_trial({k: table3[k] for k in SPACE}, skip_if_exists=True)
+            study.enqueue_trial({k: job.settings[k] for k in SPACE}, skip_if_exists=True)
         trial = study.ask()
         values = {k: trial.suggest_float(k, low, high, log=log) for k, (low, high, log) in SPACE.items()}
-        scores = _score(run, m, fold, split, table3 | values, folder / f"trial{n}")
+        one = dataclasses.replace(job, settings=job.settings | values, dir=job.dir / f"trial{n}")
+        scores = _score(one, engine_name, validation, truth)
         for name, value in scores.items():
             trial.set_user_attr(name, value)
         study.tell(trial, scores[OBJECTIVE])
-        shutil.rmtree(folder / f"trial{n}")  # weights of hundreds of trials are of no use
+        shutil.rmtree(one.dir)  # weights of hundreds of trials are of no use
     return _frame(study)
 
 
@@ -97,28 +129,12 @@ def _frame(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _score(run: Run, m: Method, fold: int, split: Split, settings: dict[str, Any], folder: Path) -> dict[str, float]:
+def _score(job: TrainJob, engine_name: str, validation: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
     """Trains one configuration and scores it on the held-out patients, whole fields at the training size."""
-    data, p = run.dataset, run.profile
-    job = TrainJob(
-        arch=p.arch(m),
-        taxonomy=data.taxonomy,
-        heads=m.heads,
-        imgsz=p.pixels(m.imgsz),
-        images=split.train,
-        boxes=data.boxes_of(split.train),
-        epochs=p.search["epochs"],
-        settings=settings,
-        seed=run.seed,
-        dir=folder,
-        device=device(),
-        encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
-    )
-    weights = engine(m.engine).fit(job)
-    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), job.imgsz)
-    predictions = predict_fields(detector, split.validation, None, 0.0, folder / "predictions.csv")
-    truth = data.boxes_of(split.validation)
-    return summary(evaluate(truth, predictions, data.taxonomy.n, list(split.validation.image)))
+    weights = engine(engine_name).fit(job)
+    detector = engine(engine_name).detector(weights, CONFIDENCE, job.device, job.imgsz)
+    predictions = predict_fields(detector, validation, None, 0.0, job.dir / "predictions.csv")
+    return summary(evaluate(truth, predictions, job.taxonomy.n, list(validation.image)))
 
 
 def best(trials: pd.DataFrame) -> pd.Series:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openurine_lib.engines import TrainJob, WeightsError, check_taxonomy
+from openurine_lib.engines import TrainJob, WeightsError, check_taxonomy, loop
 from openurine_lib.engines import torchvision as engine
 from openurine_lib.inference import predict_image, read_rgb
 from openurine_lib.methods import methods, profile
@@ -81,18 +81,18 @@ def test_every_architecture_of_the_configuration_builds(job):
 def test_resumed_training_ends_with_the_same_weights(job, monkeypatch):
     whole = torch.load(engine.fit(job), weights_only=True)
     again = dataclasses.replace(job, dir=job.dir.with_name("again"))
-    save = engine._save
+    save = loop.save
 
     def killed(content, path):
         save(content, path)
         if len(content.get("rows", ())) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "_save", killed)
+    monkeypatch.setattr(loop, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         engine.fit(again)
     assert not (again.dir / "weights.pt").exists()
-    monkeypatch.setattr(engine, "_save", save)
+    monkeypatch.setattr(loop, "save", save)
     resumed = torch.load(engine.fit(again), weights_only=True)
     assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
     assert (again.dir / "log.csv").read_bytes() == (job.dir / "log.csv").read_bytes()
@@ -111,18 +111,20 @@ def test_what_does_not_fit_is_refused(job, tmp_path):
     with pytest.raises(WeightsError, match="belongs to the ultralytics engine"):
         engine.detector(foreign, 0.1, "cpu", PX)
     content = torch.load(weights, weights_only=True)
-    torch.save({"meta": content["meta"]}, job.dir / "state.pt")  # an interrupted training's, of other classes
+    torch.save(
+        {"meta": content["meta"], "signature": ""}, job.dir / "state.pt"
+    )  # an interrupted training's, of other classes
     with pytest.raises(WeightsError, match="checkpoint of another training .other classes"):
         engine.fit(dataclasses.replace(job, taxonomy=dataclasses.replace(other, name="toy", heads=TOY.heads)))
 
 
 def test_fields_reach_the_network_at_its_size_with_their_boxes(job):
     plain = {"fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
-    fields = engine.Fields(dataclasses.replace(job, imgsz=64, settings=job.settings | plain))
+    fields = loop.Fields(dataclasses.replace(job, imgsz=64, settings=job.settings | plain), first_label=1)
     image, target = fields[0]
     assert image.shape == (3, 64, 64) and image.min() >= 0 and image.max() <= 1
     own = job.boxes[job.boxes.image == "f0"]
     np.testing.assert_allclose(target["boxes"].numpy(), own[["x1", "y1", "x2", "y2"]].to_numpy() / 2, atol=0.01)
     assert target["labels"].tolist() == (own.cls + 1).tolist()  # 0 is the background's
-    empty = engine.Fields(dataclasses.replace(job, boxes=job.boxes[job.boxes.image != "f0"]))[0][1]
+    empty = loop.Fields(dataclasses.replace(job, boxes=job.boxes[job.boxes.image != "f0"]))[0][1]
     assert empty["boxes"].shape == (0, 4) and empty["labels"].shape == (0,)

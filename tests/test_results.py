@@ -1,5 +1,6 @@
 """Tables 4-6 assembled from metrics files in a run folder."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,11 +81,25 @@ def test_no_row_claims_to_be_another_in_the_papers_profile_but_the_two_of_table_
     assert {k: v for k, v in same.items() if v} == {"yolo12n-960": "YOLO12-nano (Table 4)"}
 
 
-def test_rows_without_an_engine_say_so(run):
+def test_rows_without_an_engine_say_so(run, monkeypatch):
+    without = dataclasses.replace(method("vitdet"), engine="none")
+    monkeypatch.setattr(results, "methods", lambda: methods() | {"vitdet": without})
     row = line(results.table(run, 4), "vitdet")
     assert row["reason"] == "not yet built"
     assert pd.isna(row["network"])
     assert np.isnan(row["map50"])
+
+
+def test_fidelity_reasons_and_references_are_printed(run):
+    store(run, "li2020-retinanet")
+    both = compare.beside(published.table(4), results.table(run, 4))
+    row = results.shown(both).set_index("row").loc["Li et al. [27]"]
+    assert row["doi"] == method("li2020-retinanet").doi == "10.1002/mp.14118"
+    assert row["fidelity"] == "substitute" and "anchors" in row["note"]  # a smaller network stands for it in demo
+    own = line(results.table(make_run("paper"), 4), "li2020-retinanet")
+    assert own["fidelity"] == "approximate"
+    assert all(m.fidelity in ("faithful", "approximate", "substitute") for m in methods().values() if m.built)
+    assert all(m.why for m in methods().values() if m.built and m.fidelity != "faithful")
 
 
 def test_sizes_nominal_and_effective(tmp_path, monkeypatch):

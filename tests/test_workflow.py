@@ -133,6 +133,14 @@ def test_a_profile_change_concerns_the_jobs_that_use_it(field: str, value: int, 
     } == changed
 
 
+@pytest.mark.parametrize("new", [{"why": "new"}, {"doi": "10.1/new"}, {"published_size": {"params_m": 1.0}}])
+def test_what_is_said_of_a_row_is_no_change_of_its_training(new: dict[str, Any]) -> None:
+    demo, ours = profile("demo"), method("ours-yolo12m")
+    other = dataclasses.replace(ours, **new)
+    for kind in ("ssl", "train", "predict", "search"):
+        assert changes.ingredients(kind, demo, 0, ours) == changes.ingredients(kind, demo, 0, other)
+
+
 def test_prose_and_outputs_of_a_notebook_are_no_change(tmp_path: Path) -> None:
     nb = written(tmp_path / "a.ipynb", "x = 1  # one")
     first = changes.of_notebook(nb)

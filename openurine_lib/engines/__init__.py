@@ -9,9 +9,11 @@ An engine module has
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,7 @@ import pandas as pd
 
 from openurine_lib.taxonomy import Taxonomy
 
+TRAIN = ("torch", "torchvision", "ultralytics", "sahi")  # of the extra [train]; the other packages are of [compared]
 MAX_DETECTIONS = 300  # a slice or image, of every engine, as in ultralytics' validation
 
 
@@ -44,6 +47,7 @@ class TrainJob:
     dir: Path
     device: str
     encoder: Path | None = None  # the autoencoder's encoder to start from
+    pretrained: Path | None = None  # a file of tensors to start from (pretrained.load_matching), before the encoder
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
 
     def signature(self) -> str:
@@ -59,20 +63,39 @@ class TrainJob:
         text = json.dumps([parts, self.settings, self.seed, list(self.images.image)], sort_keys=True)
         digest = hashlib.sha256(text.encode())
         digest.update(self.boxes.to_csv(index=False).encode())
-        digest.update(self.encoder.read_bytes() if self.encoder else b"")
+        for file in (self.encoder, self.pretrained):
+            digest.update(file.read_bytes() if file else b"")
         return digest.hexdigest()
 
 
+class MissingPackage(ImportError):
+    """A package that only some rows of Table 4 need is not installed."""
+
+
 def engine(name: str) -> ModuleType:
-    """The engine's module, e.g. ``engine("torchvision").fit(job)``."""
-    return importlib.import_module(f"openurine_lib.engines.{name}")
+    """The engine's module, e.g. ``engine("torchvision").fit(job)``. Raises MissingPackage, naming what to install."""
+    with needed_by(f"the {name} engine"):
+        return importlib.import_module(f"openurine_lib.engines.{name}")
 
 
-def read_weights(weights: Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def needed_by(what: str) -> Iterator[None]:
+    """Around imports of optional packages: one that is missing becomes a MissingPackage that says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("openurine_lib"):
+            raise
+        extra = "train" if error.name in TRAIN else "compared"
+        remedy = f"pip install 'openurine_lib[{extra}]'"
+        raise MissingPackage(f"{what} needs the package {error.name!r}, which is missing: {remedy}") from error
+
+
+def read_weights(weights: Path, engine: str | None = None) -> dict[str, Any]:
     """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
 
     Raises:
-        WeightsError: the file is missing or is not a weights file of this project.
+        WeightsError: the file is missing, is not a weights file of this project, or (if named) of another engine.
     """
     import torch
 
@@ -84,6 +107,8 @@ def read_weights(weights: Path) -> dict[str, Any]:
         raise WeightsError(f"{weights} is not a weights file of this project (tensors and plain data only): {e}") from e
     if not (isinstance(content, dict) and {"state_dict", "meta"} <= content.keys()):
         raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
+    if engine and content["meta"]["engine"] != engine:
+        raise WeightsError(f"{weights} belongs to the {content['meta']['engine']} engine, not to {engine}")
     return content
 
 
