@@ -59,7 +59,7 @@ def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray
     """AP of each class in each resample: (R, C), NaN where a resample has no true box of the class.
 
     drawn: (R, G) counts; ``np.ones((1, G))`` gives the score itself. iou: column of ``evaluate.IOUS`` (0: AP50).
-    Equal to ultralytics' ``ap_per_class`` on the fields repeated as often as they were drawn (tests/test_bootstrap.py).
+    Equal to ``evaluate.score`` on the fields repeated as often as they were drawn (tests/test_bootstrap.py).
     Its precision envelope is a step function of recall that only right detections move, so nothing is interpolated.
     """
     out = np.full((len(drawn), m.n_classes), np.nan)
@@ -77,7 +77,7 @@ def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray
         precision = np.divide(right, found, out=np.zeros(found.shape), where=found > 0)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         recall = right / np.maximum(boxes, 1)[:, None]
-        mass = MASS[np.searchsorted(GRID, recall)]  # of the recall points below
+        mass = np.where(recall < 1, MASS[np.searchsorted(GRID, recall)], 1.0)  # of the recall points below; 1 is reached
         ap = (envelope * np.diff(mass, axis=1, prepend=0.0)).sum(1)
         out[:, c] = np.where(boxes > 0, ap, np.nan)
     return out
