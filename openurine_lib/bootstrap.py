@@ -1,8 +1,8 @@
 """How far a score may be chance: the bootstrap over groups (patients or slides), and the paired comparison of methods.
 
 Fields of one patient resemble each other, so what is drawn again, with replacement, is the patient: all fields of a
-group or none (the cluster bootstrap; Davison and Hinkley 1997, 3.8). A detection is matched to the true boxes once; in a
-resample every box counts as often as its group was drawn. So thousands of resamples take seconds.
+group or none (the cluster bootstrap; Davison and Hinkley 1997, section 3.8). Detections are matched to true boxes once;
+in a resample every box counts as often as its group was drawn. So thousands of resamples take a second.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray
         precision = np.divide(right, found, out=np.zeros(found.shape), where=found > 0)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         recall = right / np.maximum(boxes, 1)[:, None]
-        mass = np.where(recall < 1, MASS[np.searchsorted(GRID, recall)], 1.0)  # of the recall points below; 1 is reached
+        mass = np.where(
+            recall < 1, MASS[np.searchsorted(GRID, recall)], 1.0
+        )  # of the recall points below; 1 is reached
         ap = (envelope * np.diff(mass, axis=1, prepend=0.0)).sum(1)
         out[:, c] = np.where(boxes > 0, ap, np.nan)
     return out
@@ -125,10 +127,25 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval over the first axis (resamples); NaN are left out, all NaN gives NaN."""
     tail = (1 - level) / 2
-    low, high = np.full((2, *values.shape[1:]), np.nan)
+    low, high = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
     there = ~np.isnan(values).all(axis=0)
     low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
-    return low[()], high[()]
+    return low, high
+
+
+def of_ratio(part: Sequence[float], whole: Sequence[float], n: int = 1000) -> tuple[float, float]:
+    """95 % interval of sum(part) / sum(whole), such as a recall, by drawing groups again: one number of each a group.
+
+    Groups without a whole say nothing and are not drawn. NaN for fewer than MIN_GROUPS, and where all resamples are
+    alike: if nothing or all is found, drawing again cannot tell how sure that is.
+    """
+    both = np.stack([part, whole], axis=1).astype(float)
+    both = both[both[:, 1] > 0]
+    if len(both) < MIN_GROUPS:
+        return np.nan, np.nan
+    sums = draws(len(both), n) @ both
+    low, high = interval(sums[:, :1] / sums[:, 1:])
+    return (float(low[0]), float(high[0])) if low[0] < high[0] else (np.nan, np.nan)
 
 
 def p_value(differences: np.ndarray) -> float:

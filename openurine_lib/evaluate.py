@@ -6,9 +6,9 @@ thresholds), the averages are its ``ap_per_class``: both are called, not copied.
 - precision and recall (Eqs. 8 and 9) are read at one confidence, where the mean F1 over the classes present is highest
   on the scored fields themselves;
 - AP is a trapezoid over 101 recall points. Ultralytics sets the last precision, at recall 1, to 0 even where every box
-  is found, so that a perfect detector has 0.995. Here it is what it is (``at_full_recall``): a perfect detector has 1, as
-  with COCO and in the paper (Table 7 has classes of 100), and only curves that reach recall 1 differ, by at most 0.005.
-  COCO's own evaluator differs elsewhere by a point or so (``tests/test_evaluate.py``).
+  is found, so that a perfect detector has 0.995. Here it is what it is (``at_full_recall``): a perfect detector has 1,
+  as with COCO and in the paper (Table 7 has classes of 100), and only curves that reach recall 1 differ, by at most
+  0.005. COCO's own evaluator differs elsewhere by a point or so (``tests/test_evaluate.py``).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def score(truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images
 
 
 def at_full_recall(right: np.ndarray, cls: np.ndarray, true_cls: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Precision where the recall reaches 1, and 0 where it does not: (C, 10) for right (N, 10), most confident first."""
+    """Precision where the recall reaches 1, 0 where it does not: (C, 10) for right (N, 10), most confident first."""
     precision = np.zeros((len(classes), right.shape[1]))
     for row, c in enumerate(classes):
         own, boxes = right[cls == c], (true_cls == c).sum()
