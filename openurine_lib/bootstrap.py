@@ -129,7 +129,8 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.n
     tail = (1 - level) / 2
     low, high = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
     there = ~np.isnan(values).all(axis=0)
-    low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
+    if there.any():
+        low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
     return low, high
 
 

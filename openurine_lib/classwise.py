@@ -152,8 +152,10 @@ def confusion(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     """
     matrix = ConfusionMatrix(names=dict(enumerate(taxonomy.classes)))
     for fold in folds:
+        sure = fold.predictions[fold.predictions["conf"] >= fold.confidence]
+        true_of, found_in = (dict(tuple(frame.groupby("image"))) for frame in (fold.truth, sure))
         for image in fold.fields["image"]:
-            t, p = fold.truth[fold.truth["image"] == image], fold.predictions[fold.predictions["image"] == image]
+            t, p = true_of.get(image, fold.truth.iloc[:0]), found_in.get(image, sure.iloc[:0])
             found = {"bboxes": corners(p), "cls": classes_of(p), "conf": torch.tensor(p["conf"].to_numpy(dtype=float))}
             matrix.process_batch(found, {"bboxes": corners(t), "cls": classes_of(t)}, fold.confidence, IOU)
     labels = [*spelling(taxonomy).values(), BACKGROUND]
@@ -174,8 +176,9 @@ def taken_for(folds: Sequence[Scored], taxonomy: Taxonomy, true: str, called: st
     for fold in folds:
         sure = fold.predictions[fold.predictions["conf"] >= fold.confidence]
         group = dict(zip(fold.fields["image"], fold.fields["group"], strict=True))
+        found_in = dict(tuple(sure.groupby("image")))
         for image, rows in fold.truth[fold.truth["cls"].isin(taxonomy.components[true])].groupby("image"):
-            here = sure[sure["image"] == image]
+            here = found_in.get(image, sure.iloc[:0])
             lost = ~covered(rows, here[here["cls"].isin(taxonomy.components[true])])
             wrong = lost & covered(rows, here[here["cls"].isin(taxonomy.components[called])])
             parts.append({"group": group[image], "boxes": len(rows), "missed": lost.sum(), "taken": wrong.sum()})
@@ -238,7 +241,10 @@ def plot_classes(both: pd.DataFrame, face: str) -> Figure:
         [], [], color="0.3", marker="o", markerfacecolor="white", linestyle="", label=f"fewer than {FEW} boxes"
     )
     paper = Line2D([], [], color=style.PAPER_COLOUR, marker="|", linestyle="", label="paper")
-    fig.legend(handles=[*heads, hollow, paper], loc="outside upper center", ncols=8, columnspacing=1, handlelength=1.2)
+    printed = [paper] if there["map50_paper"].notna().any() else []
+    fig.legend(
+        handles=[*heads, hollow, *printed], loc="outside upper center", ncols=8, columnspacing=1, handlelength=1.2
+    )
     fig.supxlabel(face, fontsize=5)
     return fig
 

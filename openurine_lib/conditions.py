@@ -36,16 +36,18 @@ class Measure(NamedTuple):
     edges: tuple[float, ...] = ()  # ends of the bins; the upper end belongs to a bin
 
 
-def particles(folds: Sequence[Scored], um_per_px: float | None = None) -> pd.DataFrame:
-    """Every true box with its measures: [image, group, cls, x1..y2, found, size, crowding, focus].
+def particles(folds: Sequence[Scored], um_per_px: float | None = None) -> tuple[pd.DataFrame, tuple[Measure, ...]]:
+    """Every true box [image, group, cls, x1..y2, found, size, crowding, focus], and its three measures.
 
-    size: square root of the box's area, in pixels of the original image, or in um where ``um_per_px`` is given.
+    size: square root of the box's area; in um if every field has an ``um_per_px`` of its own, or one is given for all;
+    else in pixels of the original image.
     crowding: number of other true boxes, of any class and at least half its size, whose centre lies within NEAR times
     its size of its own.
     focus: log2 of the variance of the Laplacian inside the box over that of the whole field, after a blur of one pixel
     that takes away the camera's noise; it grows with sharp edges, of which a small particle has more for its area.
     Reads every field once. Raises BadField for one that cannot be read.
     """
+    own = all("um_per_px" in fold.fields and fold.fields["um_per_px"].notna().all() for fold in folds)
     parts = []
     for fold in folds:
         boxes = at_confidence(fold).boxes
@@ -54,10 +56,17 @@ def particles(folds: Sequence[Scored], um_per_px: float | None = None) -> pd.Dat
         for field in tqdm(list(fold.fields.itertuples()), desc="measuring particles", unit="field", leave=False):
             if field.image in of:
                 here = of[field.image]
+                scale = field.um_per_px if own else um_per_px or 1.0
                 measured = {"crowding": crowding(here), "focus": focus(read_rgb(field.path), here)}
-                parts.append(here.assign(group=field.group, size=diameter(here) * (um_per_px or 1.0), **measured))
+                parts.append(here.assign(group=field.group, size=diameter(here) * scale, **measured))
     columns = ["image", "group", "cls", *XYXY, "found", "size", "crowding", "focus"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    found = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    unit = "µm" if own or um_per_px else "pixels"
+    return found, (
+        Measure("size", f"size, square root of the box's area ({unit})"),
+        Measure("crowding", f"neighbours within {NEAR:g} diameters", (-1, 0, 1, 2, 4, np.inf)),
+        Measure("focus", "sharpness against the field's (log2)"),
+    )
 
 
 def diameter(boxes: pd.DataFrame) -> np.ndarray:
@@ -81,50 +90,39 @@ def focus(image: np.ndarray, boxes: pd.DataFrame) -> np.ndarray:
     return np.log2((np.array(inside, dtype=float) + floor) / (float(edges.var()) + floor))
 
 
-def recall_by(found: pd.DataFrame, measure: Measure, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Recall (percent) in bins of a measure: [measure, head, low_edge, high_edge, middle, boxes, groups, recall, ...].
+def recall_by(found: pd.DataFrame, measures: Sequence[Measure], taxonomy: Taxonomy) -> pd.DataFrame:
+    """Recall (percent) in bins of each measure: [measure, head, low_edge, high_edge, middle, boxes, groups, recall].
 
     A row a bin for all heads together, then for each head; recall_low and recall_high are its 95 % bootstrap interval
     over groups (``bootstrap.of_ratio``). Bins without edges of the measure's own hold about equally many boxes;
     ``middle`` is the median inside.
     """
-    column, values = measure.column, found[measure.column].astype(float)
-    edges = np.array(measure.edges)
-    if not len(edges):
-        edges = np.quantile(values, np.linspace(0, 1, BINS + 1)) if len(values) else np.full(BINS + 1, np.nan)
-    inner = edges[1:-1]
-    bins = np.searchsorted(inner, values, side="left")  # the upper edge belongs to the bin
     head = found["cls"].map(taxonomy.head_of)
     rows = []
-    for name in ("all", *taxonomy.heads):
-        for i in range(len(edges) - 1):
-            part = found[(bins == i) & ((head == name) | (name == "all"))]
-            of = part.groupby("group")["found"]
-            low, high = bootstrap.of_ratio(of.sum(), of.size())
-            rows.append({
-                "measure": column, "head": name, "low_edge": edges[i], "high_edge": edges[i + 1],
-                "middle": part[column].median(), "boxes": len(part), "groups": part["group"].nunique(),
-                "recall": 100 * part["found"].mean() if len(part) else np.nan,
-                "recall_low": 100 * low, "recall_high": 100 * high,
-            })  # fmt: skip
+    for column, _, edges in measures:
+        values = found[column].astype(float)
+        if not edges:
+            edges = np.quantile(values, np.linspace(0, 1, BINS + 1)) if len(values) else np.full(BINS + 1, np.nan)
+        bins = np.searchsorted(edges[1:-1], values, side="left")
+        for name in ("all", *taxonomy.heads):
+            for i in range(len(edges) - 1):
+                part = found[(bins == i) & ((head == name) | (name == "all"))]
+                of = part.groupby("group")["found"]
+                low, high = bootstrap.of_ratio(of.sum(), of.size())
+                rows.append({
+                    "measure": column, "head": name, "low_edge": edges[i], "high_edge": edges[i + 1],
+                    "middle": part[column].median(), "boxes": len(part), "groups": part["group"].nunique(),
+                    "recall": 100 * part["found"].mean() if len(part) else np.nan,
+                    "recall_low": 100 * low, "recall_high": 100 * high,
+                })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def measures(um_per_px: float | None) -> tuple[Measure, ...]:
-    """The three measures, as they stand on an axis."""
-    unit = "µm" if um_per_px else "pixels"
-    return (
-        Measure("size", f"size, square root of the box's area ({unit})"),
-        Measure("crowding", f"neighbours within {NEAR:g} diameters", (-1, 0, 1, 2, 4, np.inf)),
-        Measure("focus", "sharpness against the field's (log2)"),
-    )
-
-
-def plot(tables: Sequence[pd.DataFrame], shown: Sequence[Measure], face: str) -> Figure:
+def plot(table: pd.DataFrame, measures: Sequence[Measure], face: str) -> Figure:
     """A panel a measure: recall of all particles in black with intervals, of each head as a thin line in its colour."""
-    fig, axes = plt.subplots(1, len(shown), figsize=style.size(style.PAGE, 0.36), sharey=True)
-    for ax, table, measure in zip(axes, tables, shown, strict=True):
-        enough = table[table["boxes"] >= FEW]
+    fig, axes = plt.subplots(1, len(measures), figsize=style.size(style.PAGE, 0.36), sharey=True)
+    for ax, measure in zip(axes, measures, strict=True):
+        enough = table[(table["measure"] == measure.column) & (table["boxes"] >= FEW)]
         for head, rows in enough[enough["head"] != "all"].groupby("head"):
             ax.plot(rows["middle"], rows["recall"], color=style.HEAD_COLOURS[head], marker="o", markersize=2,
                     linewidth=0.7, label=head)  # fmt: skip

@@ -53,35 +53,36 @@ def _cases(i: int, fold: Scored, taxonomy: Taxonomy) -> list[tuple]:
     detected = dict(tuple(parts.detections.groupby("image")))
     for image, true in parts.boxes.groupby("image"):
         there = detected.get(image, parts.detections.iloc[:0])
-        for lost, near, box in zip(true["kind"] == "missed", crowding(true), true[XYXY].to_numpy(), strict=True):
+        boxes, found = true[XYXY].to_numpy(), there[XYXY].to_numpy()
+        for lost, near, box in zip(true["kind"] == "missed", crowding(true), boxes, strict=True):
             if lost and near >= 2:
                 cases.append(("dense", i, image, near, *box))
-        wrong = there[there["kind"] != RIGHT]
-        for n, box in zip((inside(true, wrong) >= HALF).sum(0), wrong[XYXY].to_numpy(), strict=True):
-            if n >= 2:
+        for wrong, n, box in zip(there["kind"] != RIGHT, (inside(boxes, found) >= HALF).sum(0), found, strict=True):
+            if wrong and n >= 2:
                 cases.append(("merged", i, image, n, *box))
-        for own, other in (("RBC", "WBC"), ("WBC", "RBC")):
-            cases += [("RBC/WBC", i, image, *case) for case in _confused(true, there, taxonomy.components, own, other)]
+        for conf, box in zip(_confused(true, there, taxonomy), boxes, strict=True):
+            if conf > 0:
+                cases.append(("RBC/WBC", i, image, conf, *box))
     return cases
 
 
-def inside(true: pd.DataFrame, detections: pd.DataFrame) -> np.ndarray:
-    """The share of each true box that lies in each detection: (M, N)."""
-    a, b = true[XYXY].to_numpy()[:, None], detections[XYXY].to_numpy()[None]
+def inside(boxes: np.ndarray, detections: np.ndarray) -> np.ndarray:
+    """The share of each box (M, 4) that lies in each detection (N, 4): (M, N)."""
+    a, b = boxes[:, None], detections[None]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     return sides.clip(min=0).prod(2) / (a[..., 2:] - a[..., :2]).prod(2)
 
 
-def _confused(
-    true: pd.DataFrame, there: pd.DataFrame, components: dict[str, tuple[int, ...]], own: str, other: str
-) -> list[tuple]:
-    """(confidence of the wrong name, x1..y2) of the true boxes of ``own`` that only ``other`` covers."""
-    rows = true[true["cls"].isin(components.get(own, ()))]
-    right, wrong = (there[there["cls"].isin(components.get(name, ()))] for name in (own, other))
-    covered = (box_iou(corners(rows), corners(right)) >= HALF).any(1).numpy()
-    over = box_iou(corners(rows), corners(wrong)).numpy() >= HALF
-    conf = np.where(over, wrong["conf"].to_numpy(), 0).max(axis=1, initial=0)
-    return [(c, *box) for c, lost, box in zip(conf, ~covered, rows[XYXY].to_numpy(), strict=True) if lost and c > 0]
+def _confused(true: pd.DataFrame, there: pd.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
+    """For each true box of a field: the surest RBC on a WBC that no WBC covers, or the reverse, as confidence; else 0."""
+    over, conf = box_iou(corners(true), corners(there)).numpy() >= HALF, np.zeros(len(true))
+    for own, other in (("RBC", "WBC"), ("WBC", "RBC")):
+        ids = [taxonomy.components.get(name, ()) for name in (own, other)]
+        right, wrong = (there["cls"].isin(i).to_numpy() for i in ids)
+        lost = true["cls"].isin(ids[0]).to_numpy() & ~over[:, right].any(1)
+        named = np.where(over[:, wrong], there["conf"].to_numpy()[wrong], 0).max(axis=1, initial=0)
+        conf = np.where(lost, named, conf)
+    return conf
 
 
 def chosen(cases: pd.DataFrame, n: int) -> pd.DataFrame:

@@ -145,7 +145,7 @@ def test_support_beside_every_number():
 
 
 def test_intervals_are_over_groups():
-    """Recall 3 of 5 patients with one RBC each: the share of five draws with replacement, as scipy's bootstrap has it."""
+    """Recall 3 of 5 patients with one RBC each: the share of five draws, as scipy's bootstrap has it."""
     from scipy.stats import bootstrap
 
     rbc = table7([half("abc")], OPENURINE).set_index("row").loc["RBC"]

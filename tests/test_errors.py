@@ -23,7 +23,7 @@ def no_warnings():
 
 
 def fold(truth, found, confidence=0.5, groups=1):
-    """Boxes of 10 x 10 px at x on field 0: (class, x) and (class, x, conf); with ``groups``, the field so many times."""
+    """Boxes of 10 x 10 px at x: (class, x) and (class, x, conf); the same on the field of each of so many groups."""
     fields = pd.DataFrame({"image": [f"f{i}" for i in range(groups)], "group": [f"g{i}" for i in range(groups)]})
     t = [(image, c, x, 0, x + 10, 10) for image in fields["image"] for c, x in truth]
     p = [(image, c, conf, x, 0, x + 10, 10) for image in fields["image"] for c, x, conf in found]
@@ -59,7 +59,7 @@ def test_a_second_detection_is_a_duplicate():
 
 
 def test_order_of_the_kinds_is_tides():
-    """On a WBC exactly, and beside an RBC by 0.33: its own class comes first. On a found RBC and a WBC: the WBC does."""
+    """Exactly on a WBC, and on an RBC by 0.33: the own class comes first. On a found RBC and a WBC: the WBC does."""
     beside = fold([(WBC, 0), (RBC, 5)], [(RBC, 0, 0.9)])
     parts = split(beside.truth, beside.predictions)
     assert parts.detections["kind"].tolist() == ["localisation"]
