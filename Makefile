@@ -21,7 +21,7 @@ NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovide
 EXACT := notebooks/00_paper_audit.ipynb notebooks/01_dataset_statistics.ipynb
 TRAINED := $(filter-out $(EXACT),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help reproduce test test-fast lint bench lab lock clean
+.PHONY: help reproduce test test-fast lint bench docs lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,6 +71,10 @@ lint: $(STAMP) ## style and types
 
 bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.md
 	@for one in train_cpu six_heads sliced_torch ssl_step; do $(PY) benchmarks/$$one.py || exit 1; done
+
+docs: $(STAMP) ## docs/methods.md, from methods.yaml; measures the networks that are new
+	@$(PY) -m openurine_lib.sizes
+	@$(PY) -m openurine_lib.listing
 
 lab: $(STAMP) ## the notebooks in JupyterLab
 	@$(VENV)/bin/jupyter lab notebooks

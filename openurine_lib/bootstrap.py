@@ -1,4 +1,4 @@
-"""How far a score may be chance: the bootstrap over groups (patients or slides), and the paired comparison of methods.
+"""How far a score may be chance: the bootstrap over groups (patients or slides).
 
 Fields of one patient resemble each other, so what is drawn again, with replacement, is the patient: all fields of a
 group or none (the cluster bootstrap; Davison and Hinkley 1997, section 3.8). Detections are matched to true boxes once;

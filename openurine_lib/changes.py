@@ -24,13 +24,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from openurine_lib import pretrained
 from openurine_lib.methods import Method, Profile, as_dict, methods, read_config
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIG = PACKAGE / "config"
 # Not followed: what they decide (paths, settings, seeds) is an ingredient by itself.
 PLUMBING = {"__init__", "methods", "run", "jobs", "provenance", "tabular", "style", "quiet", "report", "cli", "changes"}
-NAMES = {"id", "answers", "fidelity", "why"}  # of a method: what it is called
+NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size"}  # of a method: what it is called
 OTHERS = {"name", "about", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train", "synthetic"} | {
     "ssl_epochs",
     "max_unlabelled_fields",
@@ -152,7 +153,14 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
     elif kind == "train":
         code = of_modules(f"engines.{m.engine}"), of_function("jobs", "ensure_weights")
-        used = [net, size, p.epochs_of(m), {k: v for k, v in settings.items() if k != "sahi" or "sliced" in net}]
+        start = pretrained.find(p.arch(m))
+        used = [
+            net,
+            size,
+            p.epochs_of(m),
+            start and of_file(start),
+            {k: v for k, v in settings.items() if k != "sahi" or "sliced" in net},
+        ]
     elif kind == "predict":
         code = of_modules("inference", "evaluate"), of_function("jobs", "_predict")
         used = [net, settings["sahi"], p.max_test_fields]

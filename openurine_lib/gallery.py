@@ -74,7 +74,7 @@ def inside(boxes: np.ndarray, detections: np.ndarray) -> np.ndarray:
 
 
 def _confused(true: pd.DataFrame, there: pd.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
-    """For each true box of a field: the surest RBC on a WBC that no WBC covers, or the reverse, as confidence; else 0."""
+    """For each true box of a field: the confidence of an RBC on a WBC that no WBC covers, or the reverse; else 0."""
     over, conf = box_iou(corners(true), corners(there)).numpy() >= HALF, np.zeros(len(true))
     for own, other in (("RBC", "WBC"), ("WBC", "RBC")):
         ids = [taxonomy.components.get(name, ()) for name in (own, other)]

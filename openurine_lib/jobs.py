@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from openurine_lib import provenance
-from openurine_lib.engines import TrainJob, engine
+from openurine_lib import pretrained, provenance
+from openurine_lib.engines import TrainJob, engine, read_weights
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
 from openurine_lib.slices import slices_of
@@ -63,6 +63,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             dir=out.parent,
             device=device(),
             encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+            pretrained=pretrained.find(p.arch(m)),
             meta={
                 "key": train_key(m, p),
                 "fold": fold,
@@ -72,17 +73,24 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             },
         )
         engine(m.engine).fit(job)
+        used = read_weights(out)["meta"].get("pretrained")
+        if used:
+            provenance.write_json(out.parent / pretrained.FILE, used)
+        pretrained.say(job.arch, used)
     return out
 
 
 def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) -> pd.DataFrame:
+    from openurine_lib import sizes
     from openurine_lib.inference import CONFIDENCE, predict_fields, read_predictions
 
     if out.exists():
         return read_predictions(out)
     sahi, weights = run.profile.settings["sahi"], ensure_weights(run, m, fold)
     # as stock sahi does: a slice, like a whole field, is brought to the size of training
-    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), run.profile.pixels(m.imgsz))
+    px = run.profile.pixels(m.imgsz)
+    detector = engine(m.engine).detector(weights, CONFIDENCE, device(), px)
+    provenance.write_json(out.parent / sizes.FILE, sizes.of_detector(detector, px))
     return predict_fields(detector, images, sahi["slice"] if m.sliced else None, sahi["overlap"], out)
 
 

@@ -36,6 +36,7 @@ class Method:
     fidelity: str = ""
     why: str = ""
     doi: str = ""
+    published_size: dict[str, float] = field(default_factory=dict)
 
     @property
     def built(self) -> bool:

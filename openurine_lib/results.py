@@ -5,13 +5,14 @@ Metrics are in percent, under the names of the published tables, so that ``compa
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from openurine_lib import published, style
+from openurine_lib import pretrained, published, style
 from openurine_lib.evaluate import over_folds, summary
 from openurine_lib.methods import Method, methods, plan, predict_key
 
@@ -29,7 +30,8 @@ def table(run: Run, n: int) -> pd.DataFrame:
 
     Columns: row (the published label), method, network, epochs, nominal and effective input size (pixels), folds (how
     many were run), the four metrics as mean and standard deviation over those folds (percent; NaN if there are none,
-    and the deviation also if there is one), fidelity, note (what to know of the number), reason (why there is none).
+    and the deviation also if there is one), fidelity, doi, note (what to know of the number), reason (why there is
+    none).
     """
     order = {row: i for i, row in enumerate(published.table(n)["row"])}
     answering = sorted((m for m in methods().values() if n in m.answers), key=lambda m: order[m.answers[n]])
@@ -69,6 +71,8 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
         notes.append(f"same run as {same}")
     if m.without_head and m.without_head not in run.dataset.taxonomy.heads:
         notes.append(f"this data set has no class in the head {m.without_head}: nothing is removed")
+    if origin := _origin(run, m):
+        notes.append(f"COCO-pretrained ({origin['file']}, {origin['tensors']} of {origin['of']} tensors)")
     if 0 < len(summaries) < len(p.folds):
         notes.append(f"{len(summaries)} of {len(p.folds)} folds")
     reason = "not yet built" if not m.built else "not run" if not summaries else ""
@@ -79,9 +83,16 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
         "folds": len(summaries),
         **metrics,
         "fidelity": "substitute" if smaller else m.fidelity,
+        "doi": m.doi,
         "note": "; ".join([*notes, *([m.why] if m.why else [])]),
         "reason": reason,
     }
+
+
+def _origin(run: Run, m: Method) -> dict[str, Any]:
+    """The pretrained weights that a row's training started from, of the first fold that says; empty if none."""
+    files = [run.train_dir(m, fold) / pretrained.FILE for fold in run.profile.folds] if m.built else []
+    return next((json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()), {})
 
 
 def drops(table5: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +149,7 @@ def missing(both: pd.DataFrame) -> str:
 
 
 def shown(both: pd.DataFrame) -> pd.DataFrame:
-    """The columns of ``compare.beside`` that fit a page: mAP50 and mAP50-95, what was run, and notes."""
+    """The columns of ``compare.beside`` that fit a page: mAP50 and mAP50-95, what was run, how faithful, notes."""
     columns = ["row", "network", "epochs", "nominal", "effective", "folds"]
     metrics = [f"{m}_{part}" for m in ("map50", "map50_95") for part in ("paper", "here", "difference")]
-    return both[[*columns, *metrics, "note", "reason"]]
+    return both[[*columns, *metrics, "fidelity", "note", "doi", "reason"]]

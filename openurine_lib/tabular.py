@@ -42,11 +42,15 @@ def formatted(df: pd.DataFrame, decimals: int | Mapping[str, int] = 1, missing: 
 
 
 def markdown(shown: pd.DataFrame, caption: str) -> str:
-    """A formatted frame as a Markdown table under its caption; needs the package tabulate."""
+    """A formatted frame as a Markdown table under its caption."""
+    return f"**{caption}**\n\n{rows_of(shown)}"
+
+
+def rows_of(shown: pd.DataFrame) -> str:
+    """A formatted frame as a Markdown table; needs the package tabulate."""
     cells = shown.map(lambda text: text.replace("|", r"\|").replace("\n", " "))
     align = ["right" if name in shown.attrs.get("right", []) else "left" for name in shown.columns]
-    table = cells.to_markdown(index=False, disable_numparse=True, colalign=align if len(cells) else None)
-    return f"**{caption}**\n\n{table}"
+    return cells.to_markdown(index=False, disable_numparse=True, colalign=align if len(cells) else None)
 
 
 def latex(shown: pd.DataFrame, caption: str, stem: str) -> str:

@@ -44,6 +44,7 @@ class TrainJob:
     dir: Path
     device: str
     encoder: Path | None = None  # the autoencoder's encoder to start from
+    pretrained: Path | None = None  # a file of tensors to start from (pretrained.load_matching), before the encoder
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
 
     def signature(self) -> str:
@@ -59,7 +60,8 @@ class TrainJob:
         text = json.dumps([parts, self.settings, self.seed, list(self.images.image)], sort_keys=True)
         digest = hashlib.sha256(text.encode())
         digest.update(self.boxes.to_csv(index=False).encode())
-        digest.update(self.encoder.read_bytes() if self.encoder else b"")
+        for file in (self.encoder, self.pretrained):
+            digest.update(file.read_bytes() if file else b"")
         return digest.hexdigest()
 
 

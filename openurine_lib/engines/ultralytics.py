@@ -34,6 +34,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from openurine_lib.cpu import ready_for, use_cores
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
 from openurine_lib.multihead import build_model
+from openurine_lib.pretrained import load_matching
 from openurine_lib.provenance import atomic_path
 from openurine_lib.taxonomy import Taxonomy
 
@@ -139,6 +140,8 @@ class _Frames:
         s = self.job.settings
         torch.manual_seed(self.job.seed)
         model = build_model(self.job.arch, self.job.taxonomy, self.job.heads, s["head_weights"], s.get("obj", 0.0))
+        if self.job.pretrained is not None:
+            self.job.meta["pretrained"] = load_matching(model, self.job.pretrained)
         if self.job.encoder is not None:
             load_encoder(model, self.job.encoder)
         return model
