@@ -119,15 +119,15 @@ def limits(drawn: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.where(none[..., None], np.nan, np.stack([low, high], axis=2)).reshape(len(groups), -1)
 
 
-def resampled(folds: Sequence[Scored], n_classes: int, n: int = RESAMPLES) -> np.ndarray:
-    """METRICS of each class in resamples of the folds' groups: (n, C, 4) in 0..1, means over the folds.
+def resampled(folds: Sequence[Scored], n_classes: int, seed: int = 0) -> np.ndarray:
+    """METRICS of each class in RESAMPLES of the folds' groups: (R, C, 4) in 0..1, means over the folds.
 
     NaN where a resample lacks the class. Precision and recall are read at each fold's own confidence.
     """
-    total, times = np.zeros((n, n_classes, 4)), np.zeros((n, n_classes, 4))
-    for seed, fold in enumerate(folds):
+    total, times = np.zeros((RESAMPLES, n_classes, 4)), np.zeros((RESAMPLES, n_classes, 4))
+    for i, fold in enumerate(folds):
         m = bootstrap.matched(fold.truth, fold.predictions, n_classes, fold.fields)
-        drawn = bootstrap.draws(len(m.groups), n, seed)
+        drawn = bootstrap.draws(len(m.groups), RESAMPLES, seed + i)
         ap = np.stack([bootstrap.average_precision(m, drawn, iou) for iou in range(len(IOUS))])
         values = np.stack([*bootstrap.precision_recall(m, drawn, fold.confidence), ap[0], ap.mean(0)], axis=2)
         total, times = total + np.nan_to_num(values), times + ~np.isnan(values)

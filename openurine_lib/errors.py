@@ -104,9 +104,9 @@ def counts(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
 
 
 def gains(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
-    """mAP50 that repairing each kind of error alone would give, over all confidences: [kind, gain, low, high], points.
+    """mAP50 that repairing each kind of error alone would give, over all confidences: [kind, gain, gain_low, gain_high].
 
-    Means over the folds; low and high are the 95 % bootstrap interval over the groups of each fold's fields, of at
+    In points, means over the folds; gain_low and gain_high are the 95 % bootstrap interval over the groups of each fold's fields, of at
     least ``bootstrap.MIN_GROUPS``, else NaN. The gains do not add up to what is missing: errors hide others.
     """
     each = [_gains(fold, n_classes, seed) for seed, fold in enumerate(folds)]
@@ -114,7 +114,7 @@ def gains(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
     low, high = interval(np.mean([resampled for _, resampled in each], axis=0))
     if min(fold.fields["group"].nunique() for fold in folds) < bootstrap.MIN_GROUPS:
         low, high = np.full((2, len(KINDS)), np.nan)
-    return pd.DataFrame({"kind": KINDS, "gain": gain, "low": low, "high": high})
+    return pd.DataFrame({"kind": KINDS, "gain": gain, "gain_low": low, "gain_high": high})
 
 
 def _gains(fold: Scored, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +180,7 @@ def plot(table: pd.DataFrame, gained: pd.DataFrame, face: str) -> Figure:
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(KINDS), columnspacing=1, handlelength=1)
     rows = gained.iloc[::-1]
     right.barh(rows["kind"], rows["gain"], color=[colours[k] for k in rows["kind"]], edgecolor="0.4")
-    spread = np.abs(rows[["low", "high"]].sub(rows["gain"], axis=0)).T.to_numpy()
+    spread = np.abs(rows[["gain_low", "gain_high"]].sub(rows["gain"], axis=0)).T.to_numpy()
     right.errorbar(rows["gain"], rows["kind"], xerr=spread, fmt="none", ecolor="black", capsize=2, linewidth=0.8)
     right.set(xlabel="mAP50 gained if repaired (points)", xlim=(0, None))
     fig.supxlabel(face, fontsize=5)

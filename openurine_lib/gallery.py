@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ ROWS = {"dense": "missed in a dense cluster", "merged": "several in one box", "R
 COLUMNS = ["failure", "fold", "image", "rank", *XYXY]  # the box in question; rank: what the rule sorts by
 HALF = 0.5
 MOST = 30  # boxes drawn in a picture
+DASHED = (0, (2.5, 1.5))
 HALO = [withStroke(linewidth=1.2, foreground="white")]
 
 
@@ -108,7 +110,7 @@ def plot(folds: Sequence[Scored], taxonomy: Taxonomy, face: str, n: int = 4) -> 
             _picture(ax, folds[case.fold], case, taxonomy)
         total = int((cases["failure"] == failure).sum())
         if rows.empty:
-            line[0].text(0, 0.5, f"{title}: no case on these fields", va="center")
+            line[0].text(0, 0.5, f"{title}: no case on these fields", va="center").set_in_layout(False)
         else:
             line[0].set_ylabel(f"{title}\n({total} cases)")
     lines = [Line2D([], [], color="black", linestyle=s, linewidth=1) for s in ("--", "-")]
@@ -118,41 +120,41 @@ def plot(folds: Sequence[Scored], taxonomy: Taxonomy, face: str, n: int = 4) -> 
     return fig
 
 
-def _picture(ax: Axes, fold: Scored, case: tuple, taxonomy: Taxonomy) -> None:
+def _picture(ax: Axes, fold: Scored, case: Any, taxonomy: Taxonomy) -> None:
     """The surroundings of the case's box, which is thick, with the other boxes there (at most the MOST surest)."""
     image = read_rgb(fold.fields.loc[fold.fields["image"] == case.image, "path"].iloc[0])
+    true, found = (f[f["image"] == case.image] for f in (fold.truth, fold.predictions))
+    found = found[found["conf"] >= fold.confidence].sort_values("conf", ascending=False, kind="stable")
     h, w = image.shape[:2]
     box = np.array([case.x1, case.y1, case.x2, case.y2])
     centre, half = (box[:2] + box[2:]) / 2, max(1.6 * (box[2:] - box[:2]).max(), 0.06 * max(h, w))
     half = min(half, h / 2, w / 2)
     x, y = np.clip(centre, half, [w - half, h - half])
     ax.imshow(image)
-    sure = fold.predictions[fold.predictions["conf"] >= fold.confidence]
-    sure = sure.sort_values("conf", ascending=False, kind="stable")
-    for frame, dash in ((fold.truth, (0, (2.5, 1.5))), (sure, "-")):
-        here = frame[frame["image"] == case.image]
-        across = here["x2"].gt(x - half) & here["x1"].lt(x + half)
-        seen = across & here["y2"].gt(y - half) & here["y1"].lt(y + half)
-        for row in here[seen].head(MOST).itertuples():
-            corner = np.array([row.x1, row.y1, row.x2, row.y2])
-            colour = style.HEAD_COLOURS[taxonomy.head_of(row.cls)]
-            thick = 1.6 if np.allclose(corner, box) else 0.8
-            ax.add_patch(Rectangle(corner[:2], *(corner[2:] - corner[:2]), fill=False, color=colour, linewidth=thick,
-                                   linestyle=dash, path_effects=HALO))  # fmt: skip
+    for frame, dash in ((true, DASHED), (found, "-")):
+        across = frame["x2"].gt(x - half) & frame["x1"].lt(x + half)
+        for row in frame[across & frame["y2"].gt(y - half) & frame["y1"].lt(y + half)].head(MOST).itertuples():
+            _outline(ax, row, dash, 0.8, taxonomy)
+    among, dash = (found, "-") if case.failure == "merged" else (true, DASHED)
+    own = among[np.isclose(among[XYXY].to_numpy(), box).all(1)].iloc[0]
+    _outline(ax, own, dash, 1.6, taxonomy)
     ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
-    ax.set_title(fill(_words(fold, case, box, sure, taxonomy), 38), fontsize=5.5, pad=2)
+    ax.set_title(fill(_words(case, own, found, taxonomy), 34), fontsize=5.5, pad=2)
 
 
-def _words(fold: Scored, case: tuple, box: np.ndarray, sure: pd.DataFrame, taxonomy: Taxonomy) -> str:
+def _outline(ax: Axes, row: Any, dash: Any, width: float, taxonomy: Taxonomy) -> None:
+    colour = style.HEAD_COLOURS[taxonomy.head_of(row.cls)]
+    line = {"color": colour, "linewidth": width, "linestyle": dash, "path_effects": HALO}
+    ax.add_patch(Rectangle((row.x1, row.y1), row.x2 - row.x1, row.y2 - row.y1, fill=False, **line))
+
+
+def _words(case: Any, own: pd.Series, found: pd.DataFrame, taxonomy: Taxonomy) -> str:
     """What the picture shows, in a line."""
-    true, found = (f[f["image"] == case.image] for f in (fold.truth, sure))
     name = taxonomy.classes
     if case.failure == "merged":
-        own = found[np.isclose(found[XYXY].to_numpy(), box).all(1)].iloc[0]
         return f"{name[own.cls]} {own.conf:.2f} holds {case.rank:.0f} boxes"
-    own = true[np.isclose(true[XYXY].to_numpy(), box).all(1)].iloc[0]
     if case.failure == "dense":
         return f"{name[own.cls]}, {case.rank:.0f} neighbours"
-    over = found[box_iou(corners(own.to_frame().T), corners(found))[0].numpy() >= HALF]
-    other = over[np.isclose(over["conf"], case.rank)].iloc[0]
+    over = box_iou(corners(own.to_frame().T), corners(found))[0].numpy() >= HALF
+    other = found[over & np.isclose(found["conf"], case.rank)].iloc[0]
     return f"{name[own.cls]} called {name[other.cls]} {case.rank:.2f}"

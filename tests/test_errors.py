@@ -134,7 +134,7 @@ def test_gains_over_folds_and_groups():
     halves = fold([(RBC, 0)], [(RBC, 5, 0.9)], groups=6), fold([(RBC, 0)], [(RBC, 0, 0.9)], groups=6)
     table = gains(halves, TAX.n).set_index("kind")
     assert table.loc["localisation"].tolist() == pytest.approx([50, 50, 50])  # 100 and 0, whatever is drawn
-    assert gains([fold([(RBC, 0)], [])], TAX.n)[["low", "high"]].isna().all(axis=None)
+    assert gains([fold([(RBC, 0)], [])], TAX.n)[["gain_low", "gain_high"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(("found", "missed"), [([], 100), ([(RBC, 0, 0.9), (YEAST, 100, 0.9)], 0)])

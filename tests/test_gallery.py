@@ -35,8 +35,9 @@ def fold(tmp_path):
     fields["path"] = [str(tmp_path / f"{name}.png") for name in fields["image"]]
     for path in fields["path"]:
         Image.fromarray(np.full((100, 100, 3), 200, dtype=np.uint8)).save(path)
-    return Scored(pd.DataFrame(truth, columns=["image", "cls", *XYXY]),
-                  pd.DataFrame(found, columns=["image", "cls", "conf", *XYXY]), fields, pd.DataFrame(), 0.5)  # fmt: skip
+    truth = pd.DataFrame(truth, columns=["image", "cls", *XYXY])
+    found = pd.DataFrame(found, columns=["image", "cls", "conf", *XYXY])
+    return Scored(truth, found, fields, pd.DataFrame(), 0.5)
 
 
 def test_each_failure_is_found(fold):
