@@ -104,10 +104,11 @@ def counts(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
 
 
 def gains(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
-    """mAP50 that repairing each kind of error alone would give, over all confidences: [kind, gain, gain_low, gain_high].
+    """mAP50 that repairing each kind of error alone would give, over all confidences: [kind, gain and its interval].
 
-    In points, means over the folds; gain_low and gain_high are the 95 % bootstrap interval over the groups of each fold's fields, of at
-    least ``bootstrap.MIN_GROUPS``, else NaN. The gains do not add up to what is missing: errors hide others.
+    In points, means over the folds. gain_low and gain_high: 95 % bootstrap interval over the groups of each fold's
+    fields, of at least ``bootstrap.MIN_GROUPS``, else NaN. The gains do not add up to what is missing: errors hide
+    others.
     """
     each = [_gains(fold, n_classes, seed) for seed, fold in enumerate(folds)]
     gain = np.mean([values for values, _ in each], axis=0)

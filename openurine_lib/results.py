@@ -139,8 +139,12 @@ def plot_scatter(both: pd.DataFrame, face: str, metric: str = "map50") -> Figure
     fig, ax = plt.subplots(figsize=style.size(style.COLUMN, 0.9))
     ax.plot([0, 100], [0, 100], color=style.PAPER_COLOUR, linewidth=0.6)
     ours = done["row"].str.startswith("Our method")
-    for part, marker, label in ((done[~ours], "o", "other methods"), (done[ours], "D", "the paper's method")):
-        ax.plot(part[f"{metric}_paper"], part[f"{metric}_here"], marker, label=label)
+    for part, marker, face_of, label in (
+        (done[~ours], "o", "white", "other methods"),
+        (done[ours], "D", style.HERE_COLOUR, "the paper's method"),
+    ):
+        at = part[f"{metric}_paper"], part[f"{metric}_here"]
+        ax.plot(*at, marker, color=style.HERE_COLOUR, markerfacecolor=face_of, markeredgewidth=0.7, label=label)
     ax.set(xlim=(0, 100), ylim=(0, 100), xlabel=f"{TITLES[metric]}, paper", ylabel=f"{TITLES[metric]}, here")
     ax.set_title(face, fontsize=5)
     ax.legend()
