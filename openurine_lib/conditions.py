@@ -99,9 +99,10 @@ def recall_by(found: pd.DataFrame, measures: Sequence[Measure], taxonomy: Taxono
     """
     head = found["cls"].map(taxonomy.head_of)
     rows = []
-    for column, _, edges in measures:
+    for column, _, own in measures:
         values = found[column].astype(float)
-        if not edges:
+        edges = np.array(own)
+        if not own:
             edges = np.quantile(values, np.linspace(0, 1, BINS + 1)) if len(values) else np.full(BINS + 1, np.nan)
         bins = np.searchsorted(edges[1:-1], values, side="left")
         for name in ("all", *taxonomy.heads):

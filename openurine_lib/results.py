@@ -125,7 +125,7 @@ def plot_sizes(paper: pd.DataFrame, here: pd.DataFrame, face: str) -> Figure:
             spread = frame[f"{metric}_std"].fillna(0)
             if f"{metric}_low" in frame:  # the interval, which one fold has too
                 spread = (frame[[f"{metric}_low", f"{metric}_high"]].sub(frame[metric], axis=0)).abs().fillna(0).T
-            ax.errorbar(x.map(place), frame[metric], spread, color=colour, marker="o", capsize=2, label=label)
+            ax.errorbar(x.map(place), frame[metric], spread, fmt="o-", color=colour, capsize=2, label=label)
         ax.set(title=TITLES[metric], ylim=(0, 100), xticks=range(len(sizes)))
         ax.set_xticklabels(labels, fontsize=5)
     axes[0].legend()
