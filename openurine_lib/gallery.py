@@ -106,6 +106,7 @@ def plot(folds: Sequence[Scored], taxonomy: Taxonomy, face: str, n: int = 4) -> 
         for ax in line:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
+            ax.set_facecolor("none")  # else it covers the words of an empty row
         for ax, case in zip(line, rows.itertuples(), strict=False):
             _picture(ax, folds[case.fold], case, taxonomy)
         total = int((cases["failure"] == failure).sum())
@@ -139,7 +140,7 @@ def _picture(ax: Axes, fold: Scored, case: Any, taxonomy: Taxonomy) -> None:
     own = among[np.isclose(among[XYXY].to_numpy(), box).all(1)].iloc[0]
     _outline(ax, own, dash, 1.6, taxonomy)
     ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
-    ax.set_title(fill(_words(case, own, found, taxonomy), 34), fontsize=5.5, pad=2)
+    ax.set_title(fill(_words(case, own, found, taxonomy), 36), fontsize=5.5, pad=2)
 
 
 def _outline(ax: Axes, row: Any, dash: Any, width: float, taxonomy: Taxonomy) -> None:
