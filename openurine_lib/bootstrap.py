@@ -59,7 +59,7 @@ def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray
     """AP of each class in each resample: (R, C), NaN where a resample has no true box of the class.
 
     drawn: (R, G) counts; ``np.ones((1, G))`` gives the score itself. iou: column of ``evaluate.IOUS`` (0: AP50).
-    Equal to ultralytics' ``ap_per_class`` on the fields repeated as often as they were drawn (tests/test_bootstrap.py).
+    Equal to ``evaluate.score`` on the fields repeated as often as they were drawn (tests/test_bootstrap.py).
     Its precision envelope is a step function of recall that only right detections move, so nothing is interpolated.
     """
     out = np.full((len(drawn), m.n_classes), np.nan)
@@ -77,7 +77,9 @@ def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray
         precision = np.divide(right, found, out=np.zeros(found.shape), where=found > 0)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         recall = right / np.maximum(boxes, 1)[:, None]
-        mass = MASS[np.searchsorted(GRID, recall)]  # of the recall points below
+        mass = np.where(
+            recall < 1, MASS[np.searchsorted(GRID, recall)], 1.0
+        )  # of the recall points below; 1 is reached
         ap = (envelope * np.diff(mass, axis=1, prepend=0.0)).sum(1)
         out[:, c] = np.where(boxes > 0, ap, np.nan)
     return out
@@ -127,8 +129,24 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.n
     tail = (1 - level) / 2
     low, high = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
     there = ~np.isnan(values).all(axis=0)
-    low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
+    if there.any():
+        low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
     return low, high
+
+
+def of_ratio(part: Sequence[float], whole: Sequence[float], n: int = 1000) -> tuple[float, float]:
+    """95 % interval of sum(part) / sum(whole), such as a recall, by drawing groups again: one number of each a group.
+
+    Groups without a whole say nothing and are not drawn. NaN for fewer than MIN_GROUPS, and where all resamples are
+    alike: if nothing or all is found, drawing again cannot tell how sure that is.
+    """
+    both = np.stack([part, whole], axis=1).astype(float)
+    both = both[both[:, 1] > 0]
+    if len(both) < MIN_GROUPS:
+        return np.nan, np.nan
+    sums = draws(len(both), n) @ both
+    low, high = interval(sums[:, :1] / sums[:, 1:])
+    return (float(low[0]), float(high[0])) if low[0] < high[0] else (np.nan, np.nan)
 
 
 def p_value(differences: np.ndarray) -> float:

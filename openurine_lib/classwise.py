@@ -1,12 +1,16 @@
-"""Table 7 and the analysis around it: scores of each class, what is taken for what, and RBC against WBC.
+"""Table 7 and what stands beside it: scores of each class, what is taken for what, and RBC against WBC.
 
 Everything is computed fold by fold, on fields that the fold's detector has not seen, and then put together.
+
+Intervals are of 95 %, by the bootstrap over groups: the patients or slides of every fold's test fields are drawn again
+with replacement, and what is drawn is averaged over the folds. They say how far the choice of patients matters, not how
+another training would end; of that the deviation over folds tells something, where there are several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,38 +18,25 @@ import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from ultralytics.utils.metrics import ConfusionMatrix, box_iou
 
-from openurine_lib import published, style
-from openurine_lib.evaluate import PER_CLASS, best_confidence, classes_of, corners, evaluate
+from openurine_lib import bootstrap, published, style
+from openurine_lib.evaluate import IOUS, PER_CLASS, classes_of, corners
+from openurine_lib.scored import Scored
 
 if TYPE_CHECKING:
-    from openurine_lib.run import Run
     from openurine_lib.taxonomy import Taxonomy
 
 IOU = 0.5
 BACKGROUND = "background"
 UNWEIGHTED, WEIGHTED = published.SUMMARY_ROWS[7]
 METRICS = published.METRICS
-
-
-class Scored(NamedTuple):
-    """One fold: what is there, what was detected, and how well."""
-
-    truth: pd.DataFrame  # image, cls, x1..y2
-    predictions: pd.DataFrame  # image, cls, conf, x1..y2
-    images: list[str]
-    metrics: pd.DataFrame  # of ``evaluate``
-    confidence: float  # of the highest mean F1: where precision and recall are read
-
-
-def score_fold(run: Run, fold: int, predictions: pd.DataFrame) -> Scored:
-    """The fold's test fields with their predictions, scored by the one evaluator."""
-    fields = run.dataset.test_images(fold, run.profile.max_test_fields)
-    truth, images, n = run.dataset.boxes_of(fields), list(fields["image"]), run.dataset.taxonomy.n
-    metrics = evaluate(truth, predictions, n, images)
-    return Scored(truth, predictions, images, metrics, best_confidence(truth, predictions, n, images))
+STDS = [f"{metric}_std" for metric in METRICS]
+LIMITS = [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
+PANELS = {"precision": "precision", "recall": "recall", "map50": "AP50"}
+FEW = 10  # true boxes; of fewer, one box moves the recall by more than ten points
+RESAMPLES = 1000  # enough for the limits of an interval
 
 
 def spelling(taxonomy: Taxonomy) -> dict[int, str]:
@@ -61,20 +52,86 @@ def published_rows(taxonomy: Taxonomy) -> pd.DataFrame:
 
 
 def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
-    """Table 7: [row, head, boxes, precision, recall, map50, map50_95] in percent, and two rows of averages.
+    """Table 7: a row for each class, and two of averages, in percent.
 
-    A class's metrics are means over the folds whose test fields have true boxes of it, ``boxes`` the sum over folds;
-    a class without any has 0 boxes, NaN metrics and the reason, and no part in the averages. The unweighted average is
-    over classes, the weighted one over true boxes (each class with its number of them), as in the paper.
+    Columns: row, head, support (true boxes, and the fields and groups that they lie on: sums over folds), folds (that
+    have the class), the four metrics with ``_std`` (over folds, n - 1), ``_low`` and ``_high`` (95 % interval), note (a
+    support too small for a conclusion or an interval) and reason (why there is no number).
+
+    A class's metrics are means over the folds whose test fields have true boxes of it; a class without any has 0 boxes,
+    NaN metrics and the reason, and no part in the averages. The unweighted average is over classes, the weighted one
+    over true boxes (each class with its number of them), as in the paper.
     """
-    names, pooled = spelling(taxonomy), pd.concat([f.metrics for f in folds]).groupby("cls")
-    table = 100 * pooled[list(PER_CLASS.values())].mean()
-    table = table.rename(columns={column: metric for metric, column in PER_CLASS.items()})
-    table.insert(0, "boxes", pooled["boxes"].sum())
+    names, scores = spelling(taxonomy), [_percent(fold.metrics) for fold in folds]
+    pooled = pd.concat(scores).groupby("cls")[METRICS]
+    mean, spread = pooled.mean(), pooled.std()
+    table = support(folds, taxonomy.n)
     table.insert(0, "head", [taxonomy.head_of(c) for c in table.index])
     table.insert(0, "row", [names[c] for c in table.index])
+    for metric in METRICS:
+        table[metric], table[f"{metric}_std"] = mean[metric], spread[metric]
+    table["note"] = [_note(row) for row in table.itertuples()]
     table["reason"] = np.where(table["boxes"] > 0, "", "no true box in the scored fields")
-    return pd.concat([table.sort_values("row"), averages(table)], ignore_index=True)
+    drawn = 100 * resampled(folds, taxonomy.n)
+    table[LIMITS] = limits(drawn, table["groups"].to_numpy())
+    means, groups = averages(table), sum(f.fields["group"].nunique() for f in folds)
+    deviation = pd.concat([averages(each) for each in scores]).groupby("row")[METRICS].std()
+    means[STDS] = deviation.loc[means["row"]].to_numpy()
+    boxes = np.stack([np.ones(taxonomy.n), table["boxes"]])[:, None, :, None]  # unweighted, weighted
+    filled = np.where(np.isnan(drawn), table[METRICS], drawn)  # a class that a resample lacks keeps its value
+    of_mean = np.nansum(filled * boxes, axis=2) / (~np.isnan(filled) * boxes).sum(2).clip(min=1)  # (2, R, 4)
+    means[LIMITS] = limits(of_mean.swapaxes(0, 1), np.full(2, groups))
+    return pd.concat([table.sort_values("row"), means], ignore_index=True)[[*table.columns]].astype(
+        dict.fromkeys(["fields", "groups", "folds"], "Int64")
+    )
+
+
+def _percent(metrics: pd.DataFrame) -> pd.DataFrame:
+    """A fold's metrics under the names of Table 7, in percent."""
+    renamed = metrics.rename(columns={column: metric for metric, column in PER_CLASS.items()})
+    return renamed.assign(**{metric: 100 * renamed[metric] for metric in METRICS})
+
+
+def support(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
+    """What a class's number stands on: [boxes, fields, groups, folds] of each class, 0 where there is none."""
+    truths = [f.truth.merge(f.fields[["image", "group"]], on="image").assign(fold=i) for i, f in enumerate(folds)]
+    of = pd.concat(truths).groupby("cls")
+    counted = {"boxes": of.size(), "fields": of["image"].nunique(), "groups": of["group"].nunique()}
+    return pd.DataFrame(counted | {"folds": of["fold"].nunique()}).reindex(range(n_classes)).fillna(0).astype(int)
+
+
+def _note(row: Any) -> str:
+    if 0 < row.boxes < FEW:
+        return f"{row.boxes} box{'es' * (row.boxes > 1)}: no conclusion"
+    if 0 < row.groups < bootstrap.MIN_GROUPS:
+        return f"{row.groups} group{'s' * (row.groups > 1)}: no interval"
+    return ""
+
+
+def limits(drawn: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Intervals as the columns LIMITS (C, 8), of resamples (R, C, 4) that rest on so many groups (C,).
+
+    NaN for fewer than ``bootstrap.MIN_GROUPS`` groups, and where all resamples are alike: if nothing or all of a class
+    is found, drawing again cannot tell how sure that is.
+    """
+    low, high = bootstrap.interval(drawn)
+    none = (groups < bootstrap.MIN_GROUPS)[:, None] | (low == high)
+    return np.where(none[..., None], np.nan, np.stack([low, high], axis=2)).reshape(len(groups), -1)
+
+
+def resampled(folds: Sequence[Scored], n_classes: int, seed: int = 0) -> np.ndarray:
+    """METRICS of each class in RESAMPLES of the folds' groups: (R, C, 4) in 0..1, means over the folds.
+
+    NaN where a resample lacks the class. Precision and recall are read at each fold's own confidence.
+    """
+    total, times = np.zeros((RESAMPLES, n_classes, 4)), np.zeros((RESAMPLES, n_classes, 4))
+    for i, fold in enumerate(folds):
+        m = bootstrap.matched(fold.truth, fold.predictions, n_classes, fold.fields)
+        drawn = bootstrap.draws(len(m.groups), RESAMPLES, seed + i)
+        ap = np.stack([bootstrap.average_precision(m, drawn, iou) for iou in range(len(IOUS))])
+        values = np.stack([*bootstrap.precision_recall(m, drawn, fold.confidence), ap[0], ap.mean(0)], axis=2)
+        total, times = total + np.nan_to_num(values), times + ~np.isnan(values)
+    return np.where(times > 0, total / np.maximum(times, 1), np.nan)
 
 
 def averages(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +140,7 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
     total = int(there["boxes"].sum())
     plain, weighted = there[METRICS].mean(), there[METRICS].mul(there["boxes"], axis=0).sum(min_count=1) / max(total, 1)
     rows = [{"row": UNWEIGHTED, "boxes": total, **plain}, {"row": WEIGHTED, "boxes": total, **weighted}]
-    return pd.DataFrame(rows).assign(head="", reason="")
+    return pd.DataFrame(rows).assign(head="", note="", reason="")
 
 
 def confusion(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
@@ -95,8 +152,10 @@ def confusion(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     """
     matrix = ConfusionMatrix(names=dict(enumerate(taxonomy.classes)))
     for fold in folds:
-        for image in fold.images:
-            t, p = fold.truth[fold.truth["image"] == image], fold.predictions[fold.predictions["image"] == image]
+        sure = fold.predictions[fold.predictions["conf"] >= fold.confidence]
+        true_of, found_in = (dict(tuple(frame.groupby("image"))) for frame in (fold.truth, sure))
+        for image in fold.fields["image"]:
+            t, p = true_of.get(image, fold.truth.iloc[:0]), found_in.get(image, sure.iloc[:0])
             found = {"bboxes": corners(p), "cls": classes_of(p), "conf": torch.tensor(p["conf"].to_numpy(dtype=float))}
             matrix.process_batch(found, {"bboxes": corners(t), "cls": classes_of(t)}, fold.confidence, IOU)
     labels = [*spelling(taxonomy).values(), BACKGROUND]
@@ -104,23 +163,30 @@ def confusion(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
 
 
 def taken_for(folds: Sequence[Scored], taxonomy: Taxonomy, true: str, called: str) -> dict[str, float]:
-    """How many of the missed boxes of a component were taken for another: [boxes, missed, taken, percent].
+    """How many of the missed boxes of a component were taken for another: [boxes, missed, taken, PERCENT].
 
     ``true`` and ``called`` are clinical components of the taxonomy (e.g. WBC and RBC: a component may be several
     classes). Of the true boxes of ``true``, *missed* are those that no detection of ``true`` covers at IoU >= 0.5 and
     at the fold's best-F1 confidence or more; of the missed, *taken* are those that a detection of ``called`` covers in
     the same sense. ``percent`` is taken / missed; NaN if none is missed. A detection may cover several boxes.
+    ``percent_low`` and ``percent_high``: 95 % bootstrap interval over groups (``bootstrap.of_ratio``).
     The paper gives 38% (missed WBC taken for RBC) and 43% (missed RBC taken for WBC) and no definition.
     """
-    boxes = missed = taken = 0
+    parts = []
     for fold in folds:
         sure = fold.predictions[fold.predictions["conf"] >= fold.confidence]
+        group = dict(zip(fold.fields["image"], fold.fields["group"], strict=True))
+        found_in = dict(tuple(sure.groupby("image")))
         for image, rows in fold.truth[fold.truth["cls"].isin(taxonomy.components[true])].groupby("image"):
-            here = sure[sure["image"] == image]
+            here = found_in.get(image, sure.iloc[:0])
             lost = ~covered(rows, here[here["cls"].isin(taxonomy.components[true])])
             wrong = lost & covered(rows, here[here["cls"].isin(taxonomy.components[called])])
-            boxes, missed, taken = boxes + len(rows), missed + int(lost.sum()), taken + int(wrong.sum())
-    return {"boxes": boxes, "missed": missed, "taken": taken, "percent": 100 * taken / missed if missed else np.nan}
+            parts.append({"group": group[image], "boxes": len(rows), "missed": lost.sum(), "taken": wrong.sum()})
+    each = pd.DataFrame(parts, columns=["group", "boxes", "missed", "taken"]).groupby("group").sum().astype(int)
+    total = {name: int(n) for name, n in each.sum().items()}
+    percent = 100 * total["taken"] / total["missed"] if total["missed"] else np.nan
+    low, high = bootstrap.of_ratio(each["taken"], each["missed"])
+    return total | {"percent": percent, "percent_low": 100 * low, "percent_high": 100 * high}
 
 
 def covered(truth: pd.DataFrame, detections: pd.DataFrame) -> np.ndarray:
@@ -134,24 +200,52 @@ def rbc_wbc(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     for true, called in (("WBC", "RBC"), ("RBC", "WBC")):
         known = true in taxonomy.components and called in taxonomy.components
         rows.append({"row": RBC_WBC_ROWS[true], **(taken_for(folds, taxonomy, true, called) if known else {})})
-    return pd.DataFrame(rows, columns=["row", "boxes", "missed", "taken", "percent"])
+    return pd.DataFrame(rows, columns=["row", "boxes", "missed", "taken", *PERCENT])
 
 
 RBC_WBC_ROWS = {"WBC": "missed WBC taken for RBC", "RBC": "missed RBC taken for WBC"}
+PERCENT = ["percent", "percent_low", "percent_high"]
 # The paper's text, section "Class-wise analysis" (not in its tables).
 PUBLISHED_RBC_WBC = pd.DataFrame({"row": list(RBC_WBC_ROWS.values()), "percent": [38.0, 43.0]})
 
 
-def plot_classes(table: pd.DataFrame, face: str, metric: str = "map50") -> Figure:
-    """AP50 of each class present (percent), sorted, coloured by head; the number of true boxes at each name."""
-    there = table[(table["boxes"] > 0) & (table["head"] != "")].sort_values(metric, kind="stable")
-    fig, ax = plt.subplots(figsize=(style.COLUMN, 0.5 + 0.13 * max(len(there), 6)))
-    names = [f"{name} ({boxes})" for name, boxes in zip(there["row"], there["boxes"], strict=True)]
-    ax.barh(names, there[metric], color=there["head"].map(style.HEAD_COLOURS))
-    heads = [head for head in style.HEAD_COLOURS if head in set(there["head"])]
-    ax.legend(handles=[Patch(color=style.HEAD_COLOURS[head], label=head) for head in heads], loc="lower right")
-    ax.set(xlim=(0, 100), xlabel="AP50 (%); true boxes in brackets")
-    ax.set_title(face, fontsize=5)
+def plot_classes(both: pd.DataFrame, face: str) -> Figure:
+    """Table 7 (``compare.beside``) as dots with intervals: precision, recall, AP50 in percent, a row a class present.
+
+    Grouped by head, in its colour, by descending AP50 within; the number of true boxes at each name. Hollow: fewer than
+    FEW boxes. A grey bar is the paper's value. No dot for the precision of a class of which nothing is found.
+    """
+    there = both[(both["boxes"] > 0) & both["head"].isin(style.HEAD_COLOURS)]
+    order = there["head"].map(list(style.HEAD_COLOURS).index)
+    there = there.assign(order=order).sort_values(["order", "map50_here"], ascending=[True, False], kind="stable")
+    y = np.arange(len(there)) + 0.6 * there["order"].rank(method="dense").to_numpy()  # a gap between heads
+    colours = there["head"].map(style.HEAD_COLOURS).to_numpy()
+    few = there["boxes"].to_numpy() < FEW
+    fig, axes = plt.subplots(1, 3, figsize=(style.PAGE, 1 + 0.13 * max(len(there), 6)), sharey=True)
+    for ax, (metric, title) in zip(axes, PANELS.items(), strict=True):
+        here, ends = there[f"{metric}_here"].to_numpy(), there[[f"{metric}_here_low", f"{metric}_here_high"]].to_numpy()
+        ax.hlines(y, *ends.T, color=colours, linewidth=1)
+        ax.scatter(there[f"{metric}_paper"], y, marker="|", s=22, color=style.PAPER_COLOUR, linewidth=1, zorder=1)
+        here = np.where(there["recall_here"] > 0, here, np.nan) if metric == "precision" else here
+        ax.scatter(here, y, s=11, facecolor=np.where(few, "white", colours), edgecolor=colours, linewidth=0.8, zorder=3)
+        ax.set(xlim=(-3, 103), xlabel=f"{title} (%)")
+        ax.grid(axis="x")
+        ax.set_axisbelow(True)
+    names = [f"{name} ({boxes:.0f})" for name, boxes in zip(there["row"], there["boxes"], strict=True)]
+    axes[0].set_yticks(y, names)
+    axes[0].set_ylim(y.max(initial=0) + 0.8, -0.8)
+    heads = [
+        Line2D([], [], color=c, marker="o", label=h) for h, c in style.HEAD_COLOURS.items() if h in set(there["head"])
+    ]
+    hollow = Line2D(
+        [], [], color="0.3", marker="o", markerfacecolor="white", linestyle="", label=f"fewer than {FEW} boxes"
+    )
+    paper = Line2D([], [], color=style.PAPER_COLOUR, marker="|", linestyle="", label="paper")
+    printed = [paper] if there["map50_paper"].notna().any() else []
+    fig.legend(
+        handles=[*heads, hollow, *printed], loc="outside upper center", ncols=8, columnspacing=1, handlelength=1.2
+    )
+    fig.supxlabel(face, fontsize=5)
     return fig
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from openurine_lib.tabular import SPREAD
+
 REASON = "reason"  # why a published row has no number here
 NOT_RUN = "not in this run"
 
@@ -13,7 +15,8 @@ def beside(published: pd.DataFrame, reproduced: pd.DataFrame, on: str = "row") -
 
     Every numeric column that both have, say ``map50``, becomes ``map50_paper``, ``map50_here`` and
     ``map50_difference`` (here - paper, in the metric's unit); ``map50_std``, where either has it, becomes
-    ``map50_paper_std`` and ``map50_here_std``. Other columns of either are kept (the paper's, where both have one).
+    ``map50_paper_std`` and ``map50_here_std``, and so do ``map50_low`` and ``map50_high``, the ends of an interval.
+    Other columns of either are kept (the paper's, where both have one).
 
     No row is dropped: a published row that was not run keeps its numbers, with a blank here and the ``reason`` that
     ``reproduced`` gives in a column of that name (NOT_RUN if it says nothing); a row that the paper does not have
@@ -24,10 +27,10 @@ def beside(published: pd.DataFrame, reproduced: pd.DataFrame, on: str = "row") -
     _check_labels(published, reproduced, on)
     shared = [c for c in published.columns if c in reproduced.columns and c not in (on, REASON)]
     numeric = [c for c in shared if _is_numeric(published[c]) or _is_numeric(reproduced[c])]
-    metrics = [c for c in numeric if not c.endswith("_std")]
+    metrics = [c for c in numeric if not c.endswith(SPREAD)]
     if not metrics:
         raise ValueError(f"no metric in both: published has {list(published)}, reproduced has {list(reproduced)}")
-    stds = [f"{m}_std" for m in metrics]
+    spread = [f"{m}{end}" for m in metrics for end in SPREAD]
 
     paper = published.rename(columns=_suffixed(metrics, "paper"))
     here = reproduced.drop(columns=[c for c in shared if c not in numeric]).rename(columns=_suffixed(metrics, "here"))
@@ -42,13 +45,14 @@ def beside(published: pd.DataFrame, reproduced: pd.DataFrame, on: str = "row") -
     said = joined[REASON] if REASON in joined else pd.Series(pd.NA, index=joined.index, dtype="object")
     joined[REASON] = said.fillna("").mask(blank & said.fillna("").eq(""), NOT_RUN)
 
-    parts = [f"{m}_{part}" for m in metrics for part in ("paper", "paper_std", "here", "here_std", "difference")]
-    others = [c for c in joined if c not in (on, REASON, "_merge", *parts, *stds)]
+    ends = [f"{side}{end}" for side in ("paper", "here") for end in ("", *SPREAD)]
+    parts = [f"{m}_{part}" for m in metrics for part in (*ends, "difference")]
+    others = [c for c in joined if c not in (on, REASON, "_merge", *parts, *spread)]
     return joined[[on, *others, *(p for p in parts if p in joined), REASON]]
 
 
 def _suffixed(metrics: list[str], side: str) -> dict[str, str]:
-    return {m: f"{m}_{side}" for m in metrics} | {f"{m}_std": f"{m}_{side}_std" for m in metrics}
+    return {f"{m}{end}": f"{m}_{side}{end}" for m in metrics for end in ("", *SPREAD)}
 
 
 def _is_numeric(column: pd.Series) -> bool:

@@ -31,8 +31,8 @@ def reconstructions(folder: Path, face: str) -> Figure:
             ax.spines[:].set_visible(False)
         axes[row, 0].set_ylabel(name)
     ax = right.subplots()
-    ax.plot(log.epoch, log.l1, marker="o", label="L1", color=style.OKABE_ITO["blue"])
-    ax.plot(log.epoch, log.ssim, marker="s", label="1 − SSIM", color=style.OKABE_ITO["vermillion"])
+    ax.plot(log.epoch, log.l1, marker="o", label="L1")
+    ax.plot(log.epoch, log.ssim, marker="s", label="1 − SSIM")
     ax.set(xlabel="epoch", ylabel="reconstruction loss", ylim=(0, None))
     ax.legend()
     fig.suptitle(face, fontsize=6, color="0.35")
@@ -68,9 +68,9 @@ def search_scatter(trials: pd.DataFrame, metric: str, face: str) -> Figure:
     chosen, first = best(trials), trials.iloc[0]
     fig, axes = plt.subplots(4, 4, figsize=(style.PAGE, style.PAGE * 0.85), sharey=True)
     for ax, (name, (_, _, log)) in zip(axes.flat, SPACE.items(), strict=True):
-        ax.scatter(trials[name], 100 * trials[metric], s=8, color=style.HERE_COLOUR, alpha=0.7, linewidths=0)
+        ax.scatter(trials[name], 100 * trials[metric], s=8, color="0.6", linewidths=0)
         ax.axvline(first[name], color="0.6", linestyle=":", linewidth=0.8)
-        ax.scatter(chosen[name], 100 * chosen[metric], s=40, marker="x", color=style.OKABE_ITO["vermillion"], zorder=3)
+        ax.scatter(chosen[name], 100 * chosen[metric], s=40, marker="x", color=style.HERE_COLOUR, zorder=3)
         ax.set_xlabel(name)
         if log:
             ax.set_xscale("log")

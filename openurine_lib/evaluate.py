@@ -5,8 +5,10 @@ thresholds), the averages are its ``ap_per_class``: both are called, not copied.
 
 - precision and recall (Eqs. 8 and 9) are read at one confidence, where the mean F1 over the classes present is highest
   on the scored fields themselves;
-- AP is a trapezoid over 101 recall points whose last precision is 0, so a perfect detector has 0.995 and not 1. COCO's
-  own evaluator gives 1 there; elsewhere the two differ by a point or so (``tests/test_evaluate.py``).
+- AP is a trapezoid over 101 recall points. Ultralytics sets the last precision, at recall 1, to 0 even where every box
+  is found, so that a perfect detector has 0.995. Here it is what it is (``at_full_recall``): a perfect detector has 1,
+  as with COCO and in the paper (Table 7 has classes of 100), and only curves that reach recall 1 differ, by at most
+  0.005. COCO's own evaluator differs elsewhere by a point or so (``tests/test_evaluate.py``).
 """
 
 from __future__ import annotations
@@ -88,11 +90,22 @@ def score(truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images
     check(truth, predictions, n_classes, images)
     ranked = predictions.sort_values("conf", ascending=False, kind="stable")
     conf = ranked["conf"].to_numpy(dtype=float)
-    _, _, p, r, _, ap, classes, _, _, f1, x, _ = ap_per_class(
-        matches(truth, ranked), conf, ranked["cls"].to_numpy(dtype=int), truth["cls"].to_numpy(dtype=int)
-    )
+    right, cls, true_cls = matches(truth, ranked), ranked["cls"].to_numpy(dtype=int), truth["cls"].to_numpy(dtype=int)
+    _, _, p, r, _, ap, classes, _, _, f1, x, _ = ap_per_class(right, conf, cls, true_cls)
+    ap = ap + 0.005 * at_full_recall(right, cls, true_cls, classes)  # the last half step of the trapezoid
     best = smooth(f1.mean(0), 0.1).argmax() if len(classes) else 0  # ap_per_class chooses it so and does not return it
     return Scores(classes, p, r, ap, float(x[best]))
+
+
+def at_full_recall(right: np.ndarray, cls: np.ndarray, true_cls: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Precision where the recall reaches 1, 0 where it does not: (C, 10) for right (N, 10), most confident first."""
+    precision = np.zeros((len(classes), right.shape[1]))
+    for row, c in enumerate(classes):
+        own, boxes = right[cls == c], (true_cls == c).sum()
+        if len(own):
+            rank = len(own) - np.argmax(own[::-1], axis=0)  # of the last right detection
+            precision[row] = np.where(own.sum(0) == boxes, boxes / rank, 0)
+    return precision
 
 
 def evaluate(truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: Sequence[str]) -> pd.DataFrame:

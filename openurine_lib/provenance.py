@@ -132,8 +132,8 @@ def save_table(
     """Writes ``run.figures/stem`` as csv, md and tex, and its stamp as json.
 
     csv holds the numbers as they are. In md and tex, floats are shown with ``decimals`` (a number, or a dict by
-    column, others 1), a column ``x`` with a column ``x_std`` beside it is shown as ``x ± std`` (alone where std is
-    missing), and a missing value as ``missing``. The index is not written: make it a column.
+    column, others 1), a column ``x`` with columns ``x_std``, or ``x_low`` and ``x_high``, as ``x ± std [low, high]``
+    (alone where they are missing), and a missing value as ``missing``. The index is not written: make it a column.
     """
     record = stamp(run, uses_data=uses_data, **extra)
     shown = tabular.formatted(df, decimals, missing)

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from openurine_lib import pretrained, published, style
 from openurine_lib.evaluate import over_folds, summary
 from openurine_lib.methods import Method, methods, plan, predict_key
+from openurine_lib.tabular import SPREAD
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run
 
 METRICS = published.METRICS
-STDS = [f"{metric}_std" for metric in METRICS]
 TITLES = dict(zip(METRICS, ["Precision (%)", "Recall (%)", "mAP50 (%)", "mAP50-95 (%)"], strict=True))
 FULL = "Full (all six heads)"  # Table 5's row that the others are set against
 
@@ -98,17 +98,20 @@ def _origin(run: Run, m: Method) -> dict[str, Any]:
 def drops(table5: pd.DataFrame) -> pd.DataFrame:
     """How much each metric falls when a head is removed: full minus the row, in percentage points (Table 5's text).
 
-    Works on the published table and on ``table(run, 5)``; the full row itself is left out, deviations too.
+    Works on the published table and on ``table(run, 5)``; the full row itself is left out, and so are
+    deviations and intervals (of which ``spread`` makes those of the drops).
     """
     full = table5.loc[table5["row"] == FULL, METRICS].iloc[0]
-    rest = table5[table5["row"] != FULL].drop(columns=STDS).reset_index(drop=True)
+    beside = [f"{metric}{end}" for metric in METRICS for end in SPREAD]
+    rest = table5[table5["row"] != FULL].drop(columns=beside, errors="ignore").reset_index(drop=True)
     return rest.assign(**{metric: full[metric] - rest[metric] for metric in METRICS})
 
 
 def plot_sizes(paper: pd.DataFrame, here: pd.DataFrame, face: str) -> Figure:
     """Table 6 as curves: each metric (percent) against the nominal input size, the paper's and this run's.
 
-    Below a nominal size stands the size in pixels that was really used here, where the profile scales it.
+    Below a nominal size stands the size in pixels that was really used here, where the profile scales it. Bars: the
+    paper's deviation over folds; here the 95 % interval, if the table has one.
     """
     sizes = here["nominal"].astype(int)
     labels = [f"{n}\n({e})" for n, e in zip(sizes, here["effective"], strict=True)]
@@ -119,10 +122,12 @@ def plot_sizes(paper: pd.DataFrame, here: pd.DataFrame, face: str) -> Figure:
             (paper, paper["row"].astype(int), style.PAPER_COLOUR, "paper"),
             (here, sizes, style.HERE_COLOUR, "here"),
         ):
-            std = frame[f"{metric}_std"].fillna(0)
-            ax.errorbar(x.map(place), frame[metric], std, color=colour, marker="o", capsize=2, label=label)
+            spread = frame[f"{metric}_std"].fillna(0)
+            if f"{metric}_low" in frame:  # the interval, which one fold has too
+                spread = (frame[[f"{metric}_low", f"{metric}_high"]].sub(frame[metric], axis=0)).abs().fillna(0).T
+            ax.errorbar(x.map(place), frame[metric], spread, fmt="o-", color=colour, capsize=2, label=label)
         ax.set(title=TITLES[metric], ylim=(0, 100), xticks=range(len(sizes)))
-        ax.set_xticklabels(labels, fontsize=4.5)
+        ax.set_xticklabels(labels, fontsize=5)
     axes[0].legend()
     fig.supxlabel(f"nominal input size, pixels (used here)\n{face}", fontsize=6)
     return fig
@@ -134,8 +139,12 @@ def plot_scatter(both: pd.DataFrame, face: str, metric: str = "map50") -> Figure
     fig, ax = plt.subplots(figsize=style.size(style.COLUMN, 0.9))
     ax.plot([0, 100], [0, 100], color=style.PAPER_COLOUR, linewidth=0.6)
     ours = done["row"].str.startswith("Our method")
-    for part, marker, label in ((done[~ours], "o", "other methods"), (done[ours], "D", "the paper's method")):
-        ax.plot(part[f"{metric}_paper"], part[f"{metric}_here"], marker, label=label)
+    for part, marker, face_of, label in (
+        (done[~ours], "o", "white", "other methods"),
+        (done[ours], "D", style.HERE_COLOUR, "the paper's method"),
+    ):
+        at = part[f"{metric}_paper"], part[f"{metric}_here"]
+        ax.plot(*at, marker, color=style.HERE_COLOUR, markerfacecolor=face_of, markeredgewidth=0.7, label=label)
     ax.set(xlim=(0, 100), ylim=(0, 100), xlabel=f"{TITLES[metric]}, paper", ylabel=f"{TITLES[metric]}, here")
     ax.set_title(face, fontsize=5)
     ax.legend()
@@ -151,5 +160,6 @@ def missing(both: pd.DataFrame) -> str:
 def shown(both: pd.DataFrame) -> pd.DataFrame:
     """The columns of ``compare.beside`` that fit a page: mAP50 and mAP50-95, what was run, how faithful, notes."""
     columns = ["row", "network", "epochs", "nominal", "effective", "folds"]
-    metrics = [f"{m}_{part}" for m in ("map50", "map50_95") for part in ("paper", "here", "difference")]
-    return both[[*columns, *metrics, "fidelity", "note", "doi", "reason"]]
+    parts = ("paper", "paper_std", "here", "here_std", "here_low", "here_high", "difference")
+    metrics = [f"{m}_{part}" for m in ("map50", "map50_95") for part in parts]
+    return both[[*columns, *(m for m in metrics if m in both), "fidelity", "note", "doi", "reason"]]

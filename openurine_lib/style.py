@@ -19,7 +19,7 @@ OKABE_ITO = {
     "black": "#000000",
 }
 
-# A head has the same colour in every figure; the order is the paper's.
+# A head has the same colour in every figure, and nothing else has it; the order is the paper's.
 HEAD_COLOURS = {
     "Cells": OKABE_ITO["vermillion"],
     "Casts": OKABE_ITO["blue"],
@@ -29,7 +29,7 @@ HEAD_COLOURS = {
     "Others": OKABE_ITO["sky blue"],
 }
 PAPER_COLOUR = "0.55"  # published values
-HERE_COLOUR = OKABE_ITO["blue"]  # values of this run
+HERE_COLOUR = OKABE_ITO["black"]  # values of this run
 SEQUENTIAL = "cividis"  # for heat maps: ordered in grey too, and colour-blind safe
 
 
@@ -59,7 +59,8 @@ def use() -> None:
             "grid.linewidth": 0.4,
             "grid.color": "0.9",
             "image.cmap": SEQUENTIAL,
-            "axes.prop_cycle": cycler(color=[*list(HEAD_COLOURS.values()), OKABE_ITO["black"]]),
+            # what is no head has no head's colour
+            "axes.prop_cycle": cycler(color=["black", "0.5", "0.7"]) + cycler(linestyle=["-", "--", "-."]),
             "pdf.fonttype": 42,  # text stays text in the PDF
             "svg.fonttype": "none",
         }

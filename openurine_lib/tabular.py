@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+SPREAD = ("_std", "_low", "_high")  # endings: a metric's deviation over folds, and the ends of its interval
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -21,12 +22,11 @@ _LATEX = str.maketrans({
 def formatted(df: pd.DataFrame, decimals: int | Mapping[str, int] = 1, missing: str = "—") -> pd.DataFrame:
     """The frame as text. ``x`` and ``x_std`` become one column ``x``: mean ± standard deviation; see save_table.
 
-    ``x``, ``x_low`` and ``x_high`` become one too: value [low, high], without brackets where the ends are missing.
+    So do ``x_low`` and ``x_high``: ``mean ± deviation [low, high]``.
     """
     shown = pd.DataFrame(index=df.index)
     for name in df.columns:
-        part = next((end for end in ("_std", "_low", "_high") if str(name).endswith(end)), None)
-        if part and str(name).removesuffix(part) in df.columns:
+        if any(str(name).endswith(end) and str(name).removesuffix(end) in df.columns for end in SPREAD):
             continue
         places = decimals if isinstance(decimals, int) else decimals.get(name, 1)
         text = [_number(value, places, missing) for value in df[name]]
@@ -34,7 +34,7 @@ def formatted(df: pd.DataFrame, decimals: int | Mapping[str, int] = 1, missing: 
             std = [_number(value, places, "") for value in df[f"{name}_std"]]
             text = [f"{t} ± {s}" if s and t != missing else t for t, s in zip(text, std, strict=True)]
         if {f"{name}_low", f"{name}_high"} <= set(df.columns):
-            ends = [[_number(v, places, "") for v in df[f"{name}{end}"]] for end in ("_low", "_high")]
+            ends = [[_number(value, places, "") for value in df[f"{name}_{end}"]] for end in ("low", "high")]
             text = [f"{t} [{a}, {b}]" if a and b and t != missing else t for t, a, b in zip(text, *ends, strict=True)]
         shown[str(name)] = pd.Series(text, index=df.index, dtype=str)
     shown.attrs["right"] = [str(n) for n in df.columns if is_numeric_dtype(df[n]) and not is_bool_dtype(df[n])]

