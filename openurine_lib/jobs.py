@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from openurine_lib import provenance
-from openurine_lib.engines import TrainJob, engine
+from openurine_lib.engines import DETECTOR, TrainJob, check_taxonomy, engine, read_weights
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
 from openurine_lib.slices import slices_of
@@ -81,6 +81,7 @@ def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) ->
     if out.exists():
         return read_predictions(out)
     sahi, weights = run.profile.settings["sahi"], ensure_weights(run, m, fold)
+    check_taxonomy(read_weights(weights, DETECTOR)["meta"], run.dataset.taxonomy, weights)
     # as stock sahi does: a slice, like a whole field, is brought to the size of training
     detector = engine(m.engine).detector(weights, CONFIDENCE, device(), run.profile.pixels(m.imgsz))
     return predict_fields(detector, images, sahi["slice"] if m.sliced else None, sahi["overlap"], out)

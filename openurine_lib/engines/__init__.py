@@ -12,16 +12,24 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from openurine_lib.taxonomy import Taxonomy
 
+if TYPE_CHECKING:
+    from torch import nn
+
 MAX_DETECTIONS = 300  # a slice or image, of every engine, as in ultralytics' validation
+
+
+#: What a detector's weights file tells of it.
+DETECTOR = ("engine", "arch", "heads", "imgsz", "classes", "head_classes", "taxonomy")
 
 
 class WeightsError(ValueError):
@@ -64,15 +72,21 @@ class TrainJob:
 
 
 def engine(name: str) -> ModuleType:
-    """The engine's module, e.g. ``engine("torchvision").fit(job)``."""
-    return importlib.import_module(f"openurine_lib.engines.{name}")
+    """The engine's module, e.g. ``engine("torchvision").fit(job)``. Raises WeightsError where there is none."""
+    module = f"openurine_lib.engines.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as e:
+        if e.name != module:
+            raise
+        raise WeightsError(f"no engine {name!r} in this version; install the version that knows it") from e
 
 
-def read_weights(weights: Path) -> dict[str, Any]:
+def read_weights(weights: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
 
-    Raises:
-        WeightsError: the file is missing or is not a weights file of this project.
+    needed: what ``meta`` must tell, e.g. ``DETECTOR``. Raises WeightsError: the file is missing, is not a
+    weights file of this project, or one of a version that did not write what this one needs.
     """
     import torch
 
@@ -81,10 +95,30 @@ def read_weights(weights: Path) -> dict[str, Any]:
     try:
         content = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise WeightsError(f"{weights} is not a weights file of this project (tensors and plain data only): {e}") from e
-    if not (isinstance(content, dict) and {"state_dict", "meta"} <= content.keys()):
+        why = str(e).split(". ")[0].splitlines()[0] if str(e) else type(e).__name__
+        raise WeightsError(
+            f"{weights} is not a weights file of this project (tensors and plain data only), or was cut off: {why}"
+        ) from e
+    if not (isinstance(content, dict) and isinstance(content.get("meta"), dict) and "state_dict" in content):
         raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
+    lacking = [key for key in needed if key not in content["meta"]]
+    if lacking:
+        raise WeightsError(
+            f"{weights} does not tell its {', '.join(lacking)}: it was written by another version of this project; "
+            "use that version, or train it again"
+        )
     return content
+
+
+def fill(model: nn.Module, state: dict[str, Any], weights: Path) -> None:
+    """Puts every tensor of a weights file into its model; WeightsError unless all find their place."""
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as e:
+        raise WeightsError(
+            f"{weights}: its tensors do not fit the network that it names; it was written by another version of this "
+            f"project or changed since: {str(e).splitlines()[-1].strip()[:200]}"
+        ) from e
 
 
 def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> None:

@@ -30,7 +30,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from openurine_lib.cpu import cpu_bf16, ready_for, to_float
-from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
+from openurine_lib.engines import DETECTOR, MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights
 from openurine_lib.inference import read_rgb
 from openurine_lib.provenance import atomic_path
 
@@ -179,12 +179,12 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Detector:
 
     Raises WeightsError for a file of another engine, or none of ours.
     """
-    content = read_weights(weights)
+    content = read_weights(weights, DETECTOR)
     meta = content["meta"]
     if meta["engine"] != "torchvision":
         raise WeightsError(f"{weights} belongs to the {meta['engine']} engine")
     model = build(meta["arch"], len(meta["classes"]), imgsz, conf)
-    model.load_state_dict(content["state_dict"])
+    fill(model, content["state_dict"], weights)
     names = {str(i): name for i, name in enumerate(meta["classes"])}
     found = Detector(model=model, confidence_threshold=conf, device=device, image_size=imgsz, category_mapping=names)
     found.shift = background(meta["arch"])

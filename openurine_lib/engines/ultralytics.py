@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
 from torch.optim.swa_utils import update_bn
@@ -32,7 +33,8 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from openurine_lib.cpu import ready_for, use_cores
-from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
+from openurine_lib.engines import DETECTOR, MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights
+from openurine_lib.imagefile import plain, read_rgb
 from openurine_lib.multihead import build_model
 from openurine_lib.provenance import atomic_path
 from openurine_lib.taxonomy import Taxonomy
@@ -77,14 +79,17 @@ def fit(job: TrainJob) -> Path:
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
     """The trained detector, in evaluation mode."""
-    content = read_weights(weights)
+    content = read_weights(weights, DETECTOR)
     meta = content["meta"]
     if meta["engine"] != "ultralytics":
         raise WeightsError(f"{weights} belongs to the {meta['engine']} engine")
     heads = {name: tuple(ids) for name, ids in meta["head_classes"].items()}
     taxonomy = Taxonomy(name=meta["taxonomy"], classes=tuple(meta["classes"]), heads=heads, aliases={}, components={})
-    model = build_model(meta["arch"], taxonomy, meta["heads"], objectness_gain=meta["objectness_gain"])
-    model.load_state_dict(content["state_dict"])
+    try:
+        model = build_model(meta["arch"], taxonomy, meta["heads"], objectness_gain=meta.get("objectness_gain", 0.0))
+    except FileNotFoundError as e:
+        raise WeightsError(f"{weights}: no architecture {meta['arch']!r} in the installed ultralytics") from e
+    fill(model, content["state_dict"], weights)
     return model.to(device).eval()
 
 
@@ -93,7 +98,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
 
     On a CPU with units for it the network runs in bfloat16, unless ``exact``.
     """
-    meta = read_weights(weights)["meta"]
+    meta = read_weights(weights, DETECTOR)["meta"]
     wrapper = RTDETR("rtdetr-l.yaml") if meta["arch"].startswith("rtdetr") else YOLO("yolo12n.yaml")
     wrapper.model = model = load_model(weights, device)  # the wrapper only carries it: preprocessing, NMS, results
     model.fast = not exact  # type: ignore[assignment]
@@ -222,7 +227,7 @@ def _reseed(trainer: Any) -> None:
 
 def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
     """Puts the autoencoder's encoder into the detector's backbone; WeightsError unless every tensor finds its place."""
-    content = read_weights(encoder)
+    content = read_weights(encoder, ("arch",))
     own = model.state_dict()
     wrong = [k for k, v in content["state_dict"].items() if k not in own or own[k].shape != v.shape]
     if wrong:
@@ -233,16 +238,22 @@ def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
 
 
 def _write_fields(job: TrainJob, folder: Path) -> Path:
-    """Links to the fold's images and a YOLO label file each, by number (ids may hold slashes); returns the listing."""
+    """Links to the fold's images (or copies in plain RGB) and a YOLO label file each, by number, as ids may hold slashes;
+    returns the listing."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     by_image = dict(tuple(job.boxes.groupby("image")))
     links = []
     for i, row in enumerate(job.images.itertuples()):
         link = folder / "images" / f"{i:06d}{Path(row.path).suffix.lower()}"
-        if link.is_symlink() or link.exists():
-            link.unlink()
-        link.symlink_to(row.path)
+        with Image.open(row.path) as image:
+            as_it_is = plain(image)
+        link = link if as_it_is else link.with_suffix(".png")
+        link.unlink(missing_ok=True)
+        if as_it_is:
+            link.symlink_to(row.path)
+        else:  # the library would read it otherwise than prediction does
+            Image.fromarray(read_rgb(row.path)).save(link)
         lines = []
         if row.image in by_image:
             b = by_image[row.image]
