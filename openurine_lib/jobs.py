@@ -15,11 +15,17 @@ from openurine_lib.run import Run
 from openurine_lib.slices import slices_of
 
 
-def device() -> str:
-    """``OPENURINE_DEVICE`` if set, else the first GPU, else the CPU."""
+def devices() -> str:
+    """``OPENURINE_DEVICE`` if set, else the first GPU, else the CPU. "0,1": two GPUs, for an ultralytics training."""
     import torch
 
     return os.environ.get("OPENURINE_DEVICE") or ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def device() -> str:
+    """The first of them, for all that runs on one."""
+    first = devices().split(",")[0]
+    return f"cuda:{first}" if first.isdigit() else first
 
 
 def _must_be_built(m: Method) -> None:
@@ -61,7 +67,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             settings=p.settings,
             seed=run.seed,
             dir=out.parent,
-            device=device(),
+            device=devices() if m.engine == "ultralytics" else device(),
             encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
             meta={
                 "key": train_key(m, p),

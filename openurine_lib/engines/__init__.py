@@ -50,7 +50,7 @@ class TrainJob:
     settings: dict[str, Any]  # Table 3 by name, with the profile's overrides
     seed: int
     dir: Path
-    device: str
+    device: str  # "cpu", "cuda:0"; "0,1" for two GPUs (the ultralytics engine)
     encoder: Path | None = None  # the autoencoder's encoder to start from
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
 
