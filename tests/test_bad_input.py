@@ -28,8 +28,10 @@ def good(tmp_path_factory):
     model = build_model("yolo12n", t, "single")
     for branch in model.model[-1].cv3:
         torch.nn.init.constant_(branch[-1].bias, -0.5)
-    meta = {"engine": "ultralytics", "arch": "yolo12n", "heads": "single", "imgsz": 64, "classes": list(t.classes),
-            "head_classes": {k: list(v) for k, v in t.heads.items()}, "taxonomy": t.name, "objectness_gain": 0.0}  # fmt: skip
+    meta = {
+        "engine": "ultralytics", "arch": "yolo12n", "heads": "single", "imgsz": 64, "classes": list(t.classes),
+        "head_classes": {k: list(v) for k, v in t.heads.items()}, "taxonomy": t.name, "objectness_gain": 0.0,
+    }  # fmt: skip
     path = tmp_path_factory.mktemp("good") / "weights.pt"
     torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
     return path

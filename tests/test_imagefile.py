@@ -10,7 +10,7 @@ from PIL import Image
 
 from openurine_lib import check, imagefile
 from openurine_lib.engines import ultralytics as engine
-from openurine_lib.imagefile import BadField, decode, look, read_rgb
+from openurine_lib.imagefile import BadField, look, read_rgb
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5  # (6, 8), 0..235
 COLOUR = np.stack([RAMP, RAMP[::-1], 255 - RAMP], 2)
@@ -164,4 +164,4 @@ def test_training_sees_what_prediction_sees(tmp_path):
     for path, original in zip(written, job.images.path, strict=True):
         assert (imread(path)[..., ::-1] == read_rgb(original)).all(), original
     assert [written[i].endswith(".png") for i in range(4)] == [True] * 4
-    assert decode(open(written[0], "rb").read()).max() > 200
+    assert read_rgb(written[0]).max() > 200
