@@ -3,8 +3,9 @@
     python benchmarks/scaling.py      # about five minutes; docs/results/scaling.{csv,json,png}
 
 Every size is measured in a process of its own: the median of the repeats, and the most memory that the process held.
-Time is processor time of one thread (of two where images are checked), so that other work on the machine does not
-change it. The exponent of time against size is fitted over the three largest sizes; smaller ones show what every call costs.
+Time is processor time of one thread (of all where images are checked), so that other work on the machine changes it
+little. The exponent of time against size is fitted over the three largest sizes; smaller ones show what every call
+costs.
 """
 
 from __future__ import annotations
@@ -32,11 +33,17 @@ from openurine_lib import open_run, provenance, style, taxonomy
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SIZES = {
     "boxes": [10, 30, 100, 300, 1000, 3000],
-    "field": [600, 1200, 2000, 3000, 4000],
+    "field": [600, 1000, 1600, 2600, 4000],
     "images": [100, 400, 1600, 6430],
     "heads": [1, 2, 3, 4, 5, 6],
 }
 AXES = {"boxes": "boxes on a field", "field": "side of a field (px)", "images": "images", "heads": "heads"}
+TITLES = {
+    "boxes": "Merging and scoring",
+    "field": "Slicing and prediction",
+    "images": "A data set",
+    "heads": "A network",
+}
 REPEATS, SLICE, LARGEST = 3, 320, 3
 #: Where time may grow faster than linearly, and why.
 REASONS = {
@@ -217,7 +224,7 @@ def with_exponents(table: pd.DataFrame) -> pd.DataFrame:
 def plot(table: pd.DataFrame) -> None:
     """Above, seconds with the exponents; below, the process's peak memory."""
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     style.use()
     figure, axes = plt.subplots(2, 4, figsize=(style.PAGE, 3.6), height_ratios=(2, 1), sharex="col")
@@ -231,12 +238,16 @@ def plot(table: pd.DataFrame) -> None:
         memory = part.drop_duplicates("size")
         below.plot(memory["size"], memory.before_mb / 1000, ":", color="0.5", label="before the work")
         below.plot(memory["size"], memory.peak_mb / 1000, "o-", color="0.2", label="at most")
-        above.set(xscale="log", yscale="log", title=AXES[panel])
+        above.set(xscale="log", yscale="log", title=TITLES[panel])
         below.set(ylim=(0, 1.3 * memory.peak_mb.max() / 1000), xlabel=AXES[panel])
         ticks = SIZES[panel][:: 2 if len(SIZES[panel]) > 5 and panel != "heads" else 1]
         below.set_xticks(ticks, [f"{t:,}" for t in ticks])
         below.xaxis.set_minor_locator(NullLocator())
         low, high = above.get_ylim()
+        if high < 10 * low:  # less than a decade: name 2 and 5 too, without powers
+            above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            above.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            above.yaxis.set_minor_locator(NullLocator())
         above.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
         above.legend(loc="upper left", fontsize=5, handlelength=1.2)
     axes[0, 0].set_ylabel("processor time (s)")
