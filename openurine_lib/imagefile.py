@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -46,7 +47,7 @@ def look(path: str | Path) -> None:
         raise BadField(f"{path}: not a readable image ({error}); replace or remove it") from error
 
 
-def opened(file: io.BufferedIOBase) -> Image.Image:
+def opened(file: IO[bytes]) -> Image.Image:
     """The image behind an open file, not yet decoded. Raises ValueError for what is refused, and what Pillow raises."""
     try:
         image = Image.open(file)
@@ -92,7 +93,8 @@ def plain(image: Image.Image) -> bool:
 
 def _deep(image: Image.Image) -> bool:
     """Whether a PNG or TIFF has 16 bits a value; Pillow gives such colours in 8, so the mode does not tell."""
-    arguments = image.tile[0][3] if image.tile else ""
+    tiles = getattr(image, "tile", [])  # codec, place, offset, arguments
+    arguments = tiles[0][3] if tiles else ""
     layout = arguments if isinstance(arguments, str) else str(arguments[0])
     return image.format in ("PNG", "TIFF") and ";16" in layout
 
