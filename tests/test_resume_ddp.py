@@ -79,6 +79,18 @@ def test_after_sigkill_optimizer_average_and_weights_are_those_of_an_undisturbed
     assert same(*(read_weights(j.dir / "weights.pt")["state_dict"] for j in (whole, broken)))
 
 
+def test_a_training_killed_after_its_last_epoch_trains_no_further(tmp_path, monkeypatch):
+    whole, broken = (tiny.job(tmp_path / n, nbs=4, epochs=2, close_mosaic=1) for n in ("whole", "broken"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(engine, "update_bn", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        engine.fit(broken)
+    states = keep_states(monkeypatch)
+    engine.fit(broken)
+    assert not states and len(pd.read_csv(broken.dir / "log.csv")) == 2
+    engine.fit(whole)
+    assert same(*(read_weights(j.dir / "weights.pt")["state_dict"] for j in (whole, broken)))
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_network_and_go_on_after_a_kill(tmp_path, monkeypatch):
     two_processes.patch(monkeypatch.setattr)

@@ -105,6 +105,10 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     return door
 
 
+class _AllEpochsDone(Exception):
+    """What was interrupted has only its weights left to write."""
+
+
 class _Frames:
     """What makes ultralytics' trainers ours; mixed into the one for YOLO and the one for RT-DETR."""
 
@@ -158,6 +162,16 @@ class _Frames:
         )  # fmt: skip
         self.add_callback("on_train_epoch_start", _reseed)
         self.add_callback("on_train_batch_end", lambda t: t.bar.update())
+        if self.start_epoch >= self.epochs:
+            raise _AllEpochsDone
+
+    def _do_train(self) -> None:
+        try:
+            super()._do_train()  # type: ignore[misc]
+        except _AllEpochsDone:  # killed after its last epoch; the library would train one more
+            if self.args.close_mosaic:
+                self._close_dataloader_mosaic()
+            self.final_eval()
 
     def validate(self) -> tuple[dict[str, float], None]:
         return {}, None  # the test fold is not looked at while training
@@ -171,6 +185,8 @@ class _Frames:
         if self.job.settings.get("refresh_bn"):
             # the library's batch norm forgets slowly (momentum 0.03): after a short training its statistics are those
             # of the untrained network, and the detector finds nothing. One pass over the training fields sets them.
+            self.epoch = self.epochs
+            _reseed(self)  # so that a training killed here draws the same fields when it goes on
             update_bn((self.preprocess_batch(batch)["img"] for batch in self.train_loader), model)
         job = self.job
         meta = job.meta | {
