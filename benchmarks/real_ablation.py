@@ -174,8 +174,8 @@ def tables(run: Run, sizes: pd.DataFrame) -> None:
             parts = {label: jobs.ensure_metrics(run, m, fold)}
             parts |= {} if m.sliced else {INFERENCE_ONLY: on_slices(run, m, fold)}
             for row, metrics in parts.items():
-                lines.append({"row": row, "fold": fold, "epochs": run.profile.epochs_of(m), "flops": spent(run, m, fold)}
-                             | {k: 100 * v for k, v in summary(metrics).items()})  # fmt: skip
+                what = {"row": row, "fold": fold, "epochs": run.profile.epochs_of(m), "pflops": spent(run, m, fold)}
+                lines.append(what | {k: 100 * v for k, v in summary(metrics).items()})
                 per_class += [{"row": row, "fold": fold, "class": names[int(r.cls)], "boxes": int(r.boxes),
                                "ap50": 100 * r.ap50} for r in metrics[metrics.boxes > 0].itertuples()]  # fmt: skip
     table = pd.DataFrame(lines)
@@ -187,7 +187,7 @@ def tables(run: Run, sizes: pd.DataFrame) -> None:
             frame.round(3).to_csv(temporary, index=False)
     provenance.write_json(RESULTS / "real_ablation.json", stamp)
     _plot(table, logs)
-    shown = table.groupby("row", sort=False)[["flops", *METRICS]].agg(["mean", "std"])
+    shown = table.groupby("row", sort=False)[["pflops", *METRICS]].agg(["mean", "std"])
     print(shown.round(2).to_string())
     print(
         pd.DataFrame(per_class)

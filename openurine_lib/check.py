@@ -16,14 +16,14 @@ import pandas as pd
 from PIL import Image
 from tqdm.auto import tqdm
 
+from openurine_lib import imagefile, sidecars
 from openurine_lib import problems as p
-from openurine_lib import sidecars
 from openurine_lib.source import Source
 from openurine_lib.taxonomy import Taxonomy, TaxonomyError, closest, load
 
 SLIGHTLY = 0.01  # of the image's side: so far outside a box is clipped; ultralytics' tolerance for the same check
 CORNERS = ["x1", "y1", "x2", "y2"]
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the phone was held upright; every library here turns such an image
+TURNED = (5, 6, 7, 8)  # EXIF: the phone was held upright; every library here turns such an image
 
 CLIPPED, TWICE = "box slightly outside its image", "box given twice"
 COPY, IDLE = "copy of an image of the same group", "row of the groups file without an image"
@@ -102,16 +102,20 @@ def scan(source: Source) -> pd.DataFrame:
 
 
 def _look(path: Path) -> tuple[int, int, str, str] | str:
-    content = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        content = path.read_bytes()
+        with imagefile.opened(io.BytesIO(content)) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in TURNED
-            image.draft("L", (width // 4, height // 4))
-            image.load()
-            phash = str(imagehash.phash(image.convert("L"), hash_size=16))
-    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError) as error:
-        # what Pillow raises on bad files; the ImportError is ultralytics', whose Image.open looks for a plugin
+            turned = image.getexif().get(imagefile.ORIENTATION) in TURNED
+            if imagefile.plain(image):
+                image.draft("L", (width // 4, height // 4))
+                image.load()
+                grey = image.convert("L")
+            else:
+                grey, turned = Image.fromarray(imagefile.decode(content)).convert("L"), False
+                width, height = grey.size
+            phash = str(imagehash.phash(grey, hash_size=16))
+    except Exception as error:  # a broken file can raise anything
         return str(error)
     width, height = (height, width) if turned else (width, height)
     return width, height, hashlib.sha256(content).hexdigest(), phash

@@ -61,6 +61,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     from openurine_lib import clinical, cutoffs, provenance, taxonomy
     from openurine_lib.draw import boxes_on
+    from openurine_lib.imagefile import look, read_rgb
     from openurine_lib.sidecars import LEVELS
 
     names = [field.stem for field in options.fields]
@@ -69,7 +70,9 @@ def _predict(options: argparse.Namespace) -> None:
         raise ValueError(f"two fields are called {twice[0]}; their results would overwrite each other, rename one")
     missing = [field for field in options.fields if not field.is_file()]
     if missing:
-        raise FileNotFoundError(f"{missing[0]}: no such image")
+        raise FileNotFoundError(f"{missing[0]}: {'a folder, not an' if missing[0].is_dir() else 'no such'} image")
+    for field in options.fields:
+        look(field)
     if not 0 <= options.conf <= 1:
         raise ValueError(f"--conf {options.conf}: a confidence lies between 0 and 1")
     if options.um_per_px is not None and not 0 < options.um_per_px < math.inf:
@@ -79,12 +82,15 @@ def _predict(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from openurine_lib import jobs
-    from openurine_lib.engines import check_taxonomy, engine, read_weights
-    from openurine_lib.inference import predict_fields, read_rgb
+    from openurine_lib.engines import DETECTOR, WeightsError, check_taxonomy, engine, read_weights
+    from openurine_lib.inference import predict_fields
     from openurine_lib.methods import STRIDE
 
-    meta = read_weights(options.weights)["meta"]
-    classes = taxonomy.match(meta["classes"])
+    meta = read_weights(options.weights, needed=DETECTOR)["meta"]
+    try:
+        classes = taxonomy.match(meta["classes"])
+    except taxonomy.UnknownClass as error:
+        raise WeightsError(f"{options.weights} was trained on another taxonomy: {error}") from error
     check_taxonomy(meta, classes, options.weights)
     side = options.slice if options.slice is not None else -(-meta["imgsz"] * 2 // (3 * STRIDE)) * STRIDE
     if side < 0:

@@ -24,7 +24,16 @@ from openurine_lib.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from openurine_lib.run import Run
 
-MADE_BY = ("dataset", "source", "readers", "sidecars", "check", "splits", "taxonomy")  # a change here prepares anew
+MADE_BY = (
+    "dataset",
+    "source",
+    "readers",
+    "sidecars",
+    "check",
+    "imagefile",
+    "splits",
+    "taxonomy",
+)  # a change here prepares anew
 BOX_COLUMNS = ["image", "cls", "x1", "y1", "x2", "y2"]
 IMAGE_COLUMNS = ["image", "path", "group", "width", "height", "um_per_px", "split", "fold"]
 TEXT = dict.fromkeys(("image", "path", "group", "split", "image_a", "image_b", "component", "level"), str)

@@ -26,12 +26,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 from sahi.models.base import DetectionModel
 from sahi.postprocess.backends import set_postprocess_backend
 from sahi.predict import get_prediction, get_sliced_prediction
 from tqdm.auto import tqdm
 
+from openurine_lib.imagefile import BadField, read_rgb
 from openurine_lib.provenance import atomic_path
 
 CONFIDENCE = 0.001  # ultralytics' validation
@@ -43,20 +43,6 @@ COLUMNS = ["image", "cls", "conf", "x1", "y1", "x2", "y2"]
 
 logging.getLogger("sahi").setLevel(logging.ERROR)  # it warns of every box of no area
 set_postprocess_backend("numpy")  # as fast as its others here, and equal scores are ordered the same way every time
-
-
-class BadField(ValueError):
-    """An image that is missing, unreadable, or not of the size that the data set says."""
-
-
-def read_rgb(path: str | Path) -> np.ndarray:
-    """The image, uint8 (H, W, 3) RGB, turned as its EXIF says. Raises BadField naming the file."""
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, ImportError) as error:
-        # PIL raises the first three for broken files; ultralytics patches Image.open to look for a HEIF plugin as well
-        raise BadField(f"{path}: not a readable image ({error}); replace or remove it") from error
 
 
 def predict_image(

@@ -9,17 +9,23 @@ from pathlib import Path
 import pandas as pd
 
 from openurine_lib import pretrained, provenance
-from openurine_lib.engines import TrainJob, engine, read_weights
+from openurine_lib.engines import DETECTOR, TrainJob, check_taxonomy, engine, read_weights
 from openurine_lib.methods import Method, as_dict, predict_key, train_key
 from openurine_lib.run import Run
 from openurine_lib.slices import slices_of
 
 
-def device() -> str:
-    """``OPENURINE_DEVICE`` if set, else the first GPU, else the CPU."""
+def devices() -> str:
+    """``OPENURINE_DEVICE`` if set, else the first GPU, else the CPU. "0,1": two GPUs, for an ultralytics training."""
     import torch
 
     return os.environ.get("OPENURINE_DEVICE") or ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def device() -> str:
+    """The first of them, for all that runs on one."""
+    first = devices().split(",")[0]
+    return f"cuda:{first}" if first.isdigit() else first
 
 
 def _must_be_built(m: Method) -> None:
@@ -61,7 +67,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             settings=p.settings_of(m),
             seed=run.seed,
             dir=out.parent,
-            device=device(),
+            device=devices() if m.engine == "ultralytics" else device(),
             encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
             pretrained=pretrained.find(p.arch(m)),
             meta={
@@ -87,6 +93,7 @@ def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) ->
     if out.exists():
         return read_predictions(out)
     sahi, weights = run.profile.settings["sahi"], ensure_weights(run, m, fold)
+    check_taxonomy(read_weights(weights, needed=DETECTOR)["meta"], run.dataset.taxonomy, weights)
     # as stock sahi does: a slice, like a whole field, is brought to the size of training
     px = run.profile.pixels(m.imgsz)
     detector = engine(m.engine).detector(weights, CONFIDENCE, device(), px)

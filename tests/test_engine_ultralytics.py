@@ -75,7 +75,7 @@ def test_training_starts_from_the_encoder(tmp_path, arch):
     job = tiny.job(tmp_path, arch=arch, epochs=1, encoder=encoder)
     seen = {}
 
-    class Look(engine._YOLO):
+    class Look(engine._trainer(job)):
         def _setup_train(self):
             super()._setup_train()
             seen.update({k: v.clone() for k, v in self.model.state_dict().items()})
@@ -84,7 +84,7 @@ def test_training_starts_from_the_encoder(tmp_path, arch):
     with pytest.raises(Kill):
         overrides = {"model": f"{arch}.yaml", "data": "frames", "imgsz": 96, "epochs": 1, "device": "cpu",
                      "project": str(job.dir), "name": "u", "pretrained": False, "plots": False}  # fmt: skip
-        Look(job, overrides).train()
+        Look(overrides=overrides).train()
     pretrained = engine.read_weights(encoder)["state_dict"]
     assert len(pretrained) > 100 and all(torch.equal(seen[k], v) for k, v in pretrained.items())
     untrained = ssl.Autoencoder(arch).encoder_state()

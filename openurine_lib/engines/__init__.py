@@ -12,19 +12,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from openurine_lib.taxonomy import Taxonomy
 
+if TYPE_CHECKING:
+    from torch import nn
+
 TRAIN = ("torch", "torchvision", "ultralytics", "sahi")  # of the extra [train]; the other packages are of [compared]
 MAX_DETECTIONS = 300  # a slice or image, of every engine, as in ultralytics' validation
+#: What a detector's weights file tells of it.
+DETECTOR = ("engine", "arch", "heads", "imgsz", "classes", "head_classes", "taxonomy")
 
 
 class WeightsError(ValueError):
@@ -45,7 +51,7 @@ class TrainJob:
     settings: dict[str, Any]  # Table 3 by name, with the profile's overrides
     seed: int
     dir: Path
-    device: str
+    device: str  # "cpu", "cuda:0"; "0,1" for two GPUs (the ultralytics engine)
     encoder: Path | None = None  # the autoencoder's encoder to start from
     pretrained: Path | None = None  # a file of tensors to start from (pretrained.load_matching), before the encoder
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
@@ -73,9 +79,13 @@ class MissingPackage(ImportError):
 
 
 def engine(name: str) -> ModuleType:
-    """The engine's module, e.g. ``engine("torchvision").fit(job)``. Raises MissingPackage, naming what to install."""
+    """The engine's module, e.g. ``engine("torchvision").fit(job)``. Raises MissingPackage, naming what to install,
+    or WeightsError where there is no such engine."""
+    module = f"openurine_lib.engines.{name}"
+    if importlib.util.find_spec(module) is None:
+        raise WeightsError(f"no engine {name!r} in this version; install the version that knows it")
     with needed_by(f"the {name} engine"):
-        return importlib.import_module(f"openurine_lib.engines.{name}")
+        return importlib.import_module(module)
 
 
 @contextlib.contextmanager
@@ -91,11 +101,14 @@ def needed_by(what: str) -> Iterator[None]:
         raise MissingPackage(f"{what} needs the package {error.name!r}, which is missing: {remedy}") from error
 
 
-def read_weights(weights: Path, engine: str | None = None) -> dict[str, Any]:
+def read_weights(weights: Path, engine: str | None = None, needed: Sequence[str] = ()) -> dict[str, Any]:
     """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
 
+    engine: the one that the file must be of. needed: what ``meta`` must tell; for a detector of any engine, DETECTOR.
+
     Raises:
-        WeightsError: the file is missing, is not a weights file of this project, or (if named) of another engine.
+        WeightsError: the file is missing, is not a weights file of this project, is of another engine, or of a version
+            that did not write what this one needs.
     """
     import torch
 
@@ -104,12 +117,32 @@ def read_weights(weights: Path, engine: str | None = None) -> dict[str, Any]:
     try:
         content = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise WeightsError(f"{weights} is not a weights file of this project (tensors and plain data only): {e}") from e
-    if not (isinstance(content, dict) and {"state_dict", "meta"} <= content.keys()):
+        why = str(e).split(". ")[0].splitlines()[0] if str(e) else type(e).__name__
+        raise WeightsError(
+            f"{weights} is not a weights file of this project (tensors and plain data only), or was cut off: {why}"
+        ) from e
+    if not (isinstance(content, dict) and isinstance(content.get("meta"), dict) and "state_dict" in content):
         raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
+    lacking = [key for key in (DETECTOR if engine else needed) if key not in content["meta"]]
+    if lacking:
+        raise WeightsError(
+            f"{weights} does not tell its {', '.join(lacking)}: it was written by another version of this project; "
+            "use that version, or train it again"
+        )
     if engine and content["meta"]["engine"] != engine:
         raise WeightsError(f"{weights} belongs to the {content['meta']['engine']} engine, not to {engine}")
     return content
+
+
+def fill(model: nn.Module, state: dict[str, Any], weights: Path | str) -> None:
+    """Puts every tensor of a weights file into its model; WeightsError unless all find their place."""
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as e:
+        raise WeightsError(
+            f"{weights}: its tensors do not fit the network that it names; it was written by another version of this "
+            f"project or changed since: {str(e).splitlines()[-1].strip()[:200]}"
+        ) from e
 
 
 def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> None:

@@ -31,7 +31,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from openurine_lib.cpu import cpu_bf16, ready_for, to_float
-from openurine_lib.engines import TrainJob, WeightsError
+from openurine_lib.engines import TrainJob, WeightsError, fill
 from openurine_lib.inference import read_rgb
 from openurine_lib.pretrained import load_matching
 from openurine_lib.provenance import atomic_path
@@ -177,7 +177,7 @@ def detector(
     prepare: Prepare | None = None,
 ) -> Detector:
     """``model`` with the weights of ``content`` (as ``read_weights`` gives them) behind sahi's door."""
-    model.load_state_dict(content["state_dict"])
+    fill(model, content["state_dict"], f"the weights of {content['meta']['arch']}")
     names = {str(i): name for i, name in enumerate(content["meta"]["classes"])}
     found = Detector(model=model, confidence_threshold=conf, device=device, image_size=imgsz, category_mapping=names)
     found.first_label, found.prepare = first_label, prepare

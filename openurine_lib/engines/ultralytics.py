@@ -9,6 +9,8 @@ What differs from a plain ``YOLO(...).train()``, and why:
   function of seed and epoch, so that a killed and resumed training ends with the same weights as an undisturbed one.
   The library's own keeps a half-precision average only. (Exact while ``nbs <= batch``: gradients that wait across an
   epoch's end are not kept. On a GPU, kernels and loader workers add noise of their own.)
+
+Several GPUs ("0,1") are the library's own data parallelism; the first process writes checkpoint, log and weights.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
 from torch.optim.swa_utils import update_bn
@@ -28,11 +31,12 @@ from ultralytics import YOLO
 from ultralytics.models.rtdetr.model import RTDETR
 from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.utils import LOGGER
+from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from openurine_lib.cpu import ready_for, use_cores
-from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, read_weights
+from openurine_lib.engines import DETECTOR, MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights
+from openurine_lib.imagefile import plain, read_rgb
 from openurine_lib.multihead import build_model
 from openurine_lib.pretrained import load_matching
 from openurine_lib.provenance import atomic_path
@@ -54,7 +58,6 @@ def fit(job: TrainJob) -> Path:
     Raises:
         WeightsError: the encoder is of another architecture.
     """
-    out = job.dir / "weights.pt"
     overrides = {k: job.settings[k] for k in ARGUMENTS if k in job.settings} | {
         "model": f"{job.arch}.yaml", "data": "frames", "imgsz": job.imgsz, "epochs": job.epochs, "seed": job.seed,
         "device": job.device, "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
@@ -62,30 +65,24 @@ def fit(job: TrainJob) -> Path:
         # in memory, mosaic draws from the whole fold; from disk it draws from a history that a resume would not have
         "cache": "ram",
     }  # fmt: skip
-    trainer = (_RTDETR if job.arch.startswith("rtdetr") else _YOLO)(job, overrides)
-    trainer.train()
-    model = trainer.ema.ema.float()
-    meta = job.meta | {
-        "engine": "ultralytics", "arch": job.arch, "heads": job.heads, "imgsz": job.imgsz, "epochs": job.epochs,
-        "classes": list(job.taxonomy.classes), "head_classes": {k: list(v) for k, v in job.taxonomy.heads.items()},
-        "taxonomy": job.taxonomy.name, "objectness_gain": job.settings.get("obj", 0.0),
-    }  # fmt: skip
-    with atomic_path(out) as temporary:
-        torch.save({"state_dict": model.state_dict(), "meta": meta}, temporary)
+    _trainer(job)(overrides=overrides).train()
     (job.dir / "state.pt").unlink(missing_ok=True)
-    return out
+    return job.dir / "weights.pt"
 
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
     """The trained detector, in evaluation mode."""
-    content = read_weights(weights)
+    content = read_weights(weights, needed=DETECTOR)
     meta = content["meta"]
     if meta["engine"] != "ultralytics":
         raise WeightsError(f"{weights} belongs to the {meta['engine']} engine")
     heads = {name: tuple(ids) for name, ids in meta["head_classes"].items()}
     taxonomy = Taxonomy(name=meta["taxonomy"], classes=tuple(meta["classes"]), heads=heads, aliases={}, components={})
-    model = build_model(meta["arch"], taxonomy, meta["heads"], objectness_gain=meta["objectness_gain"])
-    model.load_state_dict(content["state_dict"])
+    try:
+        model = build_model(meta["arch"], taxonomy, meta["heads"], objectness_gain=meta.get("objectness_gain", 0.0))
+    except FileNotFoundError as e:
+        raise WeightsError(f"{weights}: no architecture {meta['arch']!r} in the installed ultralytics") from e
+    fill(model, content["state_dict"], weights)
     return model.to(device).eval()
 
 
@@ -94,7 +91,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
 
     On a CPU with units for it the network runs in bfloat16, unless ``exact``.
     """
-    meta = read_weights(weights)["meta"]
+    meta = read_weights(weights, needed=DETECTOR)["meta"]
     wrapper = RTDETR("rtdetr-l.yaml") if meta["arch"].startswith("rtdetr") else YOLO("yolo12n.yaml")
     wrapper.model = model = load_model(weights, device)  # the wrapper only carries it: preprocessing, NMS, results
     model.fast = not exact  # type: ignore[assignment]
@@ -109,6 +106,10 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     return door
 
 
+class _AllEpochsDone(Exception):
+    """What was interrupted has only its weights left to write."""
+
+
 class _Frames:
     """What makes ultralytics' trainers ours; mixed into the one for YOLO and the one for RT-DETR."""
 
@@ -116,20 +117,18 @@ class _Frames:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def __init__(self, job: TrainJob, overrides: dict[str, Any]):
-        self.job = job
-        self.rows: list[dict[str, float]] = []
-        self.state, self.signature = job.dir / "state.pt", job.signature()
-        super().__init__(overrides=overrides)  # type: ignore[call-arg]
+    job: TrainJob
+    rows: list[dict[str, float]]
 
     def get_dataset(self) -> dict[str, Any]:
         """The fold in the form that the library reads: links to the images, a label file each."""
         fields = self.job.dir / "fields"
-        listing = _write_fields(self.job, fields)
+        if RANK == -1:  # a process of several finds what the one that started them has written
+            _write_fields(self.job, fields)
         names = dict(enumerate(self.job.taxonomy.classes))
         return {
             "path": fields,
-            "train": str(listing),
+            "train": str(fields / "train.txt"),
             "val": str(fields / "one.txt"),  # the library wants one; nothing is validated
             "names": names,
             "nc": len(names),
@@ -149,6 +148,7 @@ class _Frames:
     def _setup_train(self) -> None:
         super()._setup_train()  # type: ignore[misc]
         ready_for(self.device)  # the library has set its own threads by now
+        self.rows, self.state, self.signature = [], self.job.dir / "state.pt", self.job.signature()
         state = torch.load(self.state, map_location=self.device, weights_only=True) if self.state.exists() else {}
         if state.get("signature") == self.signature:
             unwrap_model(self.model).load_state_dict(state["model"])
@@ -160,21 +160,45 @@ class _Frames:
             self.scheduler.last_epoch = self.start_epoch - 1
         total, done = self.epochs * len(self.train_loader), self.start_epoch * len(self.train_loader)
         self.bar = tqdm(
-            total=total, initial=done, desc=f"train {self.job.arch} {self.job.heads}", unit="batch", mininterval=1
-        )
+            total=total, initial=done, desc=f"train {self.job.arch} {self.job.heads}", unit="batch", mininterval=1,
+            disable=RANK > 0,
+        )  # fmt: skip
         self.add_callback("on_train_epoch_start", _reseed)
         self.add_callback("on_train_batch_end", lambda t: t.bar.update())
+        if self.start_epoch >= self.epochs:
+            raise _AllEpochsDone
+
+    def _do_train(self) -> None:
+        try:
+            super()._do_train()  # type: ignore[misc]
+        except _AllEpochsDone:  # killed after its last epoch; the library would train one more
+            if self.args.close_mosaic:
+                self._close_dataloader_mosaic()
+            self.final_eval()
 
     def validate(self) -> tuple[dict[str, float], None]:
         return {}, None  # the test fold is not looked at while training
 
     def final_eval(self) -> None:
+        """The library's last call of a training, here the one that writes what it learned."""
         self.bar.close()
+        if RANK > 0:
+            return
+        model = self.ema.ema
         if self.job.settings.get("refresh_bn"):
             # the library's batch norm forgets slowly (momentum 0.03): after a short training its statistics are those
             # of the untrained network, and the detector finds nothing. One pass over the training fields sets them.
-            images = (self.preprocess_batch(batch)["img"] for batch in self.train_loader)
-            update_bn(images, self.ema.ema)
+            self.epoch = self.epochs
+            _reseed(self)  # so that a training killed here draws the same fields when it goes on
+            update_bn((self.preprocess_batch(batch)["img"] for batch in self.train_loader), model)
+        job = self.job
+        meta = job.meta | {
+            "engine": "ultralytics", "arch": job.arch, "heads": job.heads, "imgsz": job.imgsz, "epochs": job.epochs,
+            "classes": list(job.taxonomy.classes), "head_classes": {k: list(v) for k, v in job.taxonomy.heads.items()},
+            "taxonomy": job.taxonomy.name, "objectness_gain": job.settings.get("obj", 0.0),
+        }  # fmt: skip
+        with atomic_path(job.dir / "weights.pt") as temporary:
+            torch.save({"state_dict": model.float().state_dict(), "meta": meta}, temporary)
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         losses = {k: float(v) for k, v in self.tloss.items()}
@@ -212,9 +236,19 @@ class _RTDETR(_Frames, RTDETRTrainer):
     pass
 
 
+def _trainer(job: TrainJob) -> type[_Frames]:
+    """The trainer's class for this job.
+
+    The job stands in the class and not in the instance, because for several GPUs the library starts processes that
+    make their trainer again from its pickled class and arguments alone; a class that has no place in a module is
+    pickled as a whole (cloudpickle).
+    """
+    return type("Trainer", (_RTDETR if job.arch.startswith("rtdetr") else _YOLO,), {"job": job})
+
+
 def _reseed(trainer: Any) -> None:
     """Makes an epoch's shuffling and augmentation a function of (seed, epoch), so that a resume draws the same."""
-    seed = (trainer.args.seed * 1_000_003 + trainer.epoch) % 2**32
+    seed = (trainer.args.seed * 1_000_003 + trainer.epoch + 7919 * max(RANK, 0)) % 2**32
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -225,7 +259,7 @@ def _reseed(trainer: Any) -> None:
 
 def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
     """Puts the autoencoder's encoder into the detector's backbone; WeightsError unless every tensor finds its place."""
-    content = read_weights(encoder)
+    content = read_weights(encoder, needed=("arch",))
     own = model.state_dict()
     wrong = [k for k, v in content["state_dict"].items() if k not in own or own[k].shape != v.shape]
     if wrong:
@@ -236,16 +270,24 @@ def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
 
 
 def _write_fields(job: TrainJob, folder: Path) -> Path:
-    """Links to the fold's images and a YOLO label file each, by number (ids may hold slashes); returns the listing."""
+    """Links to the fold's images (or copies in plain RGB) and a YOLO label file each; returns the listing.
+
+    They go by number, as ids may hold slashes.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     by_image = dict(tuple(job.boxes.groupby("image")))
     links = []
     for i, row in enumerate(job.images.itertuples()):
         link = folder / "images" / f"{i:06d}{Path(row.path).suffix.lower()}"
-        if link.is_symlink() or link.exists():
-            link.unlink()
-        link.symlink_to(row.path)
+        with Image.open(row.path) as image:
+            as_it_is = plain(image)
+        link = link if as_it_is else link.with_suffix(".png")
+        link.unlink(missing_ok=True)
+        if as_it_is:
+            link.symlink_to(row.path)
+        else:  # the library would read it otherwise than prediction does
+            Image.fromarray(read_rgb(row.path)).save(link)
         lines = []
         if row.image in by_image:
             b = by_image[row.image]
