@@ -8,6 +8,7 @@ filter over 3 x 3 pixels, and soft thresholding of the wavelet coefficients (Bay
 from __future__ import annotations
 
 import numpy as np
+import pywt  # noqa: F401  (denoise_wavelet needs it, and would look for it only when it is called)
 import torch
 from scipy.signal import wiener
 from skimage.restoration import denoise_wavelet

@@ -1,0 +1,73 @@
+"""What the tests of several engines ask: does the smallest network learn eight fields by heart, in the right pixels?"""
+
+import contextlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import tiny
+import torch
+from sahi.models.base import DetectionModel
+
+from openurine_lib.engines import TrainJob, loop
+from openurine_lib.evaluate import evaluate, summary
+from openurine_lib.inference import predict_image, read_rgb
+
+PLAIN = {"fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}  # no augmentation
+
+
+def job(folder: Path, arch: str, epochs: int, **settings) -> TrainJob:
+    """Eight drawn fields of 96 px, three classes, no augmentation, all in one batch."""
+    return tiny.job(folder, "single", arch, epochs, **PLAIN | {"batch": 8} | settings)
+
+
+def map50(detector: DetectionModel, job: TrainJob) -> float:
+    """mAP50 on the fields of the training."""
+    found = [
+        predict_image(detector, read_rgb(field.path), None).assign(image=field.image)
+        for field in job.images.itertuples()
+    ]
+    per_class = evaluate(job.boxes, pd.concat(found), job.taxonomy.n, list(job.images.image))
+    return summary(per_class)["map50"]
+
+
+def map50_side_by_side(detector: DetectionModel, job: TrainJob) -> float:
+    """mAP50 on one field made of the first two, predicted in slices of their size: boxes must come back shifted."""
+    pixels = np.hstack([read_rgb(path) for path in job.images.path[:2]])
+    left, right = (job.boxes[job.boxes.image == name] for name in job.images.image[:2])
+    side = job.images.width[0]
+    truth = pd.concat([left, right.assign(x1=right.x1 + side, x2=right.x2 + side)]).assign(image="both")
+    found = predict_image(detector, pixels, side, overlap=0.0).assign(image="both")
+    return summary(evaluate(truth, found, job.taxonomy.n, ["both"]))["map50"]
+
+
+def map50_enlarged(detector: DetectionModel, job: TrainJob) -> float:
+    """mAP50 on the first field at twice its size, predicted whole: boxes must be in those pixels."""
+    pixels = read_rgb(job.images.path[0]).repeat(2, 0).repeat(2, 1)
+    truth = job.boxes[job.boxes.image == job.images.image[0]]
+    truth = truth.assign(**{c: truth[c] * 2 for c in ("x1", "y1", "x2", "y2")})
+    found = predict_image(detector, pixels, None).assign(image=job.images.image[0])
+    return summary(evaluate(truth, found, job.taxonomy.n, [job.images.image[0]]))["map50"]
+
+
+def assert_resumes(engine: ModuleType, undisturbed: TrainJob, again: TrainJob, monkeypatch) -> None:
+    """A training killed after its first epoch and started again ends with the undisturbed one's weights."""
+    whole = torch.load(engine.fit(undisturbed), weights_only=True)
+    save = loop.save
+
+    def killed(content, path):
+        save(content, path)
+        if len(content.get("rows", ())) == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            engine.fit(again)
+    assert (again.dir / "state.pt").exists() and not (again.dir / "weights.pt").exists()
+    resumed = torch.load(engine.fit(again), weights_only=True)
+    assert resumed["meta"] == whole["meta"]
+    assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
+    assert (again.dir / "log.csv").read_bytes() == (undisturbed.dir / "log.csv").read_bytes()
+    assert not (again.dir / "state.pt").exists()
