@@ -39,7 +39,8 @@ def test_losses_with_and_without_boxes_and_detections_in_the_images_pixels(arch)
 
 
 def test_the_large_rtdetr_is_the_published_size():
-    model = engine.build("rtdetrv2_l", 80, 640)
+    with torch.device("meta"):  # shapes only
+        model = engine.build("rtdetrv2_l", 80, 640)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(42, abs=2)  # of COCO's 80 classes
     assert model.net.config.num_queries == 300
 
