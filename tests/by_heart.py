@@ -24,31 +24,33 @@ def job(folder: Path, arch: str, epochs: int, **settings) -> TrainJob:
 
 def map50(detector: DetectionModel, job: TrainJob) -> float:
     """mAP50 on the fields of the training."""
-    found = [
-        predict_image(detector, read_rgb(field.path), None).assign(image=field.image)
-        for field in job.images.itertuples()
-    ]
-    per_class = evaluate(job.boxes, pd.concat(found), job.taxonomy.n, list(job.images.image))
-    return summary(per_class)["map50"]
+    found = [predict_image(detector, read_rgb(f.path), None).assign(image=f.image) for f in job.images.itertuples()]
+    return _map50(job, job.boxes, pd.concat(found), job.images.image)
 
 
 def map50_side_by_side(detector: DetectionModel, job: TrainJob) -> float:
-    """mAP50 on one field made of the first two, predicted in slices of their size: boxes must come back shifted."""
-    pixels = np.hstack([read_rgb(path) for path in job.images.path[:2]])
-    left, right = (job.boxes[job.boxes.image == name] for name in job.images.image[:2])
-    side = job.images.width[0]
-    truth = pd.concat([left, right.assign(x1=right.x1 + side, x2=right.x2 + side)]).assign(image="both")
-    found = predict_image(detector, pixels, side, overlap=0.0).assign(image="both")
-    return summary(evaluate(truth, found, job.taxonomy.n, ["both"]))["map50"]
+    """mAP50 on pairs of fields put side by side and predicted in slices of one: boxes must come back shifted."""
+    truth, found, side = [], [], job.images.width[0]
+    for left, right in zip(job.images[::2].itertuples(), job.images[1::2].itertuples(), strict=True):
+        pixels = np.hstack([read_rgb(left.path), read_rgb(right.path)])
+        found.append(predict_image(detector, pixels, side, overlap=0.0).assign(image=left.image))
+        one, other = (job.boxes[job.boxes.image == name] for name in (left.image, right.image))
+        truth += [one, other.assign(x1=other.x1 + side, x2=other.x2 + side, image=left.image)]
+    return _map50(job, pd.concat(truth), pd.concat(found), job.images.image[::2])
 
 
 def map50_enlarged(detector: DetectionModel, job: TrainJob) -> float:
-    """mAP50 on the first field at twice its size, predicted whole: boxes must be in those pixels."""
-    pixels = read_rgb(job.images.path[0]).repeat(2, 0).repeat(2, 1)
-    truth = job.boxes[job.boxes.image == job.images.image[0]]
-    truth = truth.assign(**{c: truth[c] * 2 for c in ("x1", "y1", "x2", "y2")})
-    found = predict_image(detector, pixels, None).assign(image=job.images.image[0])
-    return summary(evaluate(truth, found, job.taxonomy.n, [job.images.image[0]]))["map50"]
+    """mAP50 on the fields at twice their size, predicted whole: boxes must be in those pixels."""
+    found = []
+    for field in job.images.itertuples():
+        pixels = read_rgb(field.path).repeat(2, 0).repeat(2, 1)
+        found.append(predict_image(detector, pixels, None).assign(image=field.image))
+    truth = job.boxes.assign(**{c: job.boxes[c] * 2 for c in ("x1", "y1", "x2", "y2")})
+    return _map50(job, truth, pd.concat(found), job.images.image)
+
+
+def _map50(job: TrainJob, truth: pd.DataFrame, found: pd.DataFrame, images: pd.Series) -> float:
+    return summary(evaluate(truth, found, job.taxonomy.n, list(images)))["map50"]
 
 
 def assert_resumes(engine: ModuleType, undisturbed: TrainJob, again: TrainJob, monkeypatch) -> None:

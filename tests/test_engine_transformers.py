@@ -51,7 +51,7 @@ def test_weights_of_one_size_serve_another(arch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arch", "lr", "epochs"), [("rtdetrv2_tiny", 1e-3, 150), ("vitdet_tiny", 3e-4, 100)])
+@pytest.mark.parametrize(("arch", "lr", "epochs"), [("rtdetrv2_tiny", 1e-3, 150), ("vitdet_tiny", 1e-3, 80)])
 def test_learns_eight_fields_by_heart(arch, lr, epochs, tmp_path, monkeypatch):
     for family in engine.LEARNING_RATE:
         monkeypatch.setitem(engine.LEARNING_RATE, family, lr)
