@@ -155,8 +155,10 @@ def test_the_restored_row_trains_and_predicts_in_original_pixels(job):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", SMALL[3:])
-def test_the_rebuilt_networks_learn_eight_fields_by_heart(arch, tmp_path):
+def test_the_rebuilt_networks_learn_eight_fields_by_heart(arch, tmp_path, monkeypatch):
+    monkeypatch.setitem(engine.LEARNING_RATE, "fasterrcnn", 1e-3)
     job = by_heart.job(tmp_path, arch, epochs=60)
     detector = engine.detector(engine.fit(job), 0.001, "cpu", 96)
     assert by_heart.map50(detector, job) > 0.5
+    assert by_heart.map50_side_by_side(detector, job) > 0.5
     assert by_heart.map50_enlarged(detector, job) > 0.5
