@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torchvision.models import detection, resnet18
@@ -78,7 +79,7 @@ def fit(job: TrainJob) -> Path:
     """Trains, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``; errors as ``loop.fit``'s."""
 
     def network() -> nn.Module:
-        model = build(job.arch, job.taxonomy.n, job.imgsz)
+        model: Any = build(job.arch, job.taxonomy.n, job.imgsz)
         two_stages = hasattr(model, "rpn")
         heads = [model.rpn.head, model.roi_heads.box_head] if two_stages else [model.head]
         loop.in_bf16(job.device, model.backbone, *heads)
