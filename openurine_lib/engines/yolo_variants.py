@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 from ultralytics.nn.modules.block import C3
