@@ -2,19 +2,23 @@
 
 import dataclasses
 
+import by_heart
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from openurine_lib.engines import TrainJob, WeightsError, check_taxonomy, loop
+from openurine_lib.engines import TrainJob, WeightsError, check_taxonomy, loop, networks
 from openurine_lib.engines import torchvision as engine
 from openurine_lib.inference import predict_image, read_rgb
 from openurine_lib.methods import methods, profile
 from openurine_lib.taxonomy import Taxonomy
 
-SMALL = ("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large", "retinanet_resnet18_fpn")
+SMALL = (
+    *("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large", "retinanet_resnet18_fpn"),
+    *("fasterrcnn_densenet_tiny_dfpn", "fasterrcnn_vgg_tiny_restored"),
+)
 TOY = Taxonomy("toy", ("disc", "square"), {"Cells": (0,), "Others": (1,)}, {}, {})
 PX = 128
 
@@ -53,7 +57,7 @@ def overlap(a, b):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", SMALL)
+@pytest.mark.parametrize("arch", SMALL[:3])
 def test_learns_four_fields_by_heart(job, arch):
     quiet = {"batch": 4, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
     job = dataclasses.replace(job, arch=arch, epochs=120, settings=job.settings | quiet)
@@ -118,13 +122,41 @@ def test_what_does_not_fit_is_refused(job, tmp_path):
         engine.fit(dataclasses.replace(job, taxonomy=dataclasses.replace(other, name="toy", heads=TOY.heads)))
 
 
-def test_fields_reach_the_network_at_its_size_with_their_boxes(job):
-    plain = {"fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
-    fields = loop.Fields(dataclasses.replace(job, imgsz=64, settings=job.settings | plain), first_label=1)
-    image, target = fields[0]
-    assert image.shape == (3, 64, 64) and image.min() >= 0 and image.max() <= 1
-    own = job.boxes[job.boxes.image == "f0"]
-    np.testing.assert_allclose(target["boxes"].numpy(), own[["x1", "y1", "x2", "y2"]].to_numpy() / 2, atol=0.01)
-    assert target["labels"].tolist() == (own.cls + 1).tolist()  # 0 is the background's
-    empty = loop.Fields(dataclasses.replace(job, boxes=job.boxes[job.boxes.image != "f0"]))[0][1]
-    assert empty["boxes"].shape == (0, 4) and empty["labels"].shape == (0,)
+def test_the_rebuilt_networks_have_the_published_backbones():
+    with torch.device("meta"):  # shapes only
+        dense = engine.build("fasterrcnn_densenet121_dfpn", 39, 960)
+        vgg = engine.build("fasterrcnn_vgg16_restored", 39, 960)
+    assert dense.backbone.body.denseblock4.denselayer16.norm1.num_features == 992  # DenseNet-121's last layer
+    convolutions = [m for m in vgg.backbone if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 13 and convolutions[-1].out_channels == 512  # VGG16, stride 16: four halvings
+    assert sum(isinstance(m, torch.nn.MaxPool2d) for m in vgg.backbone) == 4
+    assert vgg.transform.max_size == 2 * dense.transform.max_size == 1920  # it sees the field doubled
+
+
+def test_a_class_looks_where_its_own_attention_points():
+    predictor = networks.AttentivePredictor(channels=2, hidden=4, n_labels=3)
+    for parameter in predictor.parameters():
+        torch.nn.init.zeros_(parameter)
+    predictor.seen.weight.data[1, 0] = 1.0  # class 1 is scored by channel 0 ...
+    predictor.maps.weight.data[1, 1] = 50.0  # ... where channel 1 is bright
+    region = torch.zeros(1, 2, 7, 7)
+    region[0, 0, 3, 3], region[0, 0, 0, 0], region[0, 1, 3, 3] = 5.0, -9.0, 1.0
+    scores, boxes = predictor(region)
+    assert scores[0].tolist() == pytest.approx([0, 5, 0], abs=1e-4) and boxes.shape == (1, 12)
+
+
+def test_the_restored_row_trains_and_predicts_in_original_pixels(job):
+    arch = "fasterrcnn_vgg_tiny_restored"
+    detector = engine.detector(engine.fit(dataclasses.replace(job, arch=arch, epochs=1)), 0.0, "cpu", PX)
+    assert detector.prepare is not None and detector.model.transform.max_size == 2 * PX
+    found = predict_image(detector, read_rgb(job.images.path[0]).repeat(2, 0).repeat(2, 1), None)
+    assert found.x2.max() > PX and found[["x2", "y2"]].to_numpy().max() <= 2 * PX
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", SMALL[3:])
+def test_the_rebuilt_networks_learn_eight_fields_by_heart(arch, tmp_path):
+    job = by_heart.job(tmp_path, arch, epochs=60)
+    detector = engine.detector(engine.fit(job), 0.001, "cpu", 96)
+    assert by_heart.map50(detector, job) > 0.5
+    assert by_heart.map50_enlarged(detector, job) > 0.5

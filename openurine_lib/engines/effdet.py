@@ -33,10 +33,9 @@ class EfficientDet(nn.Module):
         config.anchor_scale /= 2
         config.max_det_per_image = MAX_DETECTIONS
         cells = sum((self.side >> level) ** 2 for level in range(config.min_level, config.max_level + 1))
-        anchors = cells * config.num_scales * len(config.aspect_ratios)
-        config.max_detection_points = min(
-            config.max_detection_points, anchors * n_classes
-        )  # it takes that many at least
+        n_anchors = cells * config.num_scales * len(config.aspect_ratios)
+        # it takes that many, and no fewer
+        config.max_detection_points = min(config.max_detection_points, n_anchors * n_classes)
         self.bench = create_model_from_config(config, bench_task="train", bench_labeler=True, pretrained_backbone=False)
         self.mean, self.std = config.get("mean", (0.485, 0.456, 0.406)), config.get("std", (0.229, 0.224, 0.225))
         anchors = self.bench.anchors

@@ -1,7 +1,7 @@
 """The training loop and the door to sahi, shared by the engines whose libraries bring no trainer.
 
 It serves any network that behaves as torchvision's detectors do: in training ``model(images, targets)`` gives a dict
-of losses, whose sum is minimised; in evaluation ``model(images)`` gives boxes, labels and scores in the images' own pixels.
+of losses, whose sum is minimised; in evaluation ``model(images)`` gives boxes, labels and scores in the images' pixels.
 
 What the paper leaves open for these networks, and what is done here: since Table 3 was searched for YOLO12, they take
 from it what is not a matter of the network (batch, epochs, colour jitter, flips, weight decay, warm-up and decay), but

@@ -23,6 +23,8 @@ from openurine_lib.engines import MAX_DETECTIONS
 
 POOLED = 7  # side of a region's features, in cells
 RATIOS = (0.5, 1.0, 2.0)
+#: for the tiny networks, so that a step takes a fraction of a second on one core
+FEW = {"rpn_post_nms_top_n_train": 300, "rpn_post_nms_top_n_test": MAX_DETECTIONS, "box_batch_size_per_image": 64}
 SIDES = (16, 32, 64, 128, 256)  # of the anchors, in pixels
 #: growth rate, blocks, channels of the stem and of the pyramid, width of the head; at full size DenseNet-121
 DFPN = {
@@ -65,7 +67,8 @@ def dfpn(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
     pyramid = BackboneWithFPN(dense.features, levels, channels, width)
     predictor = AttentivePredictor(width, hidden, n_classes + 1)
     sides = [(s,) for s in SIDES]
-    return two_stage(pyramid, imgsz, conf, sides, box_head=nn.Identity(), box_predictor=predictor)
+    few = FEW if "tiny" in arch else {}
+    return two_stage(pyramid, imgsz, conf, sides, box_head=nn.Identity(), box_predictor=predictor, **few)
 
 
 class AttentivePredictor(nn.Module):
@@ -105,4 +108,5 @@ def vgg(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
     backbone.out_channels = width = layers[-1]
     pool, head = MultiScaleRoIAlign(["0"], POOLED, 2), TwoMLPHead(width * POOLED**2, hidden)
     predictor = FastRCNNPredictor(hidden, n_classes + 1)
-    return two_stage(backbone, 2 * imgsz, conf, [SIDES], box_roi_pool=pool, box_head=head, box_predictor=predictor)
+    parts = {"box_roi_pool": pool, "box_head": head, "box_predictor": predictor} | (FEW if "tiny" in arch else {})
+    return two_stage(backbone, 2 * imgsz, conf, [SIDES], **parts)

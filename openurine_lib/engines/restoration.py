@@ -8,6 +8,7 @@ filter over 3 x 3 pixels, and soft thresholding of the wavelet coefficients (Bay
 from __future__ import annotations
 
 import numpy as np
+import pywt  # noqa: F401  (denoise_wavelet needs it, and would look for it only when it is called)
 import torch
 from scipy.signal import wiener
 from skimage.restoration import denoise_wavelet
@@ -23,11 +24,18 @@ def restored(rgb: np.ndarray, imgsz: int) -> np.ndarray:
     """The field brought to ``imgsz`` (its longer side), doubled and denoised. uint8 (H, W, 3) in and out."""
     pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
     image = doubled(resize(pixels, None, max_size=imgsz, antialias=False)).numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):  # where the image is flat, scipy divides by its variance of 0
-        smooth = np.stack([wiener(channel, WIENER) for channel in image])
-    smooth = np.where(np.isfinite(smooth), smooth, image)
-    clean = denoise_wavelet(smooth, channel_axis=0, rescale_sigma=True)
+    clean = np.stack([_denoised(channel) for channel in image])
     return (clean.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+
+
+def _denoised(channel: np.ndarray) -> np.ndarray:
+    """One channel, float (H, W)."""
+    if np.ptp(channel) == 0:
+        return channel  # no noise; both libraries would divide by a variance of zero
+    padded = np.pad(channel, WIENER, mode="reflect")  # beyond the edge, scipy sees black
+    with np.errstate(divide="ignore", invalid="ignore"):  # it divides by local variances before it looks at them
+        smooth = wiener(padded, WIENER)[WIENER:-WIENER, WIENER:-WIENER]
+    return denoise_wavelet(smooth)
 
 
 def doubled(image: torch.Tensor) -> torch.Tensor:

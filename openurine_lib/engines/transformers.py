@@ -127,7 +127,7 @@ def vitdet(arch: str, n_classes: int, imgsz: int, conf: float) -> nn.Module:
     sides = [(s,) for s in networks.SIDES]
     rpn = RPNHead(width, len(networks.RATIOS), conv_depth=2)
     predictor = FastRCNNPredictor(4 * width, n_classes + 1)
-    parts = {"rpn_head": rpn, "box_head": head, "box_predictor": predictor}
+    parts = {"rpn_head": rpn, "box_head": head, "box_predictor": predictor} | (networks.FEW if "tiny" in arch else {})
     return networks.two_stage(pyramid, imgsz, conf, sides, **parts)
 
 
