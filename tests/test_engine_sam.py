@@ -31,6 +31,7 @@ def test_grabcut_at_the_edges_and_on_nothing():
     boxes = np.array([[0.0, 0, 100, 100], [-3, -3, 6, 6], [90, 90, 100, 100], [50.2, 50.7, 50.9, 51.1]])
     assert engine.grabcut(image, boxes).shape == (4, 4)
     assert engine.grabcut(image, np.zeros((0, 4))).shape == (0, 4)
+    assert engine.grabcut(np.zeros((2, 2000, 3), np.uint8), np.array([[10.0, 0, 1500, 2]])).shape == (1, 4)
 
 
 def test_a_mask_that_has_little_to_do_with_its_box_changes_nothing():
@@ -47,14 +48,14 @@ def test_only_confident_boxes_are_prompts(monkeypatch):
         for _ in range(2)
     )
     found.door = door
-    given = np.array([[54.0, 34, 106, 86], [10, 10, 50, 50]]), np.array([0.9, 0.04]), np.array([0, 0])
+    given = np.array([[54.0, 34, 106, 86], [10, 10, 50, 50]]), np.array([0.9, 0.2]), np.array([0, 0])
     monkeypatch.setattr(found.door, "boxes", lambda image: given)
     prompts = []
     found.segment = lambda image, boxes: prompts.append(boxes.tolist()) or engine.grabcut(image, boxes)
     boxes = predict_image(found, field(), None)
     assert prompts == [[[54, 34, 106, 86]]]
     np.testing.assert_allclose(boxes.iloc[0, 2:].astype(float), [60, 40, 101, 81], atol=1)
-    assert boxes.iloc[1, 2:].tolist() == [10, 10, 50, 50] and boxes.conf.round(2).tolist() == [0.9, 0.04]
+    assert boxes.iloc[1, 2:].tolist() == [10, 10, 50, 50] and boxes.conf.round(2).tolist() == [0.9, 0.2]
 
 
 def test_weights_say_what_they_were_made_for(tmp_path, monkeypatch):

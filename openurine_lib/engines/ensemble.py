@@ -24,10 +24,10 @@ FUSION_IOU = 0.55
 
 
 def members(arch: str) -> dict[str, str]:
-    """``yolov9e+kd-yolox-vit-s`` -> architecture: engine. Raises ValueError unless there are two different ones."""
-    names = arch.split("+")
+    """``yolov9e_kd-yolox-vit-s`` -> architecture: engine. Raises ValueError unless there are two different ones."""
+    names = arch.split("_")
     if len(set(names)) < 2 or len(set(names)) < len(names):
-        raise ValueError(f"{arch!r} names no ensemble; write its members' architectures with a + between them")
+        raise ValueError(f"{arch!r} names no ensemble; write its members' architectures with _ between them")
     return {name: "libreyolo" if name in libreyolo.ARCHITECTURES else "ultralytics" for name in names}
 
 

@@ -93,10 +93,8 @@ def yolov7(arch: str, n_classes: int) -> YOLOv7Model:
         path = Path(folder) / "v7.yaml"
         path.write_text(yaml.safe_dump(cfg), encoding="utf-8")
         net = YOLOv7Model(n_classes, path)
-    stages = [i for i, layer in enumerate(cfg["model"]["backbone"]) if "Concat" in layer]
-    for i in stages[
-        ::2
-    ]:  # every other one closes an ELAN block, a 1 x 1 convolution follows; the others join two paths
+    joints = [i for i, layer in enumerate(cfg["model"]["backbone"]) if "Concat" in layer]
+    for i in joints[::2]:  # these close an ELAN block, with a 1 x 1 convolution behind; the others join two ways down
         assert net._block_types[i + 1] == "Conv"
         net.layers[i + 1] = nn.Sequential(net.layers[i + 1], CBAM(net.layers[i + 1].out_channels))
     net.initialize_biases()

@@ -28,9 +28,10 @@ from openurine_lib.inference import predict_image
 from openurine_lib.provenance import atomic_path
 
 SUFFIX = "-sam"  # yolo11m-sam is yolo11m with segmented boxes
-PROMPT_CONF = 0.05  # a box below it is left as it is: hardly any of them is a particle, and each would cost a mask
+PROMPT_CONF = 0.25  # ultralytics' for boxes that are shown; one below it is left as it is: each would cost a mask
 AGREE = 0.5  # intersection over union of the detected box and the mask's
 MARGIN = 0.25  # of the box's sides, around it: what GrabCut takes for background
+SIDE = 96  # pixels, to which GrabCut's window is brought: its time goes with the area, and a hundredth is fine enough
 STANDS_FOR_SAM = "grabcut"
 
 #: Image uint8 (H, W, 3) RGB and boxes (N, 4) xyxy -> bounding boxes (N, 4) of what is in them; NaN where nothing is.
@@ -77,19 +78,23 @@ def grabcut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     for i, (x1, y1, x2, y2) in enumerate(boxes):
         dx, dy = MARGIN * (x2 - x1) + 2, MARGIN * (y2 - y1) + 2
         left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
-        window = np.ascontiguousarray(image[top : min(height, int(y2 + dy) + 1), left : min(width, int(x2 + dx) + 1)])
+        window = image[top : min(height, int(y2 + dy) + 1), left : min(width, int(x2 + dx) + 1)]
+        scale = min(1.0, SIDE / max(window.shape[:2]))
+        size = [max(1, round(side * scale)) for side in window.shape[1::-1]]
+        window = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
         labels = np.full(window.shape[:2], cv2.GC_BGD, np.uint8)
         # half of the margin is open: the particle may be larger than its box
-        rows = slice(max(0, int(y1 - dy / 2) - top), int(y2 + dy / 2) - top + 1)
-        columns = slice(max(0, int(x1 - dx / 2) - left), int(x2 + dx / 2) - left + 1)
-        labels[rows, columns] = cv2.GC_PR_FGD
+        first = np.array([y1 - dy / 2 - top, x1 - dx / 2 - left]).clip(0) * scale
+        last = np.array([y2 + dy / 2 - top, x2 + dx / 2 - left]) * scale
+        labels[int(first[0]) : int(last[0]) + 1, int(first[1]) : int(last[1]) + 1] = cv2.GC_PR_FGD
         if (labels == cv2.GC_BGD).any():
             colours = np.zeros((2, 1, 65))
             cv2.setRNGSeed(0)  # its colour clusters start at random
             cv2.grabCut(window, labels, None, *colours, 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
             ys, xs = np.nonzero(labels == cv2.GC_PR_FGD)
             if len(xs):
-                out[i] = left + xs.min(), top + ys.min(), left + xs.max() + 1, top + ys.max() + 1
+                corners = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) / scale
+                out[i] = corners + (left, top, left, top)
     return out
 
 

@@ -75,8 +75,7 @@ class PetalLoss(v8DetectionLoss):
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
-        stock = self.assigner
-        self.assigner = PetalAssigner(stock.topk, self.nc, stock.alpha, stock.beta, stock.stride)
+        self.assigner = PetalAssigner(topk=10, num_classes=self.nc, alpha=0.5, beta=6.0, stride=self.stride.tolist())
 
     def get_assigned_targets_and_loss(self, preds: dict[str, Any], batch: dict[str, Any], **kwargs: Any) -> Any:
         self.assigner.strides = make_anchors(preds["feats"], self.stride)[1]
