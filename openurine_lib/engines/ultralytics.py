@@ -65,7 +65,7 @@ def fit(job: TrainJob) -> Path:
         # in memory, mosaic draws from the whole fold; from disk it draws from a history that a resume would not have
         "cache": "ram",
     }  # fmt: skip
-    _trainer(job)(overrides=overrides).train()
+    _trainer(job)(overrides=overrides).train()  # type: ignore[call-arg]
     (job.dir / "state.pt").unlink(missing_ok=True)
     return job.dir / "weights.pt"
 
