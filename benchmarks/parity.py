@@ -55,7 +55,9 @@ def main() -> None:
         "map50_percent": map50, "difference_points": differences, "boxes": boxes, "bfloat16": cpu_bf16(),
         "within": max(map(abs, differences.values())) <= LIMIT, "limit_points": LIMIT,
     })  # fmt: skip
-    print("points of mAP50 from float32:", {k: round(v, 3) for k, v in differences.items()}, f"(allowed {LIMIT});", o.out)
+    print(
+        "points of mAP50 from float32:", {k: round(v, 3) for k, v in differences.items()}, f"(allowed {LIMIT});", o.out
+    )
 
 
 def _options() -> argparse.Namespace:

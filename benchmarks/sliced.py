@@ -1,7 +1,7 @@
 """What the timings of sliced inference share: an untrained detector's weights, stock sahi on them, and one field.
 
-At this confidence nothing is found, so that the networks are compared. Slices of 640 px with a quarter of overlap, shown
-at 640 px, no pass over the whole field. Stock gets one slice at a time, which is its default and its fastest on a
+At this confidence nothing is found, so that the networks are compared. Slices of 640 px with a quarter of overlap,
+shown at 640 px, no pass over the whole field. Stock gets one slice at a time, which is its default and its fastest on a
 processor, and one thread, which is what importing ultralytics leaves a user with.
 """
 

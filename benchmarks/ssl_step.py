@@ -10,7 +10,9 @@ import pairs
 BATCH, IMGSZ = 8, 320
 
 START = """
-import sys, time, torch
+import sys, time
+import ultralytics  # before torch, whose threads it then sets to one
+import torch
 from openurine_lib.ssl import Autoencoder, _laid_out, _step, reconstruction_loss
 from openurine_lib.cpu import ready_for, use_cores
 torch.manual_seed(0)

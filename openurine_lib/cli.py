@@ -1,4 +1,7 @@
-"""The command line: ``openurine predict | export | check | synthesize | methods``. An error is one line and exit code 2."""
+"""The command line: ``openurine predict | export | check | synthesize | methods``.
+
+An error is one line and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,12 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="boxes, pictures and a five-level report of one patient")
     predict.add_argument("fields", nargs="+", type=Path, metavar="FIELD", help="images of one patient")
-    predict.add_argument("--weights", type=Path, required=True, help="a weights.pt of this project, or the folder that `openurine export` made of it")  # fmt: skip
+    predict.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        help="a weights.pt of this project, or what `openurine export` made of it",
+    )
     predict.add_argument("--out", type=Path, default=Path("openurine-out"), help="folder for the results (%(default)s)")
     predict.add_argument("--slice", type=int, help="side of the slices in pixels, 0: none "
                          "(default: as the paper's 640 px to its training at 960, so 2/3 of the weights')")  # fmt: skip

@@ -1,8 +1,8 @@
-"""Exported detectors: a trained detector as a network file for OpenVINO or ONNX Runtime, behind the same door as in torch.
+"""Exported detectors: a trained one as a network file for OpenVINO or ONNX Runtime, behind the same door as in torch.
 
-For laboratories that predict often on a processor: OpenVINO with bfloat16 takes about half the time of torch. An export
-is a folder beside the weights, ``weights_openvino`` or ``weights_onnx``, with the network and an ``export.json`` that says
-of which weights it is and what its classes are. It holds tensors and text only.
+For laboratories that predict often on a processor. An export is a folder beside the weights, ``weights_openvino`` or
+``weights_onnx``, with the network and an ``export.json`` that says of which weights it is and what its classes are. It
+holds tensors and text only.
 
 The network takes any image size that is a multiple of 32, so that fields and slices are shown to it as they are to the
 network in torch, and gives boxes before suppression; suppression stays ultralytics'.
@@ -93,8 +93,8 @@ def read_meta(exported: Path) -> dict[str, Any]:
     """What an export says of itself: classes, heads, imgsz, sha256 of the weights.
 
     Raises:
-        WeightsError: not an export of this project, one of an older version, one that is damaged, or one of weights that
-            have been trained anew since.
+        WeightsError: not an export of this project, one of an older version, one that is damaged, or one of weights
+            that have been trained anew since.
     """
     exported = Path(exported)
     again = "; export the weights again: openurine export weights.pt --to openvino"
@@ -173,7 +173,7 @@ def _openvino(folder: Path, exact: bool) -> Callable[[np.ndarray, int], np.ndarr
         fixed.reshape(list(shape))  # a fixed size is twice as fast as an open one
         return core.compile_model(fixed, "CPU", {
             "INFERENCE_PRECISION_HINT": "bf16" if cpu_bf16() and not exact else "f32",
-            "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": max(cores() // threads, 1), "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": max(cores() // threads, 1),
         })  # fmt: skip
 
     def run(x: np.ndarray, threads: int) -> np.ndarray:

@@ -37,8 +37,8 @@ from openurine_lib.provenance import atomic_path
 CONFIDENCE = 0.001  # ultralytics' validation
 MATCH_THRESHOLD = 0.5
 # Slices a forward pass. A processor gains nothing from more than one (memory traffic), and could lose boxes: when
-# ultralytics' NMS meets its time limit, it leaves the rest of the batch without any. A door that takes slices one by one
-# itself (side_by_side) says how many it wants.
+# ultralytics' NMS meets its time limit, it leaves the rest of the batch without any. A door that takes its slices one
+# by one (side_by_side) says how many it wants.
 BATCH, BATCH_CPU = 16, 1
 COLUMNS = ["image", "cls", "conf", "x1", "y1", "x2", "y2"]
 

@@ -2,8 +2,8 @@
 
 Cores that share one slice wait for each other at every layer, and a batch of slices outgrows the caches; a slice a core
 does neither, and gives the boxes of one slice at a time. Preprocessing, suppression and the boxes' way back to the
-image are ultralytics' own functions; ``engines.ultralytics`` puts the trained network behind this door, and ``export`` an
-exported one.
+image are ultralytics' own functions; ``engines.ultralytics`` puts the trained network behind this door, and ``export``
+an exported one.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class SideBySide(UltralyticsDetectionModel):
     def perform_batch_inference(self, images: list[np.ndarray]) -> None:
         """images: uint8 (H, W, 3) RGB."""
         use_cores()  # of this thread; a thread of the pool has set its own, and with that what a new thread would get
-        several = len(images) > 1
-        self._original_predictions = list((self.pool.map if several else map)(self._boxes, images))
+        found = self.pool.map(self._boxes, images) if len(images) > 1 else map(self._boxes, images)
+        self._original_predictions = list(found)
         self._original_shapes = [image.shape for image in images]
         use_cores()
 
