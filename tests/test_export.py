@@ -193,9 +193,7 @@ def test_a_missing_package_is_named_with_the_remedy(tmp_path, monkeypatch, capsy
     assert f"{package} is not installed; pip install 'openurine_lib[export]'" in error and error.count("\n") == 1
 
 
-def test_the_command_line_exports_and_predicts(tmp_path, capsys, monkeypatch):
-    for module in ("multihead", "export"):  # an untrained network's scores are nearly equal: rounded, they change order
-        monkeypatch.setattr(f"openurine_lib.{module}.cpu_bf16", lambda: False)
+def test_the_command_line_exports_and_predicts(tmp_path, capsys):
     weights = write_weights(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 255, (120, 100, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "field.png")
@@ -205,7 +203,9 @@ def test_the_command_line_exports_and_predicts(tmp_path, capsys, monkeypatch):
     for name, given in (("torch", weights), ("exported", tmp_path / "weights_openvino")):
         assert main([*ask, str(tmp_path / name), "--weights", str(given)]) == 0
     by_torch, by_export = (pd.read_csv(tmp_path / name / "boxes.csv") for name in ("torch", "exported"))
-    assert len(by_torch) and abs(len(by_export) / len(by_torch) - 1) < 0.1
+    # an untrained network's scores are all but equal, so which boxes are left is chance; the tests above compare boxes
+    assert len(by_torch) and len(by_export) and list(by_torch) == list(by_export)
+    assert np.allclose([by_export.conf.min(), by_export.conf.max()], by_torch.conf.mean(), atol=0.01)
     assert main([*ask, str(tmp_path / "x"), "--weights", str(tmp_path)]) == 2
     assert "not an exported detector" in capsys.readouterr().err
 
