@@ -1,44 +1,57 @@
-"""A pretraining step: the autoencoder of this project against the same one in float32, as plain torch runs it.
+"""A pretraining step: the autoencoder of this project against the same one in plain torch, float32.
 
-yolo12n's backbone with the decoder, 8 images of 320 px, L1 + SSIM, AdamW, all cores for both.
+yolo12n's backbone with the decoder, 8 images of 320 px, L1 + SSIM, AdamW. Each runs in a fresh process. `ssl_step` is
+against plain torch as a user runs it, with the one thread that importing ultralytics leaves; `ssl_step_all_cores`
+against plain torch with all cores, and the allocator as it comes.
 """
 
-import time
-
 import pairs
+
+BATCH, IMGSZ = 8, 320
+
+START = """
+import sys, time
+import ultralytics  # before torch, whose threads it then sets to one
 import torch
+from openurine_lib.ssl import Autoencoder, _laid_out, _step, reconstruction_loss
+from openurine_lib.cpu import ready_for, use_cores
+torch.manual_seed(0)
+x = torch.rand(int(sys.argv[1]), 3, int(sys.argv[2]), int(sys.argv[2]))
+model = Autoencoder("yolo12n")
+def timed(step, steps=4):
+    step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    print((time.perf_counter() - start) / steps)
+"""
 
-from openurine_lib.cpu import keep_memory, use_cores
-from openurine_lib.ssl import Autoencoder, _step, reconstruction_loss
+PLAIN = """
+optimizer = torch.optim.AdamW(model.parameters())
+def step():
+    loss = sum(reconstruction_loss(model(x), x))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+timed(step)
+"""
 
-BATCH, IMGSZ, STEPS = 8, 320, 4
+OURS = """
+ready_for("cpu")
+model = _laid_out(model)
+optimizer = torch.optim.AdamW(model.parameters())
+timed(lambda: _step(model, optimizer, x))
+"""
 
 
 def main() -> None:
-    use_cores()
-    x = torch.rand(BATCH, 3, IMGSZ, IMGSZ)
-    plain, ours = Autoencoder("yolo12n"), Autoencoder("yolo12n")
-    optimizers = [torch.optim.AdamW(m.parameters()) for m in (plain, ours)]
-
-    def by_torch() -> None:
-        loss = sum(reconstruction_loss(plain(x), x))
-        optimizers[0].zero_grad()
-        loss.backward()
-        optimizers[0].step()
-
-    def seconds(step: object) -> float:
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            step()  # type: ignore[operator]
-        return (time.perf_counter() - start) / STEPS
-
-    by_torch()
-    first = [seconds(by_torch) for _ in range(2)]
-    print(f"  plain torch before the allocator is told to keep its memory: {min(first):.3f} s")
-    keep_memory()
-    _step(ours, optimizers[1], x)
-    pairs.compare("ssl_step", f"the same in float32, yolo12n, {BATCH} images of {IMGSZ} px",
-                  lambda: seconds(by_torch), lambda: seconds(lambda: _step(ours, optimizers[1], x)))  # fmt: skip
+    arguments = (str(BATCH), str(IMGSZ))
+    ours = lambda: pairs.in_a_process(START + OURS, *arguments)  # noqa: E731
+    what = f"plain torch in float32, yolo12n, {BATCH} images of {IMGSZ} px"
+    pairs.compare("ssl_step", f"{what}, one thread (what importing ultralytics leaves a user with)",
+                  lambda: pairs.in_a_process(START + PLAIN, *arguments), ours)  # fmt: skip
+    pairs.compare("ssl_step_all_cores", f"{what}, all cores",
+                  lambda: pairs.in_a_process(START + "use_cores()" + PLAIN, *arguments), ours)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The command line: ``openurine predict | check | synthesize | methods``. An error is one line and exit code 2."""
+"""The command line: ``openurine predict | export | check | synthesize | methods``.
+
+An error is one line and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,24 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="boxes, pictures and a five-level report of one patient")
     predict.add_argument("fields", nargs="+", type=Path, metavar="FIELD", help="images of one patient")
-    predict.add_argument("--weights", type=Path, required=True, help="a weights.pt of this project")
+    predict.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        help="a weights.pt of this project, or what `openurine export` made of it",
+    )
     predict.add_argument("--out", type=Path, default=Path("openurine-out"), help="folder for the results (%(default)s)")
     predict.add_argument("--slice", type=int, help="side of the slices in pixels, 0: none "
                          "(default: as the paper's 640 px to its training at 960, so 2/3 of the weights')")  # fmt: skip
     predict.add_argument("--conf", type=float, default=0.25, help="least confidence (%(default)s)")
     predict.add_argument("--um-per-px", type=float, help="micrometres a pixel: counts are then per high-power field")
     predict.set_defaults(run=_predict)
+
+    export = commands.add_parser("export", help="writes a detector for OpenVINO or ONNX Runtime, to predict faster")
+    export.add_argument("weights", type=Path, help="a weights.pt of this project")
+    export.add_argument("--to", choices=("openvino", "onnx"), required=True)
+    export.add_argument("--imgsz", type=int, help="pixels that a slice is brought to (default: as in training)")
+    export.set_defaults(run=_export)
 
     check = commands.add_parser("check", help="reads a data set and reports what is wrong with it")
     check.add_argument("data", type=Path, help="folder: YOLO, COCO, Pascal VOC or CSV")
@@ -86,7 +100,13 @@ def _predict(options: argparse.Namespace) -> None:
     from openurine_lib.inference import predict_fields
     from openurine_lib.methods import STRIDE
 
-    meta = read_weights(options.weights, needed=DETECTOR)["meta"]
+    if options.weights.is_dir():
+        from openurine_lib import export
+
+        meta, open_detector = export.read_meta(options.weights), export.detector
+    else:
+        meta = read_weights(options.weights, needed=DETECTOR)["meta"]
+        open_detector = engine(meta["engine"]).detector
     try:
         classes = taxonomy.match(meta["classes"])
     except taxonomy.UnknownClass as error:
@@ -95,7 +115,7 @@ def _predict(options: argparse.Namespace) -> None:
     side = options.slice if options.slice is not None else -(-meta["imgsz"] * 2 // (3 * STRIDE)) * STRIDE
     if side < 0:
         raise ValueError(f"--slice {side}: give pixels, or 0 for the whole field at once")
-    detector = engine(meta["engine"]).detector(options.weights, options.conf, jobs.device(), meta["imgsz"])
+    detector = open_detector(options.weights, options.conf, jobs.device(), meta["imgsz"])
     boxes = predict_fields(detector, images, side or None, 0.25, options.out / "boxes.csv")
     boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
     with provenance.atomic_path(options.out / "boxes.csv") as temporary:
@@ -117,6 +137,13 @@ def _predict(options: argparse.Namespace) -> None:
     if not clinical.per_hpf(images):
         print("The cut-offs are per high-power field, the counts per image: give --um-per-px for counts per HPF.")
     print(f"For research, not for diagnosis. Pictures, boxes.csv and report.csv: {options.out.resolve()}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from openurine_lib.export import export
+
+    out = export(options.weights, options.to, options.imgsz)
+    print(f"{out}\nopenurine predict field.jpg --weights {out}")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -23,9 +23,14 @@ def cpu_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def cores() -> int:
+    """``OPENURINE_THREADS``, or else the number of cores."""
+    return int(os.environ.get("OPENURINE_THREADS", os.cpu_count() or 1))
+
+
 def use_cores() -> None:
-    """Sets torch's threads to ``OPENURINE_THREADS``, or else to the cores. ultralytics sets one, whenever it starts."""
-    torch.set_num_threads(int(os.environ.get("OPENURINE_THREADS", os.cpu_count() or 1)))
+    """Gives torch all ``cores()``. ultralytics sets one thread, whenever it starts."""
+    torch.set_num_threads(cores())
 
 
 @functools.cache

@@ -37,7 +37,8 @@ from openurine_lib.provenance import atomic_path
 CONFIDENCE = 0.001  # ultralytics' validation
 MATCH_THRESHOLD = 0.5
 # Slices a forward pass. A processor gains nothing from more than one (memory traffic), and could lose boxes: when
-# ultralytics' NMS meets its time limit, it leaves the rest of the batch without any.
+# ultralytics' NMS meets its time limit, it leaves the rest of the batch without any. A door that takes its slices one
+# by one (side_by_side) says how many it wants.
 BATCH, BATCH_CPU = 16, 1
 COLUMNS = ["image", "cls", "conf", "x1", "y1", "x2", "y2"]
 
@@ -53,7 +54,7 @@ def predict_image(
     image: uint8 (H, W, 3) RGB. slice_px: the slices' side in the image's pixels; None predicts the whole image at once.
     overlap: of neighbouring slices, as a part of their side. Returns [cls, conf, x1, y1, x2, y2] in the image's pixels.
     """
-    batch = BATCH_CPU if "cpu" in str(detector.device) else BATCH
+    batch = getattr(detector, "batch", BATCH_CPU if "cpu" in str(detector.device) else BATCH)
     if slice_px is None:
         result = get_prediction(image, detector)
     else:

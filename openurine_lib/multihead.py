@@ -60,13 +60,21 @@ class MultiHeadDetect(Detect):
 
     def _decode(self, ids: tuple[int, ...], p: dict[str, Any]) -> Tensor:
         """One head's raw output -> (B, 4+nc, A), its scores in the rows of its classes, zero in the others."""
-        boxes = self._get_decode_boxes(p | {"boxes": p["boxes"].float()})  # (B, 4, A)
-        scores = p["scores"].float().sigmoid()  # (B, C_i [+1], A)
+        p = _in_float(p)
+        boxes = self._get_decode_boxes(p)  # (B, 4, A)
+        scores = p["scores"].sigmoid()  # (B, C_i [+1], A)
         if self.objectness:
             scores = scores[:, :-1] * scores[:, -1:]
-        rows = scores.new_zeros(scores.shape[0], self.nc, scores.shape[2])
-        rows[:, list(ids)] = scores
-        return torch.cat((boxes, rows), 1)
+        # a row of zeros stands in for the classes of other heads (an assignment by index cannot be exported)
+        rows = [ids.index(c) if c in ids else len(ids) for c in range(self.nc)]
+        return torch.cat((boxes, nn.functional.pad(scores, (0, 0, 0, 1))[:, rows]), 1)
+
+
+def _in_float(p: dict[str, Any]) -> dict[str, Any]:
+    """A head's raw output in float32, for decoding. Of the maps only their size is used, and their precision for the
+    anchors: in bfloat16 these would be off by half a cell in images wider than 1024 px."""
+    feats = [f[:1, :1].float() for f in p["feats"]]
+    return p | {"boxes": p["boxes"].float(), "scores": p["scores"].float(), "feats": feats}
 
 
 class _OnCPUInBF16:
@@ -95,7 +103,7 @@ class _Detect(Detect):
     """The stock head; decodes in float32."""
 
     def _inference(self, x: dict[str, Any]) -> Tensor:
-        return super()._inference(x | {"boxes": x["boxes"].float(), "scores": x["scores"].float()})
+        return super()._inference(_in_float(x))
 
 
 class SingleHeadModel(_OnCPUInBF16, DetectionModel):

@@ -99,7 +99,7 @@ def pretrain(
         raise ValueError("no unlabelled field to pretrain on: add an unlabelled/ folder to the data set")
     torch.manual_seed(seed)
     ready_for(device)
-    model = Autoencoder(arch).to(device)
+    model = _laid_out(Autoencoder(arch).to(device))
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))
     state_file, rows = out.parent / "state.pt", []
@@ -165,6 +165,12 @@ def pretrain(
         torch.save({"state_dict": model.encoder_state(), "meta": meta}, temporary)
     state_file.unlink(missing_ok=True)
     return out
+
+
+def _laid_out(model: Autoencoder) -> Autoencoder:
+    """On a processor with channels last, as its images are: otherwise every layer turns its weights in every step."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return model.to(memory_format=torch.channels_last) if on_cpu else model  # type: ignore[call-overload]
 
 
 def _step(model: Autoencoder, optimizer: torch.optim.Optimizer, x: Tensor) -> tuple[float, float]:

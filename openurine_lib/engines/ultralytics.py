@@ -34,12 +34,13 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from openurine_lib.cpu import ready_for, use_cores
+from openurine_lib.cpu import keep_memory, ready_for, use_cores
 from openurine_lib.engines import DETECTOR, MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights
 from openurine_lib.imagefile import plain, read_rgb
 from openurine_lib.multihead import build_model
 from openurine_lib.pretrained import load_matching
 from openurine_lib.provenance import atomic_path
+from openurine_lib.side_by_side import SideBySide
 from openurine_lib.taxonomy import Taxonomy
 
 LOGGER.setLevel("WARNING")  # one progress bar is enough
@@ -89,12 +90,19 @@ def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
 def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = False) -> SahiModel:
     """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to.
 
-    On a CPU with units for it the network runs in bfloat16, unless ``exact``.
+    On a CPU slices are predicted side by side, and with units for it in bfloat16, unless ``exact``: then all is done as
+    stock sahi does it.
     """
     meta = read_weights(weights, needed=DETECTOR)["meta"]
-    wrapper = RTDETR("rtdetr-l.yaml") if meta["arch"].startswith("rtdetr") else YOLO("yolo12n.yaml")
-    wrapper.model = model = load_model(weights, device)  # the wrapper only carries it: preprocessing, NMS, results
+    model = load_model(weights, device)
     model.fast = not exact  # type: ignore[assignment]
+    transformer = meta["arch"].startswith("rtdetr")
+    if "cpu" in device and not (exact or transformer):
+        keep_memory()
+        model = model.fuse(verbose=False).to(memory_format=torch.channels_last)  # type: ignore[operator, call-overload]
+        return SideBySide(model, meta["classes"], conf, imgsz)
+    wrapper = RTDETR("rtdetr-l.yaml") if transformer else YOLO("yolo12n.yaml")
+    wrapper.model = model  # the wrapper only carries it: preprocessing, NMS, results
     wrapper.overrides |= {"max_det": MAX_DETECTIONS, "verbose": False}
     names = {str(i): name for i, name in enumerate(meta["classes"])}
     door = UltralyticsDetectionModel(

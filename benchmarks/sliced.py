@@ -1,0 +1,69 @@
+"""What the timings of sliced inference share: an untrained detector's weights, stock sahi on them, and one field.
+
+At this confidence nothing is found, so that the networks are compared. Slices of 640 px with a quarter of overlap,
+shown at 640 px, no pass over the whole field. Stock gets one slice at a time, which is its default and its fastest on a
+processor, and one thread, which is what importing ultralytics leaves a user with.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pairs  # noqa: F401  (puts the project on the path)
+import torch
+from sahi import AutoDetectionModel
+from sahi.predict import get_sliced_prediction
+from ultralytics import YOLO
+
+from openurine_lib.cpu import use_cores
+from openurine_lib.inference import predict_image
+from openurine_lib.multihead import build_model
+from openurine_lib.taxonomy import load
+
+SIDE, SLICE, CONFIDENCE = 1800, 640, 0.25
+AGAINST = f"{SIDE} px field in slices of {SLICE}"
+FIELD = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+
+
+def weights(arch: str, folder: Path) -> Path:
+    """A ``weights.pt`` of this project: one head, OpenUrine's classes, untrained."""
+    taxonomy = load("openurine")
+    model = build_model(arch, taxonomy, "single")
+    meta = {"engine": "ultralytics", "arch": arch, "heads": "single", "imgsz": SLICE, "objectness_gain": 0.0,
+            "taxonomy": taxonomy.name, "classes": list(taxonomy.classes),
+            "head_classes": {k: list(v) for k, v in taxonomy.heads.items()}}  # fmt: skip
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, folder / f"{arch}.pt")
+    return folder / f"{arch}.pt"
+
+
+def by_sahi(arch: str, folder: Path) -> Callable[[], float]:
+    """Seconds of stock sahi on a stock ultralytics model, warmed up."""
+    stock = YOLO(f"{arch}.yaml")
+    stock.save(folder / "stock.pt")
+    model = AutoDetectionModel.from_pretrained(
+        "ultralytics", str(folder / "stock.pt"), confidence_threshold=CONFIDENCE, device="cpu", image_size=SLICE
+    )
+
+    def seconds() -> float:
+        torch.set_num_threads(1)
+        start = time.perf_counter()
+        get_sliced_prediction(FIELD, model, SLICE, SLICE, 0.25, 0.25, perform_standard_pred=False, verbose=0)
+        return time.perf_counter() - start
+
+    seconds()
+    return seconds
+
+
+def by_us(detector: Any) -> Callable[[], float]:
+    """Seconds of this project with a detector behind sahi's door, warmed up."""
+
+    def seconds() -> float:
+        use_cores()
+        start = time.perf_counter()
+        predict_image(detector, FIELD, SLICE)
+        return time.perf_counter() - start
+
+    seconds()
+    return seconds
