@@ -14,6 +14,7 @@ Light on purpose (no torch, no pandas): Snakemake reads this at every call.
 from __future__ import annotations
 
 import ast
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -39,6 +40,13 @@ OTHERS = {"name", "about", "folds", "px_scale", "smaller", "epochs", "epochs_for
     "search",
 }  # of a profile: not of a training, or counted otherwise
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
+ENGINES = {  # what an engine computes with besides
+    "torchvision": ("scikit-image", "pywavelets"),
+    "transformers": ("transformers",),
+    "effdet": ("effdet", "timm"),
+    "libreyolo": ("libreyolo",),
+    "ensemble": ("libreyolo", "ensemble-boxes"),
+}
 
 
 def digest(*parts: Any) -> str:
@@ -134,7 +142,7 @@ def of_dataset(folder: str | Path) -> str:
 
 def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> dict[str, str]:
     """The ingredients of a computation but for its data; kind is dataset, ssl, train, predict or search."""
-    versions = digest([metadata.version(name) for name in LIBRARIES])
+    versions = digest([_version(name) for name in (*LIBRARIES, *(ENGINES.get(m.engine, ()) if m else ()))])
     if kind == "dataset":  # it checks by itself whether its sources or its code changed; here, the same at a glance
         limits = [p.max_train_fields, p.max_test_fields, p.max_unlabelled_fields, p.synthetic]
         taxonomies = [f.read_bytes() for f in sorted((CONFIG / "taxonomies").glob("*.yaml"))]
@@ -163,6 +171,13 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         code = of_modules("search"), of_function("engines", "engine")
         used = [net, size, p.search, settings]
     return {"code": digest(code, selection), "settings": digest(used, seed), "libraries": versions}
+
+
+def _version(name: str) -> str | None:
+    """Of an installed package; None where an optional one is missing."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None
 
 
 def of_review(path: str | Path) -> str:

@@ -53,8 +53,8 @@ class RTDetr(nn.Module):
         super().__init__()
         self.imgsz, self.conf = imgsz, conf
         backbone, detector = RTDETR[arch]
-        config = RTDetrV2Config(
-            backbone_config=RTDetrResNetConfig(**backbone, out_features=["stage2", "stage3", "stage4"]),
+        config = RTDetrV2Config(  # type: ignore[call-arg]
+            backbone_config=RTDetrResNetConfig(**backbone, out_features=["stage2", "stage3", "stage4"]),  # type: ignore[call-arg]
             freeze_backbone_batch_norms=False,  # they are frozen for pretrained weights
             num_labels=n_classes, **detector,
         )  # fmt: skip
