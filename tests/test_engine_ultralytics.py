@@ -147,7 +147,7 @@ def test_weights_of_another_taxonomy_are_refused(tmp_path):
 
 def test_labels_are_written_in_the_librarys_units(tmp_path):
     job = tiny.job(tmp_path)
-    listing = engine._write_fields(job, tmp_path / "fields")
+    listing = engine.write_fields(job, tmp_path / "fields")
     first = np.loadtxt(tmp_path / "fields" / "labels" / "000000.txt")
     mine = job.boxes[job.boxes.image == "field0"].iloc[0]
     cls, x, y, w, h = first[0]

@@ -160,7 +160,7 @@ def test_training_sees_what_prediction_sees(tmp_path):
     job.images.loc[2, "path"] = str(saved(tmp_path / "palette.png", Image.fromarray(pixels[2]).quantize(64)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        written = engine._write_fields(job, tmp_path / "fields").read_text().split()
+        written = engine.write_fields(job, tmp_path / "fields").read_text().split()
     for path, original in zip(written, job.images.path, strict=True):
         assert (imread(path)[..., ::-1] == read_rgb(original)).all(), original
     assert [written[i].endswith(".png") for i in range(4)] == [True] * 4

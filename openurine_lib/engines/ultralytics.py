@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
 from torch.optim.swa_utils import update_bn
@@ -36,7 +35,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from openurine_lib.cpu import keep_memory, ready_for, use_cores
 from openurine_lib.engines import DETECTOR, MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights
-from openurine_lib.imagefile import plain, read_rgb
+from openurine_lib.engines.yolo_files import write_fields
 from openurine_lib.multihead import build_model
 from openurine_lib.pretrained import load_matching
 from openurine_lib.provenance import atomic_path
@@ -132,7 +131,7 @@ class _Frames:
         """The fold in the form that the library reads: links to the images, a label file each."""
         fields = self.job.dir / "fields"
         if RANK == -1:  # a process of several finds what the one that started them has written
-            _write_fields(self.job, fields)
+            write_fields(self.job, fields)
         names = dict(enumerate(self.job.taxonomy.classes))
         return {
             "path": fields,
@@ -275,37 +274,3 @@ def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
             f"{encoder} is the encoder of {content['meta']['arch']}: {wrong[0]} does not fit this backbone"
         )
     model.load_state_dict(content["state_dict"], strict=False)
-
-
-def _write_fields(job: TrainJob, folder: Path) -> Path:
-    """Links to the fold's images (or copies in plain RGB) and a YOLO label file each; returns the listing.
-
-    They go by number, as ids may hold slashes.
-    """
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "labels").mkdir(exist_ok=True)
-    by_image = dict(tuple(job.boxes.groupby("image")))
-    links = []
-    for i, row in enumerate(job.images.itertuples()):
-        link = folder / "images" / f"{i:06d}{Path(row.path).suffix.lower()}"
-        with Image.open(row.path) as image:
-            as_it_is = plain(image)
-        link = link if as_it_is else link.with_suffix(".png")
-        link.unlink(missing_ok=True)
-        if as_it_is:
-            link.symlink_to(row.path)
-        else:  # the library would read it otherwise than prediction does
-            Image.fromarray(read_rgb(row.path)).save(link)
-        lines = []
-        if row.image in by_image:
-            b = by_image[row.image]
-            x, w = (b.x1 + b.x2) / 2 / row.width, (b.x2 - b.x1) / row.width
-            y, h = (b.y1 + b.y2) / 2 / row.height, (b.y2 - b.y1) / row.height
-            lines = [
-                f"{c} {v[0]:.6f} {v[1]:.6f} {v[2]:.6f} {v[3]:.6f}" for c, *v in zip(b.cls, x, y, w, h, strict=True)
-            ]
-        (folder / "labels" / f"{i:06d}.txt").write_text("\n".join(lines) + "\n" * bool(lines))
-        links.append(str(link))
-    for name, part in (("train.txt", links), ("one.txt", links[:1])):
-        (folder / name).write_text("\n".join(part) + "\n")
-    return folder / "train.txt"
