@@ -4,15 +4,15 @@
     python benchmarks/real_ablation.py --data /path/to/urised2k fold 0       # trains and scores every row of a fold
     python benchmarks/real_ablation.py --data /path/to/urised2k tables       # docs/results/real_ablation.*
 
-Equal computing: a training may spend what the stock row spends in ``EPOCHS`` passes over whole fields, in FLOPs of its
-forward and backward passes, counted by torch. A slice costs what a field does (both are shown at 320 px), six heads
-make a pass dearer, and the autoencoder's own training is paid from the same purse. Every row that is trained on slices
-draws from the same slices, two a field. ``+ SAHI, inference only`` is the stock row's network on slices, as the paper
-has it: it costs no training. ``+ SAHI, as long as after pretraining`` has the passes that the pretrained row has left, from
-scratch: what the pretraining itself does, its price aside.
+Equal computing: a training may spend what the stock row spends in ``EPOCHS`` passes over whole fields, in FLOPs of
+its forward and backward passes, counted by torch. A slice costs what a field does (both are shown at 320 px), six
+heads make a pass dearer, and the autoencoder's own training is paid from the same purse. Every row that is trained on
+slices draws from the same slices, two a field. ``+ SAHI, inference only`` is the stock row's network on slices, as
+the paper has it: it costs no training. ``+ SAHI, as long as after pretraining`` has the passes that the pretrained
+row has left, from scratch: what the pretraining itself does, its price aside.
 
-The slice size is chosen with folds 2 to 4 alone: trained on 3 and 4, scored on 2. The rows are scored on folds 0 and 1.
-Everything is kept; an interrupted call goes on.
+The slice size is chosen with folds 2 to 4 alone: trained on 3 and 4, scored on 2. The rows are scored on folds 0 and
+1. Everything is kept; an interrupted call goes on.
 """
 
 from __future__ import annotations
