@@ -165,5 +165,5 @@ def test_a_missing_package_of_one_row_names_row_and_extra(monkeypatch):
 
 
 def test_an_engine_that_does_not_exist_is_no_missing_package():
-    with pytest.raises(ModuleNotFoundError, match="openurine_lib.engines.keras"):
+    with pytest.raises(WeightsError, match="no engine 'keras'"):
         engine("keras")

@@ -43,6 +43,8 @@ def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
     images = pd.DataFrame({"image": ["a"], "path": [str(tmp_path / "a.png")]})
     run.dataset.test_images = lambda fold, limit: images
     monkeypatch.setattr(jobs, "ensure_weights", lambda *_: None)
+    monkeypatch.setattr(jobs, "read_weights", lambda *_, **__: {"meta": {}})
+    monkeypatch.setattr(jobs, "check_taxonomy", lambda *_: None)
     door = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)
     monkeypatch.setattr(jobs, "engine", lambda name: SimpleNamespace(detector=lambda *_: door))
     jobs.ensure_predictions(run, method("yolov8m"), 0)

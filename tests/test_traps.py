@@ -51,7 +51,7 @@ def test_threads_asked_for_are_the_threads_used(tmp_path, monkeypatch):
         engine.fit(tiny.job(tmp_path, epochs=1))
     finally:
         torch.set_num_threads(before)
-    assert seen == [2]
+    assert set(seen) == {2}
 
 
 def test_the_search_trains_the_multi_head_model(tmp_path, monkeypatch):

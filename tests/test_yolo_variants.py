@@ -51,6 +51,14 @@ def test_fusing_for_prediction_keeps_the_moves():
         assert not torch.allclose(model(x)[0], whole, atol=1e-3), "the moves make no difference"
 
 
+def test_what_is_not_a_number_moves_nothing():
+    """The kernel would read outside its memory and end the process; ``fuse`` counts operations on unset memory."""
+    conv = DeformableConv(Conv(4, 4, 3)).eval()
+    with torch.no_grad():
+        out = conv(torch.full((1, 4, 8, 8), torch.nan))
+    assert out.shape == (1, 4, 8, 8) and out.isnan().all()
+
+
 def test_candidates_are_the_petals_around_the_centre():
     assigner = PetalAssigner(10, 3, 0.5, 6.0, [8, 16, 32])
     points, strides = make_anchors([torch.zeros(1, 1, 96 // s, 96 // s) for s in (8, 16, 32)], [8, 16, 32])

@@ -123,14 +123,14 @@ def read_weights(weights: Path, engine: str | None = None, needed: Sequence[str]
         ) from e
     if not (isinstance(content, dict) and isinstance(content.get("meta"), dict) and "state_dict" in content):
         raise WeightsError(f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes")
+    if engine and (other := content["meta"].get("engine", engine)) != engine:
+        raise WeightsError(f"{weights} belongs to the {other} engine, not to {engine}")
     lacking = [key for key in (DETECTOR if engine else needed) if key not in content["meta"]]
     if lacking:
         raise WeightsError(
             f"{weights} does not tell its {', '.join(lacking)}: it was written by another version of this project; "
             "use that version, or train it again"
         )
-    if engine and content["meta"]["engine"] != engine:
-        raise WeightsError(f"{weights} belongs to the {content['meta']['engine']} engine, not to {engine}")
     return content
 
 
