@@ -129,7 +129,8 @@ def bad_weights(good, folder):
     not_ours = "is not a weights file of this project"
     return {
         "truncated.pt": not_ours, "start.pt": not_ours, "empty.pt": not_ours, "text.pt": not_ours,
-        "folder.pt": "does not exist|not an exported detector", "gone.pt": "does not exist", "code.pt": not_ours, "code_inside.pt": not_ours,
+        "folder.pt": "does not exist|not an exported detector",
+        "gone.pt": "does not exist", "code.pt": not_ours, "code_inside.pt": not_ours,
         "archive.pt": not_ours, "other.pt": "holds no", "list.pt": "holds no",
         **{f"without_{key}.pt": f"does not tell its {key}.*another version" for key in DETECTOR},
         "fewer.pt": "do not fit", "larger.pt": "do not fit", "unknown_arch.pt": "yolo99n",

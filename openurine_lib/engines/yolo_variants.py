@@ -46,8 +46,8 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
-        # (B, 2K + K, H', W'): an offset (y, x) and a weight for each of K samples. On a processor the kernel reads outside
-        # its memory at an offset that is not a number, and the library counts operations on memory that nobody has set.
+        # (B, 2K + K, H', W'): an offset (y, x) and a weight for each of K samples. On a processor the kernel reads
+        # outside its memory at an offset that is not a number, and the library counts operations on unset memory.
         moves = self.moves(x).float().nan_to_num()
         n = moves.shape[1] * 2 // 3
         offsets, weights = moves[:, :n], 2 * moves[:, n:].sigmoid()  # at the start, no offset and a weight of one
