@@ -9,7 +9,7 @@ its forward and backward passes, counted by torch. A slice costs what a field do
 heads make a pass dearer, and the autoencoder's own training is paid from the same purse. Every row that is trained on
 slices draws from the same slices, two a field. ``+ SAHI, inference only`` is the stock row's network on slices, as
 the paper has it: it costs no training. ``+ SAHI, as long as after pretraining`` has the passes that the pretrained
-row has left, from scratch: what the pretraining itself does, its price aside.
+row has left, from scratch, on the first fold: what the pretraining itself does, its price aside.
 
 The slice size is chosen with folds 2 to 4 alone: trained on 3 and 4, scored on 2. The rows are scored on folds 0 and
 1. Everything is kept; an interrupted call goes on.
@@ -188,7 +188,7 @@ def tables(run: Run, sizes: pd.DataFrame) -> None:
             parts = {label: (run, jobs.ensure_metrics(run, m, fold))}
             if not m.sliced:
                 parts[INFERENCE_ONLY] = run, on_slices(run, m, fold)
-            if name == SAHI_ROW:
+            if name == SAHI_ROW and fold == FOLDS[0]:
                 parts[SHORTER] = shorter(run), jobs.ensure_metrics(shorter(run), m, fold)
             for row, (r, metrics) in parts.items():
                 what = {"row": row, "fold": fold, "epochs": r.profile.epochs_of(m), "pflops": spent(r, m, fold)}
