@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from pairs import RESULTS
 from ultralytics.utils import DEFAULT_CFG
 
 from openurine_lib import open_run, provenance, synthetic
@@ -39,7 +40,6 @@ from openurine_lib.run import Run
 ARCH, IMGSZ, BATCH, WARM_EPOCHS, EPOCHS, SCORED = "yolo12n", 256, 4, 8, 3, 100
 SPEC = {"fields": 320, "unlabelled": 0, "cohort": 0, "patients": 64, "field_px": IMGSZ, "field_um": 200}
 WAYS = {"shared": True, "per head": False}
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
 HEADER = """# Timings
 
 Written by `make bench`: pairs A B A B in one run; the ratio of the medians, the smallest and the largest of the rounds.

@@ -21,7 +21,7 @@ from openurine_lib.engines.ultralytics import detector
 from openurine_lib.evaluate import evaluate, summary
 from openurine_lib.inference import CONFIDENCE, predict_fields
 
-OUT = pairs.ROOT / "docs" / "results" / "parity.json"
+OUT = pairs.RESULTS / "parity.json"
 OVERLAP = 0.25
 LIMIT = 0.1  # points of mAP50
 

@@ -29,6 +29,7 @@ os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # one trai
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
+from pairs import RESULTS
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics.utils import DEFAULT_CFG
 
@@ -47,7 +48,6 @@ SSL_PART = 1 / 3  # of a row's computing, where it pretrains
 SLICES_PER_FIELD = 2
 SIZES = [256, 352, 480]  # pixels of the original; 256 of 720 is the paper's 640 of 1800
 FOLDS, TUNING_FOLD, TUNING_EPOCHS = (0, 1), 2, 2
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SAHI_ROW = "yolo12m-sahi"
 ROWS = ["yolo12m", SAHI_ROW, "yolo12m-sahi-ssl", "yolo12m-sahi-multi", "ours-yolo12m"]
 INFERENCE_ONLY = "YOLOv12-M + SAHI, inference only"
@@ -55,17 +55,34 @@ SHORTER = "YOLOv12-M + SAHI, as long as after pretraining"
 
 
 @dataclass(frozen=True)
-class EqualComputing(Profile):
-    """A profile whose epochs follow from what a pass costs."""
+class WithSlices(Profile):
+    """A profile whose slices have a size of their own, pixels of the original."""
 
     slice_px: int = 0
-    costs: dict[str, float] = field(default_factory=dict)  # FLOPs of a training step, an image: single, multi, ssl
-    part: float = 1.0  # of the computing
 
     @property
     def settings(self) -> dict[str, Any]:
         s = Profile.settings.fget(self)  # type: ignore[attr-defined]
         return s | {"sahi": s["sahi"] | {"slice": self.slice_px}}
+
+
+def small(name: str, folds: tuple[int, ...], epochs: int, slice_px: int = 0) -> WithSlices:
+    """The demo profile's networks at IMGSZ, on all fields of these folds, every row with the same passes."""
+    demo = profile("demo")
+    return WithSlices(**vars(demo) | {
+        "name": name, "about": "", "px_scale": IMGSZ / 960, "folds": list(folds), "max_train_fields": None,
+        "max_test_fields": None, "max_unlabelled_fields": None, "epochs": epochs, "epochs_for": {},
+        "slices_per_field": SLICES_PER_FIELD, "slice_px": slice_px,
+        "train": demo.train | {"batch": BATCH, "nbs": BATCH, "close_mosaic": 1},
+    })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EqualComputing(WithSlices):
+    """A profile whose epochs follow from what a pass costs."""
+
+    costs: dict[str, float] = field(default_factory=dict)  # FLOPs of a training step, an image: single, multi, ssl
+    part: float = 1.0  # of the computing
 
     def epochs_of(self, m: Method) -> int:
         part = 1 - SSL_PART if m.ssl else self.part
@@ -75,13 +92,7 @@ class EqualComputing(Profile):
 
 def main() -> None:
     o = _options()
-    base = replace(
-        profile("demo"), name="real-ablation", about="", px_scale=IMGSZ / 960, folds=list(FOLDS), max_train_fields=None,
-        max_test_fields=None, max_unlabelled_fields=None, epochs=EPOCHS, epochs_for={},
-        slices_per_field=SLICES_PER_FIELD,
-        train=profile("demo").train | {"batch": BATCH, "nbs": BATCH, "close_mosaic": 1},
-    )  # fmt: skip
-    first = Run(str(o.data.resolve()), base)
+    first = Run(str(o.data.resolve()), small("real-ablation", FOLDS, EPOCHS))
     if o.what == "choose":
         choose(first, o.seed)
         return
@@ -110,8 +121,8 @@ def budgeted(run: Run, slice_px: int) -> Run:
     fields = len(run.dataset.train_images(FOLDS[0], None))
     unlabelled = len(run.dataset.unlabelled_images(FOLDS[0], None))
     ssl_epochs = max(1, round(SSL_PART * EPOCHS * fields * costs["single"] / (unlabelled * costs["ssl"])))
-    given = {k: v for k, v in vars(run.profile).items()} | {"ssl_epochs": ssl_epochs}
-    return Run(run.data, EqualComputing(**given, slice_px=slice_px, costs=costs), run.seed)
+    given = vars(run.profile) | {"ssl_epochs": ssl_epochs, "slice_px": slice_px}
+    return Run(run.data, EqualComputing(**given, costs=costs), run.seed)
 
 
 def shorter(run: Run) -> Run:
@@ -156,9 +167,7 @@ def choose(run: Run, seed: int) -> None:
         if not weights.exists():
             engine("ultralytics").fit(job)
         detector = engine("ultralytics").detector(weights, CONFIDENCE, "cpu", IMGSZ)
-        found = predict_fields(
-            detector, held_out, size, run.profile.settings["sahi"]["overlap"], out / "predictions.csv"
-        )
+        found = predict_fields(detector, held_out, size, settings["sahi"]["overlap"], out / "predictions.csv")
         scores = summary(evaluate(data.boxes_of(held_out), found, data.taxonomy.n, list(held_out.image)))
         rows.append({"slice_px": size, "fields": len(held_out), "passes": TUNING_EPOCHS * len(images)} | scores)
         print(rows[-1], flush=True)

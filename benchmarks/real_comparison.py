@@ -12,54 +12,40 @@ kept; an interrupted call goes on. Writes docs/results/real_comparison.*
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # one training at a time, unless told otherwise
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from pairs import RESULTS
+from real_ablation import IMGSZ, small
 
-from openurine_lib import jobs, provenance, style
+from openurine_lib import jobs, provenance, sizes, style
 from openurine_lib.evaluate import METRICS, summary
-from openurine_lib.methods import Profile, methods, profile
+from openurine_lib.methods import methods
 from openurine_lib.run import Run
 
-IMGSZ, BATCH, EPOCHS, FOLD, SLICE_PX = 320, 8, 6, 0, 480
+EPOCHS, FOLD, SLICE_PX = 6, 0, 480
+SECONDS = "seconds.json"  # of a training that was not interrupted
 ROWS = ["yolo12n", "yolov8m", "yolo11m", "liang2018-fasterrcnn", "liang2018-ssd", "li2020-retinanet",
         "efficientdet-d2", "rtdetrv2-l", "lyu2023", "wang2023", "komori2023", "ours-yolo12m"]  # fmt: skip
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-
-
-@dataclass(frozen=True)
-class WithSlices(Profile):
-    """A profile whose slices have a size of their own."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        s = Profile.settings.fget(self)  # type: ignore[attr-defined]
-        return s | {"sahi": s["sahi"] | {"slice": SLICE_PX}}
 
 
 def main() -> None:
     o = _options()
-    demo = profile("demo")
-    base = replace(
-        demo, name="real-comparison", about="", px_scale=IMGSZ / 960, folds=[FOLD], max_train_fields=None,
-        max_test_fields=None, max_unlabelled_fields=None, epochs=EPOCHS, ssl_epochs=EPOCHS // 3, epochs_for={},
-        slices_per_field=2, train=demo.train | {"batch": BATCH, "nbs": BATCH, "close_mosaic": 1},
-    )  # fmt: skip
-    run = Run(str(o.data.resolve()), WithSlices(**vars(base)), o.seed)
+    p = replace(small("real-comparison", (FOLD,), EPOCHS, SLICE_PX), ssl_epochs=EPOCHS // 3)
+    run = Run(str(o.data.resolve()), p, o.seed)
     for name in o.rows:
         m = methods()[name]
-        spent = run.train_dir(m, FOLD) / "seconds.json"
         if not (run.train_dir(m, FOLD) / "weights.pt").exists():
             start = time.perf_counter()
             jobs.ensure_weights(run, m, FOLD)
-            provenance.write_json(spent, {"seconds": time.perf_counter() - start})
+            provenance.write_json(run.train_dir(m, FOLD) / SECONDS, {"seconds": time.perf_counter() - start})
         print(name, summary(jobs.ensure_metrics(run, m, FOLD)), flush=True)
     tables(run, o.rows)
 
@@ -71,7 +57,9 @@ def tables(run: Run, rows: list[str]) -> None:
         m = methods()[name]
         scores = summary(jobs.ensure_metrics(run, m, FOLD))
         lines.append({"method": name, "row": m.answers[4], "network": run.profile.arch(m), "engine": m.engine,
-                      "epochs": run.profile.epochs_of(m)} | {k: 100 * scores[k] for k in METRICS})  # fmt: skip
+                      "epochs": run.profile.epochs_of(m)} | {k: 100 * scores[k] for k in METRICS}
+                     | {k: sizes.of_run(run, m).get(k) for k in ("params_m", "gflops")}
+                     | json.loads((run.train_dir(m, FOLD) / SECONDS).read_text(encoding="utf-8")))  # fmt: skip
     table = pd.DataFrame(lines)
     with provenance.atomic_path(RESULTS / "real_comparison.csv") as temporary:
         table.round(3).to_csv(temporary, index=False)

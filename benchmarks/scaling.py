@@ -26,11 +26,11 @@ os.environ.setdefault("OPENURINE_THREADS", "1")
 import numpy as np
 import pairs
 import pandas as pd
+from pairs import RESULTS
 from tqdm import tqdm
 
 from openurine_lib import open_run, provenance, style, taxonomy
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SIZES = {
     "boxes": [10, 30, 100, 300, 1000, 3000],
     "field": [600, 1000, 1600, 2600, 4000],
@@ -129,18 +129,13 @@ def boxes(n: int) -> dict[str, object]:
 
 
 def field(side: int) -> dict[str, object]:
-    import torch
+    import sliced
 
     from openurine_lib.engines.ultralytics import detector
     from openurine_lib.inference import predict_image
-    from openurine_lib.multihead import build_model
 
-    t, arch = taxonomy.load("openurine"), "yolo12n"
-    meta = {"engine": "ultralytics", "arch": arch, "heads": "single", "imgsz": SLICE, "taxonomy": t.name,
-            "classes": list(t.classes), "head_classes": {k: list(v) for k, v in t.heads.items()}}  # fmt: skip
-    path = Path(os.environ["SCALING_FOLDER"]) / "weights.pt"
-    torch.save({"state_dict": build_model(arch, t, "single").state_dict(), "meta": meta}, path)
-    found = detector(path, 0.25, "cpu", SLICE)
+    weights = sliced.weights("yolo12n", Path(os.environ["SCALING_FOLDER"]))
+    found = detector(weights, sliced.CONFIDENCE, "cpu", SLICE)
     image = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
     predict_image(found, image[:400, :400], SLICE)
     return measured({"slice and predict": lambda: predict_image(found, image, SLICE)})

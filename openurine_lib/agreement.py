@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from openurine_lib import compare, published
+from openurine_lib.bootstrap import draws, interval
 from openurine_lib.cutoffs import level_of
 from openurine_lib.sidecars import LEVELS
 
@@ -188,7 +189,7 @@ def _resampled(tables: np.ndarray, seed: int) -> np.ndarray:
     n = len(tables)
     if n == 0:
         return np.full((RESAMPLES, tables.shape[1] + 1, len(MEASURES)), np.nan)
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES)  # (R, n)
+    times = draws(n, RESAMPLES, seed)  # (R, n)
     drawn = (times @ tables.reshape(n, -1)).reshape(RESAMPLES, *tables.shape[1:])
     return _with_mean(measures(drawn))
 
@@ -202,11 +203,8 @@ def _with_mean(values: np.ndarray) -> np.ndarray:
 
 def _ends(drawn: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Percentiles over resamples, without those that lack the measure; NaN where ``point`` is."""
-    ends = np.full((2, *point.shape), np.nan)
-    for at in np.argwhere(~np.isnan(point)):
-        values = drawn[(slice(None), *at)]
-        ends[(slice(None), *at)] = np.percentile(values[~np.isnan(values)], ENDS)
-    return ends[0], ends[1]
+    low, high = interval(drawn)
+    return np.where(np.isnan(point), np.nan, low), np.where(np.isnan(point), np.nan, high)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -21,17 +21,18 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from sahi.slicing import get_slice_bboxes
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import nn
 from tqdm.auto import tqdm
 
 from openurine_lib import style
+from openurine_lib.bootstrap import MIN_GROUPS, draws, interval
 from openurine_lib.gradcam import Row, explain
-from openurine_lib.inference import read_rgb
+from openurine_lib.imagefile import read_rgb
 
 ALL = "all particles"  # the map of all classes against all boxes
-GROUPS = 5  # patients or slides from which on an interval is given
+RESAMPLES = 2000
 LEAST = 0.2  # where the axis of ratios ends
 SHOWN = 0.25  # confidence from which a predicted box counts as a detection
 
@@ -113,12 +114,9 @@ def summary(
 def _with_interval(name: str, above: np.ndarray, below: np.ndarray, seed: int) -> dict[str, float]:
     """sum(above) / sum(below) and its percentile interval, groups drawn anew; none for fewer than five groups."""
     low = high = float("nan")
-    if len(above) >= GROUPS:
-        drawn = bootstrap(
-            (np.arange(len(above)),), lambda ids, axis: above[ids].sum(axis) / below[ids].sum(axis),
-            n_resamples=2000, method="percentile", vectorized=True, rng=seed,
-        )  # fmt: skip
-        low, high = map(float, drawn.confidence_interval)
+    if len(above) >= MIN_GROUPS:
+        times = draws(len(above), RESAMPLES, seed)
+        low, high = map(float, interval(times @ above / (times @ below)))
     return {name: float(above.sum() / below.sum()), f"{name}_low": low, f"{name}_high": high}
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from openurine_lib.evaluate import IOUS, check, matches
 
 RESAMPLES = 4000  # the smallest p-value is 2 / (RESAMPLES + 1): small enough for Holm's correction of 28 rows
+FOR_LIMITS = 1000  # resamples: enough for the limits of an interval
 MIN_GROUPS = 5  # of fewer, resamples say little: 3 groups have only 10 different ones
 LEVEL = 0.95
 GRID = np.linspace(0, 1, 101)  # recall points of ultralytics' (and COCO's) average precision
@@ -134,7 +135,7 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.n
     return low, high
 
 
-def of_ratio(part: Sequence[float], whole: Sequence[float], n: int = 1000) -> tuple[float, float]:
+def of_ratio(part: Sequence[float], whole: Sequence[float], n: int = FOR_LIMITS) -> tuple[float, float]:
     """95 % interval of sum(part) / sum(whole), such as a recall, by drawing groups again: one number of each a group.
 
     Groups without a whole say nothing and are not drawn. NaN for fewer than MIN_GROUPS, and where all resamples are

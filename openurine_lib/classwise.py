@@ -36,7 +36,6 @@ STDS = [f"{metric}_std" for metric in METRICS]
 LIMITS = [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
 PANELS = {"precision": "precision", "recall": "recall", "map50": "AP50"}
 FEW = 10  # true boxes; of fewer, one box moves the recall by more than ten points
-RESAMPLES = 1000  # enough for the limits of an interval
 
 
 def spelling(taxonomy: Taxonomy) -> dict[int, str]:
@@ -120,14 +119,14 @@ def limits(drawn: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def resampled(folds: Sequence[Scored], n_classes: int, seed: int = 0) -> np.ndarray:
-    """METRICS of each class in RESAMPLES of the folds' groups: (R, C, 4) in 0..1, means over the folds.
+    """METRICS of each class in resamples of the folds' groups: (R, C, 4) in 0..1, means over the folds.
 
     NaN where a resample lacks the class. Precision and recall are read at each fold's own confidence.
     """
-    total, times = np.zeros((RESAMPLES, n_classes, 4)), np.zeros((RESAMPLES, n_classes, 4))
+    total, times = np.zeros((bootstrap.FOR_LIMITS, n_classes, 4)), np.zeros((bootstrap.FOR_LIMITS, n_classes, 4))
     for i, fold in enumerate(folds):
         m = bootstrap.matched(fold.truth, fold.predictions, n_classes, fold.fields)
-        drawn = bootstrap.draws(len(m.groups), RESAMPLES, seed + i)
+        drawn = bootstrap.draws(len(m.groups), bootstrap.FOR_LIMITS, seed + i)
         ap = np.stack([bootstrap.average_precision(m, drawn, iou) for iou in range(len(IOUS))])
         values = np.stack([*bootstrap.precision_recall(m, drawn, fold.confidence), ap[0], ap.mean(0)], axis=2)
         total, times = total + np.nan_to_num(values), times + ~np.isnan(values)

@@ -120,11 +120,13 @@ def _predict(options: argparse.Namespace) -> None:
     boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
     with provenance.atomic_path(options.out / "boxes.csv") as temporary:
         boxes.to_csv(temporary, index=False, float_format="%.6g")
+    sizes = []
     for row in images.itertuples():
+        field = read_rgb(row.path)
+        sizes.append(field.shape[1::-1])
         with provenance.atomic_path(options.out / f"{row.image}.png") as temporary:
-            Image.fromarray(boxes_on(read_rgb(row.path), boxes[boxes.image == row.image], classes)).save(temporary)
+            Image.fromarray(boxes_on(field, boxes[boxes.image == row.image], classes)).save(temporary)
     if options.um_per_px is not None:
-        sizes = [read_rgb(path).shape[1::-1] for path in images.path]
         images = images.assign(um_per_px=options.um_per_px).join(pd.DataFrame(sizes, columns=["width", "height"]))
     means = clinical.patient_means(images, boxes, classes)
     unit = "mean per HPF" if clinical.per_hpf(images) else "mean per field"

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from openurine_lib import bootstrap, style
 from openurine_lib.errors import FOUND, at_confidence
 from openurine_lib.evaluate import XYXY
-from openurine_lib.inference import read_rgb
+from openurine_lib.imagefile import read_rgb
 from openurine_lib.scored import Scored
 from openurine_lib.taxonomy import Taxonomy
 

@@ -36,7 +36,6 @@ from openurine_lib.taxonomy import Taxonomy
 FOREGROUND, BACKGROUND = 0.5, 0.1  # TIDE's two overlaps
 RIGHT, FOUND = "right", "found"
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
-RESAMPLES = 1000  # enough for the limits of an interval
 
 
 class Split(NamedTuple):
@@ -123,7 +122,7 @@ def _gains(fold: Scored, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndar
     parts = split(fold.truth, fold.predictions)
     groups = sorted(fold.fields["group"].unique())
     place = {image: groups.index(g) for image, g in zip(fold.fields["image"], fold.fields["group"], strict=True)}
-    drawn = np.vstack([np.ones((1, len(groups)), dtype=int), draws(len(groups), RESAMPLES, seed)])
+    drawn = np.vstack([np.ones((1, len(groups)), dtype=int), draws(len(groups), bootstrap.FOR_LIMITS, seed)])
     was = average_precision(_matched(parts.detections, parts.boxes, place, n_classes), drawn)
     points = []
     for kind in KINDS:

@@ -11,10 +11,9 @@ import functools
 import time
 from dataclasses import dataclass
 
-from openurine_lib.methods import Method, method, plan
+from openurine_lib.methods import OURS, Method, method, plan
 from openurine_lib.run import Run
 
-OURS = "ours-yolo12m"
 TRAIN_SHARE = 0.8  # four of five folds
 SEARCH_SHARE = 0.8  # of a fold's training part; the rest scores the trials
 FORWARD_SHARE = 1 / 3  # of a training step: a backward pass costs about two forward passes

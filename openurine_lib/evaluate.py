@@ -113,7 +113,11 @@ def evaluate(truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, ima
 
     A row for each class; one without a true box on ``images`` has 0 boxes and no metrics (NaN).
     """
-    scores = score(truth, predictions, n_classes, images)
+    return per_class(score(truth, predictions, n_classes, images), truth, n_classes)
+
+
+def per_class(scores: Scores, truth: pd.DataFrame, n_classes: int) -> pd.DataFrame:
+    """The table of ``evaluate`` from scores that are there already."""
     boxes = np.bincount(truth["cls"].to_numpy(dtype=int), minlength=n_classes)
     table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}, index=range(n_classes))
     there = pd.DataFrame(

@@ -11,7 +11,6 @@ network in torch, and gives boxes before suppression; suppression stays ultralyt
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import json
 import os
@@ -31,19 +30,15 @@ from ultralytics.nn.modules.head import Detect
 
 from openurine_lib import provenance
 from openurine_lib.cpu import cores, cpu_bf16
-from openurine_lib.engines import WeightsError, read_weights
+from openurine_lib.engines import DETECTOR, MissingPackage, WeightsError, read_weights
 from openurine_lib.engines.ultralytics import load_model
+from openurine_lib.pretrained import digest
 from openurine_lib.side_by_side import SideBySide
 
 FORMAT = 1  # of the folder; another one is refused
 META = "export.json"
 FILES = {"openvino": ("network.xml", "network.bin"), "onnx": ("network.onnx",)}
 RUNTIME = {"openvino": "openvino", "onnx": "onnxruntime"}
-KEPT = ("engine", "arch", "heads", "imgsz", "classes", "head_classes", "taxonomy")  # of the weights' own meta
-
-
-class MissingPackage(ValueError):
-    """A package of the optional ``export`` group is not installed."""
 
 
 def export(weights: Path, to: str, imgsz: int | None = None) -> Path:
@@ -74,9 +69,9 @@ def export(weights: Path, to: str, imgsz: int | None = None) -> Path:
     temporary.mkdir()
     try:
         _write(load_model(weights), to, temporary)
-        provenance.write_json(temporary / META, {k: meta[k] for k in KEPT} | {
-            "format": FORMAT, "to": to, "imgsz": imgsz, "weights": weights.name, "weights_sha256": _sha256(weights),
-            "files": {name: _sha256(temporary / name) for name in FILES[to]},
+        provenance.write_json(temporary / META, {k: meta[k] for k in DETECTOR} | {
+            "format": FORMAT, "to": to, "imgsz": imgsz, "weights": weights.name, "weights_sha256": digest(weights),
+            "files": {name: digest(temporary / name) for name in FILES[to]},
         })  # fmt: skip
         if out.exists():  # a folder cannot take another's place in one step
             os.replace(out, old := temporary.with_name(temporary.name + ".old"))
@@ -105,10 +100,10 @@ def read_meta(exported: Path) -> dict[str, Any]:
         raise WeightsError(f"{exported} is not an exported detector of this project (no readable {META}){again}") from e
     if version != FORMAT or set(files) != set(FILES.get(meta["to"], ())):
         raise WeightsError(f"{exported} was exported by another version of this project{again}")
-    for name, digest in files.items():
-        if not (exported / name).is_file() or _sha256(exported / name) != digest:
+    for name, known in files.items():
+        if not (exported / name).is_file() or digest(exported / name) != known:
             raise WeightsError(f"{exported / name} is missing or damaged{again}")
-    if weights.is_file() and _sha256(weights) != meta["weights_sha256"]:
+    if weights.is_file() and digest(weights) != meta["weights_sha256"]:
         raise WeightsError(f"{exported} is older than {weights}, which was trained anew{again}")
     return meta
 
@@ -216,8 +211,3 @@ def _need(*packages: str) -> None:
             _quiet_openvino() if package == "openvino" else importlib.import_module(package)
         except ImportError as e:
             raise MissingPackage(f"{package} is not installed; pip install 'openurine_lib[export]'") from e
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

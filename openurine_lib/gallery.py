@@ -28,7 +28,7 @@ from openurine_lib import style
 from openurine_lib.conditions import crowding
 from openurine_lib.errors import RIGHT, at_confidence
 from openurine_lib.evaluate import XYXY, corners
-from openurine_lib.inference import read_rgb
+from openurine_lib.imagefile import read_rgb
 from openurine_lib.scored import Scored
 from openurine_lib.taxonomy import Taxonomy
 

@@ -34,7 +34,7 @@ from torch import nn
 from ultralytics.data.augment import LetterBox
 
 from openurine_lib import style
-from openurine_lib.inference import read_rgb
+from openurine_lib.imagefile import read_rgb
 from openurine_lib.taxonomy import Taxonomy
 
 TOP = 100  # anchors of a slice whose scores are summed

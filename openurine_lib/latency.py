@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 
 from openurine_lib import jobs, style
 from openurine_lib.engines import engine
-from openurine_lib.inference import CONFIDENCE, predict_image, read_rgb
-from openurine_lib.methods import Method, method, methods, predict_key
-from openurine_lib.significance import OURS
+from openurine_lib.imagefile import read_rgb
+from openurine_lib.inference import CONFIDENCE, predict_image
+from openurine_lib.methods import OURS, Method, method, methods, predict_key
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run

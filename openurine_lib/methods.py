@@ -13,6 +13,7 @@ import yaml
 
 CONFIG = resources.files("openurine_lib") / "config"
 PAPER_IMGSZ = 960  # Table 3
+OURS = "ours-yolo12m"  # the paper's method in methods.yaml
 STRIDE = 32  # the coarsest level of every detector here; input sizes are rounded up to it
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from openurine_lib.evaluate import best_confidence, evaluate
+from openurine_lib.evaluate import per_class, score
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run
@@ -26,5 +26,5 @@ def score_fold(run: Run, fold: int, predictions: pd.DataFrame) -> Scored:
     """The fold's test fields with their predictions, scored by the one evaluator."""
     fields = run.dataset.test_images(fold, run.profile.max_test_fields)
     truth, images, n = run.dataset.boxes_of(fields), list(fields["image"]), run.dataset.taxonomy.n
-    metrics = evaluate(truth, predictions, n, images)
-    return Scored(truth, predictions, fields, metrics, best_confidence(truth, predictions, n, images))
+    scores = score(truth, predictions, n, images)
+    return Scored(truth, predictions, fields, per_class(scores, truth, n), scores.confidence)

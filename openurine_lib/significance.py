@@ -21,12 +21,11 @@ from tqdm.auto import tqdm
 from openurine_lib import bootstrap
 from openurine_lib.bootstrap import MIN_GROUPS, RESAMPLES
 from openurine_lib.inference import read_predictions
-from openurine_lib.methods import Method, method, methods, predict_key
+from openurine_lib.methods import OURS, Method, method, methods, predict_key
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run
 
-OURS = "ours-yolo12m"
 ALPHA = 0.05
 FOLDS_FOR_WILCOXON = 5
 

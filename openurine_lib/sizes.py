@@ -28,10 +28,6 @@ PAPER_SIZES = CONFIG / "sizes.csv"
 COLUMNS = ["method", "network", "heads", "px", "published_px", "params_m", "gflops", "gflops_at_published_px"]
 
 
-class NotMeasured(ValueError):
-    """The row's engine cannot build its network without a training."""
-
-
 def of_detector(detector: DetectionModel, imgsz: int) -> dict[str, float]:
     """Size of a trained detector behind sahi's door: params_m (millions) and gflops of a pass at ``imgsz`` pixels."""
     from openurine_lib.inference import predict_image
@@ -40,10 +36,7 @@ def of_detector(detector: DetectionModel, imgsz: int) -> dict[str, float]:
 
 
 def of_untrained(m: Method, imgsz: int) -> dict[str, float]:
-    """Size of the paper's network for the row, with OpenUrine's 39 classes, at ``imgsz`` pixels.
-
-    Raises NotMeasured for an engine that builds no network by its name (``build(arch, n_classes, imgsz)``).
-    """
+    """Size of the paper's network for the row, with OpenUrine's 39 classes, at ``imgsz`` pixels."""
     import torch
 
     from openurine_lib import taxonomy
@@ -56,10 +49,7 @@ def of_untrained(m: Method, imgsz: int) -> dict[str, float]:
     if m.engine == "ultralytics":
         network = build_model(m.arch, classes, m.heads).eval()
         return _counted(network, lambda: network(image[None])) | {"px": imgsz}
-    build = getattr(engine(m.engine), "build", None)
-    if build is None:
-        raise NotMeasured(f"{m.id}: the {m.engine} engine has no build(arch, n_classes, imgsz)")
-    network = build(m.arch, classes.n, imgsz).eval()
+    network = engine(m.engine).build(m.arch, classes.n, imgsz).eval()
     return _counted(network, lambda: network([image])) | {"px": imgsz}
 
 
@@ -116,12 +106,9 @@ def write_paper_sizes() -> None:
         if line.items() <= old.get(m.id, {}).items():
             lines[m.id] = old[m.id]
             continue
-        try:
-            for px in filter(None, sizes.values()):
-                key = m.engine, m.arch, m.heads, m.without_head, px
-                known[key] = known.get(key) or of_untrained(m, px)
-        except NotMeasured:
-            continue
+        for px in filter(None, sizes.values()):
+            key = m.engine, m.arch, m.heads, m.without_head, px
+            known[key] = known.get(key) or of_untrained(m, px)
         own, theirs = (known.get((m.engine, m.arch, m.heads, m.without_head, px), {}) for px in sizes.values())
         lines[m.id] = line | own | {"gflops_at_published_px": theirs.get("gflops")}
         _write(old | lines)  # an interrupted call goes on here

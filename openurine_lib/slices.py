@@ -10,7 +10,7 @@ from PIL import Image
 from sahi.slicing import get_slice_bboxes
 from tqdm.auto import tqdm
 
-from openurine_lib.inference import read_rgb
+from openurine_lib.imagefile import read_rgb
 from openurine_lib.provenance import atomic_path
 
 OVERLAP = 0.25

@@ -23,7 +23,8 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from openurine_lib.cpu import cpu_bf16, ready_for
-from openurine_lib.inference import read_rgb
+from openurine_lib.engines import save
+from openurine_lib.imagefile import read_rgb
 from openurine_lib.multihead import backbone_depth, build_model
 from openurine_lib.provenance import atomic_path
 from openurine_lib.taxonomy import Taxonomy
@@ -144,8 +145,7 @@ def pretrain(
             "scheduler": scheduler.state_dict(),
             "rows": rows,
         }
-        with atomic_path(state_file) as temporary:
-            torch.save(state, temporary)
+        save(state, state_file)
     bar.close()
     # as for the detector: after a short training the batch statistics are still those of the untrained network
     crops = (torch.stack([augment(fields[i]) for i in batch]) for batch in torch.arange(len(fields)).split(BATCH))

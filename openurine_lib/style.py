@@ -19,7 +19,7 @@ OKABE_ITO = {
     "black": "#000000",
 }
 
-# A head has the same colour in every figure, and nothing else has it; the order is the paper's.
+# A head has the same colour in every figure, and in figures of classes nothing else has it; the order is the paper's.
 HEAD_COLOURS = {
     "Cells": OKABE_ITO["vermillion"],
     "Casts": OKABE_ITO["blue"],

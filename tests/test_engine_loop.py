@@ -65,7 +65,7 @@ def test_a_checkpoint_of_another_training_is_refused(job, monkeypatch, change, n
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_write_log", lambda *_: None)
+    monkeypatch.setattr(loop, "write_log", lambda *_: None)
     save = loop.save
     monkeypatch.setattr(loop, "save", lambda *a: (save(*a), killed()))
     with pytest.raises(KeyboardInterrupt):

@@ -43,8 +43,8 @@ def exported(tmp_path):
         (folder / name).write_text(name)
     meta = {
         "format": export.FORMAT, "to": "openvino", "weights": "weights.pt", "classes": ["a"],
-        "weights_sha256": export._sha256(tmp_path / "weights.pt"),
-        "files": {name: export._sha256(folder / name) for name in export.FILES["openvino"]},
+        "weights_sha256": export.digest(tmp_path / "weights.pt"),
+        "files": {name: export.digest(folder / name) for name in export.FILES["openvino"]},
     }  # fmt: skip
     (folder / export.META).write_text(json.dumps(meta))
     return folder
@@ -116,7 +116,7 @@ def test_it_says_what_it_is_and_predicts_fields(trained, tmp_path):
         assert {p.name for p in folder.iterdir()} == {*export.FILES[to], export.META}
         assert (meta["classes"], meta["imgsz"]) == (list(tiny.TAXONOMY.classes), IMGSZ)
         assert meta["head_classes"] == {k: list(v) for k, v in tiny.TAXONOMY.heads.items()}
-        assert meta["weights_sha256"] == export._sha256(weights)
+        assert meta["weights_sha256"] == export.digest(weights)
     Image.fromarray(image).save(tmp_path / "a.png")
     fields = pd.DataFrame({"image": ["a"], "path": [str(tmp_path / "a.png")]})
     detector = export.detector(folders["onnx"], 0.01, "cpu", IMGSZ)

@@ -4,12 +4,15 @@ An engine module has
 
 - ``fit(job) -> Path``: trains, with progress; resumes an interrupted training from ``job.dir``; writes ``log.csv`` (one
   row an epoch) and returns ``weights.pt``, which holds tensors and plain data only (``torch.load(weights_only=True)``);
+- ``build(arch, n_classes, imgsz) -> torch.nn.Module``: the untrained network, whose size ``sizes`` counts (the
+  ultralytics engine's is ``multihead.build_model``);
 - ``detector(weights, conf, device, imgsz) -> sahi.models.base.DetectionModel``: the trained network behind sahi's door.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import importlib
 import importlib.util
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from openurine_lib.provenance import atomic_path
 from openurine_lib.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -56,6 +60,14 @@ class TrainJob:
     pretrained: Path | None = None  # a file of tensors to start from (pretrained.load_matching), before the encoder
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
 
+    def described(self, engine: str) -> dict[str, Any]:
+        """What the weights file tells of the detector: DETECTOR's entries, and ``epochs``."""
+        return {
+            "engine": engine, "arch": self.arch, "heads": self.heads, "imgsz": self.imgsz, "epochs": self.epochs,
+            "classes": list(self.taxonomy.classes), "taxonomy": self.taxonomy.name,
+            "head_classes": {k: list(v) for k, v in self.taxonomy.heads.items()},
+        }  # fmt: skip
+
     def signature(self) -> str:
         """A digest of all that decides the result; a checkpoint with another one is not resumed from."""
         parts = (
@@ -74,8 +86,8 @@ class TrainJob:
         return digest.hexdigest()
 
 
-class MissingPackage(ImportError):
-    """A package that only some rows of Table 4 need is not installed."""
+class MissingPackage(ValueError):
+    """An optional package is not installed: of some rows of Table 4, or of exported detectors."""
 
 
 def engine(name: str) -> ModuleType:
@@ -99,6 +111,23 @@ def needed_by(what: str) -> Iterator[None]:
         extra = "train" if error.name in TRAIN else "compared"
         remedy = f"pip install 'openurine_lib[{extra}]'"
         raise MissingPackage(f"{what} needs the package {error.name!r}, which is missing: {remedy}") from error
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Writes tensors and plain data, whole or not at all."""
+    import torch
+
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def write_log(path: Path, rows: list[dict[str, float]]) -> None:
+    """A training's ``log.csv``: a row an epoch, with every name that any of them has."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        # denoising and the like may give an epoch's losses more names than another's
+        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_weights(weights: Path, engine: str | None = None, needed: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 from ensemble_boxes import weighted_boxes_fusion
 from torch import Tensor, nn
 
-from openurine_lib.engines import TrainJob, engine, libreyolo, loop, read_weights
+from openurine_lib.engines import TrainJob, engine, libreyolo, read_weights, save
 from openurine_lib.engines.parts import BoxDetector, as_file, stock, train_part
 from openurine_lib.inference import predict_image
 from openurine_lib.provenance import atomic_path
@@ -58,7 +58,7 @@ def fit(job: TrainJob) -> Path:
     state = {f"{arch}/{k}": v for arch, c in contents.items() for k, v in c["state_dict"].items()}
     metas = {arch: c["meta"] for arch, c in contents.items()}
     meta = next(iter(metas.values())) | {"engine": "ensemble", "arch": job.arch, "members": metas}
-    loop.save({"state_dict": state, "meta": meta}, job.dir / "weights.pt")
+    save({"state_dict": state, "meta": meta}, job.dir / "weights.pt")
     return job.dir / "weights.pt"
 
 

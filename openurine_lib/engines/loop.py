@@ -11,7 +11,6 @@ flips and colour; no mosaic. Nothing is validated while training; the last weigh
 
 from __future__ import annotations
 
-import csv
 import functools
 import shutil
 from collections.abc import Callable
@@ -31,8 +30,8 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from openurine_lib.cpu import cpu_bf16, ready_for, to_float
-from openurine_lib.engines import TrainJob, WeightsError, fill
-from openurine_lib.inference import read_rgb
+from openurine_lib.engines import TrainJob, WeightsError, fill, save, write_log
+from openurine_lib.imagefile import read_rgb
 from openurine_lib.pretrained import load_matching
 from openurine_lib.provenance import atomic_path
 
@@ -116,7 +115,7 @@ def fit(
     # one image alone is too little for the batch statistics of a last, one-pixel map
     loader = DataLoader(fields, batch, shuffle=True, drop_last=len(fields) > batch, collate_fn=_collate)
     optimizer, scheduler = _optimizer(model, job, lr, steps=len(loader))
-    identity = _identity(job, engine)
+    identity = job.described(engine) | {"seed": job.seed}
     rows = _resume(job, identity, model, optimizer, scheduler)
     total, done = job.epochs * len(loader), len(rows) * len(loader)
     with tqdm(total=total, initial=done, desc=f"train {job.arch}", unit="batch") as bar:
@@ -141,7 +140,7 @@ def fit(
                 bar.set_postfix(loss=f"{loss.item():.3g}")
             means = {name: value / len(loader) for name, value in sums.items()}
             rows.append({"epoch": epoch + 1, **means, "lr": float(scheduler.get_last_lr()[0])})
-            _write_log(job.dir / "log.csv", rows)
+            write_log(job.dir / "log.csv", rows)
             parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
             state = {name: part.state_dict() for name, part in parts.items()}
             save({**state, "rows": rows, "meta": identity, "signature": job.signature()}, job.dir / "state.pt")
@@ -227,25 +226,3 @@ def _resume(job: TrainJob, identity: dict[str, Any], *parts: Any) -> list[dict[s
 
 def _collate(batch: list[Any]) -> tuple[Any, ...]:
     return tuple(zip(*batch, strict=True))
-
-
-def _identity(job: TrainJob, engine: str) -> dict[str, Any]:
-    return {
-        "engine": engine, "arch": job.arch, "heads": job.heads, "imgsz": job.imgsz, "epochs": job.epochs,
-        "seed": job.seed, "classes": list(job.taxonomy.classes), "taxonomy": job.taxonomy.name,
-        "head_classes": {k: list(v) for k, v in job.taxonomy.heads.items()},
-    }  # fmt: skip
-
-
-def save(content: dict[str, Any], path: Path) -> None:
-    """Writes tensors and plain data, whole or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
-
-
-def _write_log(path: Path, rows: list[dict[str, float]]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        # denoising and the like may give an epoch's losses more names than another's
-        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -10,7 +10,6 @@ SAM's weights cannot be drawn at random as a detector's can. Whoever has them na
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -21,10 +20,12 @@ import numpy as np
 import torch
 from sahi.models.base import DetectionModel
 from torch import nn
+from torchvision.ops import box_iou
 
-from openurine_lib.engines import TrainJob, WeightsError, loop, read_weights, ultralytics
+from openurine_lib.engines import TrainJob, WeightsError, read_weights, save, ultralytics
 from openurine_lib.engines.parts import BoxDetector, as_file, stock, train_part
 from openurine_lib.inference import predict_image
+from openurine_lib.pretrained import digest
 from openurine_lib.provenance import atomic_path
 
 SUFFIX = "-sam"  # yolo11m-sam is yolo11m with segmented boxes
@@ -55,7 +56,7 @@ def fit(job: TrainJob) -> Path:
         shutil.copyfile(part.parent / "log.csv", temporary)
     content = read_weights(part, "ultralytics")
     meta = content["meta"] | {"engine": "sam", "arch": job.arch, "segmenter": segmenter}
-    loop.save({"state_dict": content["state_dict"], "meta": meta}, job.dir / "weights.pt")
+    save({"state_dict": content["state_dict"], "meta": meta}, job.dir / "weights.pt")
     return job.dir / "weights.pt"
 
 
@@ -67,8 +68,7 @@ def _segmenter_id() -> str:
         torch.load(path, map_location="cpu", weights_only=True)  # ultralytics would run the code in a pickle
     except Exception as error:
         raise WeightsError(f"OPENURINE_SAM={path} is no weights file of tensors only: {error}") from error
-    with open(path, "rb") as file:
-        return f"{Path(path).name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+    return f"{Path(path).name} {digest(Path(path))[:12]}"
 
 
 def grabcut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -116,10 +116,8 @@ def sam(path: str, device: str) -> Segmenter:
 
 def agreed(drawn: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """``drawn`` (N, 4) xyxy; where one has little to do with its box of ``boxes`` (N, 4), or is NaN, that box."""
-    corners = np.minimum(drawn[:, 2:], boxes[:, 2:]) - np.maximum(drawn[:, :2], boxes[:, :2])
-    common = corners.clip(0).prod(1)
-    union = (drawn[:, 2:] - drawn[:, :2]).prod(1) + (boxes[:, 2:] - boxes[:, :2]).prod(1) - common
-    return np.where((common / union >= AGREE)[:, None], drawn, boxes)
+    overlap = box_iou(torch.from_numpy(drawn), torch.from_numpy(boxes)).diagonal().numpy()
+    return np.where((overlap >= AGREE)[:, None], drawn, boxes)
 
 
 class Segmented(BoxDetector):

@@ -15,7 +15,6 @@ Several GPUs ("0,1") are the library's own data parallelism; the first process w
 
 from __future__ import annotations
 
-import csv
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +33,10 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from openurine_lib.cpu import keep_memory, ready_for, use_cores
-from openurine_lib.engines import DETECTOR, MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights
+from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights, save, write_log
 from openurine_lib.engines.yolo_files import write_fields
 from openurine_lib.multihead import build_model
 from openurine_lib.pretrained import load_matching
-from openurine_lib.provenance import atomic_path
 from openurine_lib.side_by_side import SideBySide
 from openurine_lib.taxonomy import Taxonomy
 
@@ -72,10 +70,11 @@ def fit(job: TrainJob) -> Path:
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
     """The trained detector, in evaluation mode."""
-    content = read_weights(weights, needed=DETECTOR)
+    return _rebuilt(read_weights(weights, "ultralytics"), weights, device)
+
+
+def _rebuilt(content: dict[str, Any], weights: Path, device: str) -> torch.nn.Module:
     meta = content["meta"]
-    if meta["engine"] != "ultralytics":
-        raise WeightsError(f"{weights} belongs to the {meta['engine']} engine")
     heads = {name: tuple(ids) for name, ids in meta["head_classes"].items()}
     taxonomy = Taxonomy(name=meta["taxonomy"], classes=tuple(meta["classes"]), heads=heads, aliases={}, components={})
     try:
@@ -92,8 +91,8 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     On a CPU slices are predicted side by side, and with units for it in bfloat16, unless ``exact``: then all is done as
     stock sahi does it.
     """
-    meta = read_weights(weights, needed=DETECTOR)["meta"]
-    model = load_model(weights, device)
+    content = read_weights(weights, "ultralytics")
+    meta, model = content["meta"], _rebuilt(content, weights, device)
     model.fast = not exact  # type: ignore[assignment]
     transformer = meta["arch"].startswith("rtdetr")
     if "cpu" in device and not (exact or transformer):
@@ -199,13 +198,8 @@ class _Frames:
             _reseed(self)  # so that a training killed here draws the same fields when it goes on
             update_bn((self.preprocess_batch(batch)["img"] for batch in self.train_loader), model)
         job = self.job
-        meta = job.meta | {
-            "engine": "ultralytics", "arch": job.arch, "heads": job.heads, "imgsz": job.imgsz, "epochs": job.epochs,
-            "classes": list(job.taxonomy.classes), "head_classes": {k: list(v) for k, v in job.taxonomy.heads.items()},
-            "taxonomy": job.taxonomy.name, "objectness_gain": job.settings.get("obj", 0.0),
-        }  # fmt: skip
-        with atomic_path(job.dir / "weights.pt") as temporary:
-            torch.save({"state_dict": model.float().state_dict(), "meta": meta}, temporary)
+        meta = job.meta | job.described("ultralytics") | {"objectness_gain": job.settings.get("obj", 0.0)}
+        save({"state_dict": model.float().state_dict(), "meta": meta}, job.dir / "weights.pt")
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         losses = {k: float(v) for k, v in self.tloss.items()}
@@ -218,10 +212,7 @@ class _Frames:
             }
         )
         self.bar.set_postfix(loss=f"{self.rows[-1]['loss']:.3g}")
-        with atomic_path(self.job.dir / "log.csv") as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_log(self.job.dir / "log.csv", self.rows)
 
     def save_model(self) -> bool:
         state = {
@@ -230,8 +221,7 @@ class _Frames:
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "rows": self.rows,
             "signature": self.signature,
         }  # fmt: skip
-        with atomic_path(self.state) as temporary:
-            torch.save(state, temporary)
+        save(state, self.state)
         return True
 
 
