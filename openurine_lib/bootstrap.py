@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from openurine_lib.evaluate import IOUS, check, matches
+from openurine_lib.evaluate import check, matches
 
 RESAMPLES = 4000  # the smallest p-value is 2 / (RESAMPLES + 1): small enough for Holm's correction of 28 rows
 FOR_LIMITS = 1000  # resamples: enough for the limits of an interval
@@ -109,18 +109,17 @@ def precision_recall(m: Matched, drawn: np.ndarray, confidence: float) -> tuple[
     return np.where(boxes > 0, precision, np.nan), np.where(boxes > 0, recall, np.nan)
 
 
-def map50(m: Matched, drawn: np.ndarray) -> np.ndarray:
-    """mAP50 of each resample (R,), over the classes that it has true boxes of."""
-    return mean_over_classes(average_precision(m, drawn))
+def kept(resampled: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Resampled values (R, C, ...), where a class that a resample lacks keeps its value of all groups, ``whole``.
 
-
-def map50_95(m: Matched, drawn: np.ndarray) -> np.ndarray:
-    """mAP50-95 of each resample (R,)."""
-    return np.mean([mean_over_classes(average_precision(m, drawn, iou)) for iou in range(len(IOUS))], axis=0)
+    A mean over classes is then over the same ones in every resample. Left out instead, the classes that nobody finds,
+    which are the rare ones, would raise the mean of most resamples far above the score itself.
+    """
+    return np.where(np.isnan(resampled), whole, resampled)
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """(R, C) -> (R,), leaving out the classes that a resample lacks (Eq. 10)."""
+    """(R, C) -> (R,), leaving out what is NaN (Eq. 10)."""
     there = ~np.isnan(values)
     return np.where(there, values, 0).sum(1) / np.maximum(there.sum(1), 1)
 

@@ -77,7 +77,7 @@ def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     deviation = pd.concat([averages(each) for each in scores]).groupby("row")[METRICS].std()
     means[STDS] = deviation.loc[means["row"]].to_numpy()
     boxes = np.stack([np.ones(taxonomy.n), table["boxes"]])[:, None, :, None]  # unweighted, weighted
-    filled = np.where(np.isnan(drawn), table[METRICS], drawn)  # a class that a resample lacks keeps its value
+    filled = bootstrap.kept(drawn, table[METRICS].to_numpy())
     of_mean = np.nansum(filled * boxes, axis=2) / (~np.isnan(filled) * boxes).sum(2).clip(min=1)  # (2, R, 4)
     means[LIMITS] = limits(of_mean.swapaxes(0, 1), np.full(2, groups))
     return pd.concat([table.sort_values("row"), means], ignore_index=True)[[*table.columns]].astype(

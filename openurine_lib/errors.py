@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from ultralytics.utils.metrics import box_iou
 
 from openurine_lib import bootstrap, style
-from openurine_lib.bootstrap import Matched, average_precision, draws, interval, mean_over_classes
+from openurine_lib.bootstrap import Matched, average_precision, draws, interval, kept, mean_over_classes
 from openurine_lib.evaluate import corners, matches
 from openurine_lib.scored import Scored
 from openurine_lib.taxonomy import Taxonomy
@@ -132,7 +132,7 @@ def _gains(fold: Scored, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndar
         # a class of which nothing was found: nothing is asked for, which only an empty list of detections fulfils
         left = np.isin(range(n_classes), detections["cls"])
         now = np.where(np.isnan(now) & ~np.isnan(was), ~left, now)
-        points.append(100 * (mean_over_classes(now) - mean_over_classes(was)))
+        points.append(100 * (mean_over_classes(kept(now, now[0])) - mean_over_classes(kept(was, was[0]))))
     together = np.stack(points, axis=1)
     return together[0], together[1:]
 

@@ -103,7 +103,8 @@ def _compared(run: Run, rows: Sequence[Method], ours: Method, resamples: int) ->
             enough = resamples if groups[fold] >= MIN_GROUPS else 0
             drawn = bootstrap.draws(groups[fold], enough, seed=1000 * run.seed + fold)
             once = np.ones((1, groups[fold]), dtype=int)
-            scored[m.id, fold] = bootstrap.map50(matched, np.vstack([once, drawn]))
+            ap = bootstrap.average_precision(matched, np.vstack([once, drawn]))  # (1 + R, C)
+            scored[m.id, fold] = bootstrap.mean_over_classes(bootstrap.kept(ap, ap[0]))
     lines = []
     for m in rows:
         folds = _common_folds(run, m, ours)

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def of_means(folds: list[Scored], n_classes: int) -> np.ndarray:
     """METRICS of a method in resamples of its folds' groups, in percent: (R, 4), means over classes, then over folds.
 
-    A class that a resample lacks keeps its value of all fields: the mean is over the same classes in every resample.
+    The mean is over the same classes in every resample (``bootstrap.kept``).
     """
     of_folds = []
     for seed, fold in enumerate(folds):
         drawn, values = resampled([fold], n_classes, seed), fold.metrics[list(PER_CLASS.values())].to_numpy()
         there = ~np.isnan(values[:, 0])
-        filled = np.where(np.isnan(drawn), values, drawn)[:, there]
+        filled = bootstrap.kept(drawn, values)[:, there]
         of_folds.append(filled.mean(1) if there.any() else np.full((len(drawn), 4), np.nan))
     return 100 * np.mean(of_folds, axis=0)
 

@@ -4,8 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openurine_lib import bootstrap, evaluate
-from openurine_lib.bootstrap import average_precision, draws, holm, interval, map50, matched, p_value, precision_recall
+from openurine_lib import evaluate
+from openurine_lib.bootstrap import (
+    average_precision,
+    draws,
+    holm,
+    interval,
+    kept,
+    matched,
+    mean_over_classes,
+    p_value,
+    precision_recall,
+)
 
 CLASSES = 4
 
@@ -43,12 +53,13 @@ def test_a_resample_scores_as_the_evaluator_scores_the_repeated_fields(seed):
     truth, found, images = scene(seed)
     m = matched(truth, found, CLASSES, images)
     drawn = np.vstack([np.ones((1, 6), int), draws(6, 4, seed)])
+    ap = np.stack([average_precision(m, drawn, iou) for iou in range(len(evaluate.IOUS))])
     for r, counts in enumerate(drawn):
         parts = [repeated(frame, images, counts) for frame in (truth, found)]
         table = evaluate.evaluate(*parts, CLASSES, sorted({*parts[0]["image"], *parts[1]["image"]}))
         np.testing.assert_allclose(average_precision(m, drawn)[r], table["ap50"], atol=1e-9)
-        assert map50(m, drawn)[r] == pytest.approx(table["ap50"].mean())
-        assert bootstrap.map50_95(m, drawn)[r] == pytest.approx(table["ap50_95"].mean())
+        assert mean_over_classes(ap[0])[r] == pytest.approx(table["ap50"].mean())
+        assert mean_over_classes(ap.mean(0))[r] == pytest.approx(table["ap50_95"].mean())
 
 
 def test_precision_and_recall_are_counts_at_the_confidence():
@@ -88,6 +99,13 @@ def test_interval_and_absent_classes():
     low, high = interval(values, level=0.9)
     assert (low[0], high[0]) == pytest.approx((5, 95)) and np.isnan([low[1], high[1]]).all()
     assert interval(np.arange(101.0), 0.9) == pytest.approx((5, 95))
+
+
+def test_a_class_that_a_resample_lacks_keeps_its_value():
+    """Of two classes, found and never found, a mean of what is there would jump from 0.5 to 1."""
+    drawn = np.array([[1.0, 0.0], [1.0, np.nan]])
+    assert mean_over_classes(drawn).tolist() == [0.5, 1.0]
+    assert mean_over_classes(kept(drawn, drawn[0])).tolist() == [0.5, 0.5]
 
 
 def test_p_value_by_hand():
