@@ -72,14 +72,14 @@ def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     table["note"] = [_note(row) for row in table.itertuples()]
     table["reason"] = np.where(table["boxes"] > 0, "", "no true box in the scored fields")
     drawn = 100 * resampled(folds, taxonomy.n)
-    table[LIMITS] = limits(drawn, table["groups"].to_numpy())
+    table[LIMITS] = limits(table[METRICS].to_numpy(), drawn, table["groups"].to_numpy()).clip(0, 100)
     means, groups = averages(table), sum(f.fields["group"].nunique() for f in folds)
     deviation = pd.concat([averages(each) for each in scores]).groupby("row")[METRICS].std()
     means[STDS] = deviation.loc[means["row"]].to_numpy()
     boxes = np.stack([np.ones(taxonomy.n), table["boxes"]])[:, None, :, None]  # unweighted, weighted
     filled = bootstrap.kept(drawn, table[METRICS].to_numpy())
     of_mean = np.nansum(filled * boxes, axis=2) / (~np.isnan(filled) * boxes).sum(2).clip(min=1)  # (2, R, 4)
-    means[LIMITS] = limits(of_mean.swapaxes(0, 1), np.full(2, groups))
+    means[LIMITS] = limits(means[METRICS].to_numpy(), of_mean.swapaxes(0, 1), np.full(2, groups)).clip(0, 100)
     return pd.concat([table.sort_values("row"), means], ignore_index=True)[[*table.columns]].astype(
         dict.fromkeys(["fields", "groups", "folds"], "Int64")
     )
@@ -107,13 +107,13 @@ def _note(row: Any) -> str:
     return ""
 
 
-def limits(drawn: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Intervals as the columns LIMITS (C, 8), of resamples (R, C, 4) that rest on so many groups (C,).
+def limits(values: np.ndarray, drawn: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Intervals as the columns LIMITS (C, 8), of METRICS (C, 4) whose resamples (R, C, 4) rest on so many groups (C,).
 
     NaN for fewer than ``bootstrap.MIN_GROUPS`` groups, and where all resamples are alike: if nothing or all of a class
     is found, drawing again cannot tell how sure that is.
     """
-    low, high = bootstrap.interval(drawn)
+    low, high = bootstrap.about(values, drawn)
     none = (groups < bootstrap.MIN_GROUPS)[:, None] | (low == high)
     return np.where(none[..., None], np.nan, np.stack([low, high], axis=2)).reshape(len(groups), -1)
 

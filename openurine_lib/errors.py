@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from ultralytics.utils.metrics import box_iou
 
 from openurine_lib import bootstrap, style
-from openurine_lib.bootstrap import Matched, average_precision, draws, interval, kept, mean_over_classes
+from openurine_lib.bootstrap import Matched, about, average_precision, draws, kept, mean_over_classes
 from openurine_lib.evaluate import corners, matches
 from openurine_lib.scored import Scored
 from openurine_lib.taxonomy import Taxonomy
@@ -111,7 +111,7 @@ def gains(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
     """
     each = [_gains(fold, n_classes, seed) for seed, fold in enumerate(folds)]
     gain = np.mean([values for values, _ in each], axis=0)
-    low, high = interval(np.mean([resampled for _, resampled in each], axis=0))
+    low, high = about(gain, np.mean([resampled for _, resampled in each], axis=0))
     if min(fold.fields["group"].nunique() for fold in folds) < bootstrap.MIN_GROUPS:
         low, high = np.full((2, len(KINDS)), np.nan)
     return pd.DataFrame({"kind": KINDS, "gain": gain, "gain_low": low, "gain_high": high})

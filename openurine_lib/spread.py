@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from openurine_lib import bootstrap
-from openurine_lib.classwise import LIMITS, limits, resampled
+from openurine_lib.classwise import LIMITS, METRICS, limits, resampled
 from openurine_lib.evaluate import PER_CLASS
 from openurine_lib.inference import read_predictions
 from openurine_lib.methods import method, predict_key
@@ -22,6 +22,8 @@ from openurine_lib.scored import Scored, score_fold
 
 if TYPE_CHECKING:
     from openurine_lib.run import Run
+
+NONE = np.empty((0, 4))  # no resamples
 
 
 def of_means(folds: list[Scored], n_classes: int) -> np.ndarray:
@@ -54,27 +56,34 @@ class Spread:
             done = tuple(fold for fold, file in files.items() if file.exists())
             folds = [score_fold(run, fold, read_predictions(files[fold])) for fold in done]
             groups = min((fold.fields["group"].nunique() for fold in folds), default=0)
-            drawn = of_means(folds, run.dataset.taxonomy.n) if groups >= bootstrap.MIN_GROUPS else np.empty((0, 4))
+            drawn = of_means(folds, run.dataset.taxonomy.n) if groups >= bootstrap.MIN_GROUPS else NONE
             self._known[key] = done, groups, drawn
         return self._known[key]
 
     def levels(self, table: pd.DataFrame) -> pd.DataFrame:
         """``results.table`` with ``_low`` and ``_high`` of each metric; NaN for a row not run, or on too few groups."""
         rows = []
-        for name, folds in tqdm(list(zip(table["method"], table["folds"], strict=True)), desc="intervals", leave=False):
-            rows.append(_ends(*self._of(name)[1:]) if folds else np.full(len(LIMITS), np.nan))
-        return table.assign(**dict(zip(LIMITS, np.reshape(rows, (-1, len(LIMITS))).T, strict=True)))
+        for _, row in tqdm(list(table.iterrows()), desc="intervals", leave=False):
+            groups, drawn = self._of(row["method"])[1:] if row["folds"] else (0, NONE)
+            rows.append(_ends(row[METRICS], groups, drawn).clip(0, 100))
+        return _with_limits(table, rows)
 
     def drops(self, fallen: pd.DataFrame, table5: pd.DataFrame) -> pd.DataFrame:
         """``results.drops`` with intervals, of pairs: both rows on the same draws, if both have the same folds."""
         full = table5.loc[table5["row"] == FULL, "method"].iloc[0]
         rows = []
-        for name in fallen["method"]:
-            (of_full, groups, a), (of_row, _, b) = self._of(full), self._of(name)
-            rows.append(_ends(groups, a - b) if of_full == of_row and len(a) else np.full(len(LIMITS), np.nan))
-        return fallen.assign(**dict(zip(LIMITS, np.reshape(rows, (-1, len(LIMITS))).T, strict=True)))
+        for _, row in fallen.iterrows():
+            (of_full, groups, a), (of_row, _, b) = self._of(full), self._of(row["method"])
+            rows.append(_ends(row[METRICS], groups, a - b if of_full == of_row else NONE))
+        return _with_limits(fallen, rows)
 
 
-def _ends(groups: int, drawn: np.ndarray) -> np.ndarray:
-    """LIMITS of resamples (R, 4)."""
-    return limits(drawn[:, None], np.array([groups]))[0] if len(drawn) else np.full(len(LIMITS), np.nan)
+def _ends(values: pd.Series, groups: int, drawn: np.ndarray) -> np.ndarray:
+    """LIMITS of the METRICS of a row, from their resamples (R, 4); NaN where there is none."""
+    if not len(drawn):
+        return np.full(len(LIMITS), np.nan)
+    return limits(values.to_numpy(dtype=float), drawn[:, None], np.array([groups]))[0]
+
+
+def _with_limits(table: pd.DataFrame, rows: list[np.ndarray]) -> pd.DataFrame:
+    return table.assign(**dict(zip(LIMITS, np.reshape(rows, (-1, len(LIMITS))).T, strict=True)))

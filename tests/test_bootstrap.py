@@ -6,6 +6,7 @@ import pytest
 
 from openurine_lib import evaluate
 from openurine_lib.bootstrap import (
+    about,
     average_precision,
     draws,
     holm,
@@ -109,9 +110,17 @@ def test_a_class_that_a_resample_lacks_keeps_its_value():
 
 
 def test_p_value_by_hand():
-    assert p_value(np.zeros(999)) == 1  # two identical methods
-    assert p_value(np.full(999, 0.1)) == pytest.approx(2 / 1000)
-    assert p_value(np.r_[np.full(9, -1.0), np.full(990, 1.0)]) == pytest.approx(2 * 10 / 1000)
+    assert p_value(0, np.zeros(999), 30) == 1  # two identical methods
+    assert p_value(0.1, np.full(999, 0.1), 30) == pytest.approx(1 / 1000)
+    assert p_value(1, np.r_[np.full(9, -1.0), np.full(990, 1.0)], 30) == pytest.approx(10 / 1000)
+    assert p_value(0.1, np.full(999, 0.1), 7) == 2 / 2**7  # of seven groups, signs have 128 patterns, and two ends
+
+
+def test_an_interval_about_the_value_by_hand():
+    """Of 100 resamples 1..100, the value 90: 95 % lie within 84 (interpolated) of it, though all but ten lie below."""
+    assert about(90.0, np.arange(1.0, 101.0)) == pytest.approx((90 - 84.05, 90 + 84.05))
+    low, high = about(np.array([np.nan, 2.0]), np.array([[np.nan, 2.0], [np.nan, 2.0]]))
+    assert np.isnan([low[0], high[0]]).all() and (low[1], high[1]) == (2, 2)
 
 
 def test_holm_by_hand():

@@ -39,34 +39,38 @@ def run():
     return made
 
 
-def table5(names, folds):
+def table5(names, folds, recalls):
+    """Table 5 with these recalls; what is tested here is the intervals of the recall."""
     labels = {name: method(name).answers[5] for name in names}
     metrics = dict.fromkeys(results.METRICS, 50.0)
-    rows = [{"row": labels[n], "method": n, "folds": f, **metrics} for n, f in zip(names, folds, strict=True)]
+    rows = [
+        {"row": labels[n], "method": n, "folds": f, **metrics, "recall": r}
+        for n, f, r in zip(names, folds, recalls, strict=True)
+    ]
     return pd.DataFrame(rows)
 
 
 def test_levels_are_the_share_of_patients(run):
-    """Recall 4 of 6 patients: of six draws with replacement 2 to 6 are found (binomial(6, 2/3), 2.5 % each side)."""
+    """Recall 4 of 6 patients: k of six draws is binomial(6, 2/3); |k - 4| is 3 or more in 1.8 % of them, so 4 ± 2."""
     names = ["ours-yolo12m", "without-crystals", "without-casts"]
-    table = Spread(run).levels(table5(names, [1, 1, 0])).set_index("method")
+    table = Spread(run).levels(table5(names, [1, 1, 0], [400 / 6, 50, np.nan])).set_index("method")
     assert table.loc["ours-yolo12m", ["recall_low", "recall_high"]].tolist() == pytest.approx([100 * 2 / 6, 100])
     assert table.loc["without-crystals", ["recall_low", "recall_high"]].tolist() == pytest.approx([100 / 6, 500 / 6])
     assert table.loc["without-casts", spread.LIMITS].isna().all()  # not run
 
 
 def test_drops_are_drawn_in_pairs(run):
-    """The rows differ on one patient of six: the drop is how often it is drawn, 0 to 3 times of six, never below 0."""
+    """The rows differ on one patient of six: k of six draws: binomial(6, 1/6); |k - 1| is 3 or more in 0.9 %: 1 ± 2."""
     names = ["ours-yolo12m", "without-crystals"]
-    five = table5(names, [1, 1])
+    five = table5(names, [1, 1], [400 / 6, 50])
     fallen = Spread(run).drops(results.drops(five), five)
     assert fallen["method"].tolist() == ["without-crystals"]
-    assert fallen[["recall_low", "recall_high"]].iloc[0].tolist() == pytest.approx([0, 50])
+    assert fallen[["recall_low", "recall_high"]].iloc[0].tolist() == pytest.approx([-100 / 6, 50])
 
 
 def test_drops_need_the_same_folds(run):
     names = ["ours-yolo12m", "without-casts"]
-    five = table5(names, [1, 0])
+    five = table5(names, [1, 0], [400 / 6, np.nan])
     assert Spread(run).drops(results.drops(five), five)[spread.LIMITS].isna().all(axis=None)
 
 
