@@ -100,11 +100,14 @@ def support(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
 
 
 def _note(row: Any) -> str:
+    said = []
     if 0 < row.boxes < FEW:
-        return f"{row.boxes} box{'es' * (row.boxes > 1)}: no conclusion"
-    if 0 < row.groups < bootstrap.MIN_GROUPS:
-        return f"{row.groups} group{'s' * (row.groups > 1)}: no interval"
-    return ""
+        said.append(f"{row.boxes} box{'es' * (row.boxes > 1)}: no conclusion")
+    elif 0 < row.groups < bootstrap.MIN_GROUPS:
+        said.append(f"{row.groups} group{'s' * (row.groups > 1)}: no interval")
+    if row.recall == 0 and row.precision > 0:
+        said.append("none found: the precision is a convention")  # ultralytics': 100 if only unsure ones are there
+    return "; ".join(said)
 
 
 def limits(values: np.ndarray, drawn: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,11 +51,12 @@ def plot_scaled(table: pd.DataFrame, face: str) -> Figure:
     """
     fig, axes = plt.subplots(1, 2, figsize=style.size(style.PAGE, 0.42), sharex=True)
     titles = {"accuracy": "accuracy (%)", "kappa": "quadratic weighted kappa"}
-    looks = list(zip(style.OKABE_ITO.values(), ("o", "s", "^", "D", "v", "P"), strict=False))
+    names = [row for row in table["row"].unique() if row != MEAN]
+    colours = colormaps[style.SEQUENTIAL](np.linspace(0, 0.85, len(names)))  # a component is no head
     for ax, (metric, label) in zip(axes, titles.items(), strict=True):
-        for i, (row, t) in enumerate(t for t in table.groupby("row", sort=False) if t[0] != MEAN):
-            colour, marker = looks[i % len(looks)]
-            ax.plot(t["factor"], t[metric], color=colour, marker=marker, markersize=2.5, linewidth=0.9, label=row)
+        for row, colour, marker in zip(names, colours, itertools.cycle("os^DvPX"), strict=False):
+            t = table[table["row"] == row]
+            ax.plot(t["factor"], t[metric], color=colour, marker=marker, linewidth=0.9, clip_on=False, label=row)
         mean = table[table["row"] == MEAN]
         ax.plot(mean["factor"], mean[metric], color="black", linewidth=1.8, label="mean")
         ax.fill_between(mean["factor"], mean[f"{metric}_low"], mean[f"{metric}_high"], color="black", alpha=0.12, lw=0)
@@ -82,10 +85,10 @@ def plot_counts(pairs: pd.DataFrame, components: Sequence[str], face: str) -> Fi
     span = (SEEN * 0.7, max([10.0, *middle]) * 1.5)
     for ax, (row, t) in zip(axes, table.iterrows(), strict=True):
         p = known[known["component"] == row]
-        ax.axhline(1, color=GREY, linewidth=0.6)
+        ax.axhline(1, color="0.85", linewidth=0.6)
         ax.plot(middle[p.index], ratio(p), "o", color=style.HERE_COLOUR, markersize=2.5, alpha=0.6, markeredgewidth=0)
         for y, line in ((t["ratio"], "-"), (t["least"], "--"), (t["most"], "--")):
-            ax.axhline(y, color=style.OKABE_ITO["vermillion"], linewidth=0.9, linestyle=line)
+            ax.axhline(y, color=GREY, linewidth=0.9, linestyle=line)
         ax.set(xscale="log", yscale="log", xlim=span, ylim=(1 / reach, reach))
         _plain_log(ax)
         said = f"×{_short(t['ratio'])} [{_short(t['least'])}, {_short(t['most'])}]"
@@ -127,14 +130,13 @@ def _plain_log(ax: Axes) -> None:
     """Few ticks on logarithmic axes, as plain numbers."""
     for axis in (ax.xaxis, ax.yaxis):
         low, high = axis.get_view_interval()
-        axis.set_major_locator(FixedLocator(list(_ticks(low, high))))
+        axis.set_major_locator(FixedLocator(_ticks(low, high)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
 
 
-def _ticks(low: float, high: float) -> Iterator[float]:
-    power = math.floor(math.log10(low))
-    while 10.0**power <= high:
-        if 10.0**power >= low:
-            yield 10.0**power
-        power += 1
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten; over less than three of them also their doubles and halves."""
+    steps = (1, 2, 5) if high < 1000 * low else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]

@@ -118,10 +118,10 @@ def plot(both: pd.DataFrame, face: str, metric: str = "map50") -> Figure:
     front = points[on_front(points["ms"], points[metric])].sort_values("ms")
     ax.step(front["ms"], front[metric], where="post", color="0.75", linewidth=0.8, zorder=1, label="Pareto front")
     ours = points[points["row"].str.startswith("Our method")]
-    for way, marker, colour in (("whole", "o", "sky blue"), ("sliced", "s", "blue")):
+    for way, marker, colour in (("whole", "o", "0.65"), ("sliced", "s", "0.4")):
         part = points[(points["way"] == way) & ~points.index.isin(ours.index)]
-        ax.plot(part["ms"], part[metric], marker, color=style.OKABE_ITO[colour], label=f"{way} field")
-    ax.plot(ours["ms"], ours[metric], "D", color=style.OKABE_ITO["vermillion"], label="the paper's method")
+        ax.plot(part["ms"], part[metric], marker, color=colour, label=f"{way} field")
+    ax.plot(ours["ms"], ours[metric], "D", color=style.HERE_COLOUR, label="the paper's method")
     ax.margins(x=0.12, y=0.12)
     for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
         axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))

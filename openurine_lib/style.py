@@ -60,7 +60,7 @@ def use() -> None:
             "grid.color": "0.9",
             "image.cmap": SEQUENTIAL,
             # what is no head has no head's colour
-            "axes.prop_cycle": cycler(color=["black", "0.5", "0.7"]) + cycler(linestyle=["-", "--", "-."]),
+            "axes.prop_cycle": cycler(color=["black", "0.5", "0.7"]),
             "pdf.fonttype": 42,  # text stays text in the PDF
             "svg.fonttype": "none",
         }

@@ -144,6 +144,14 @@ def test_support_beside_every_number():
     )
 
 
+def test_a_precision_of_nothing_found_is_named_a_convention():
+    """Mucus is detected below the best-F1 confidence only: recall 0, and ultralytics' precision is 100."""
+    table = table7([fold([("RBC", 0), ("Mucus", 100)], [("RBC", 0, 0.9), ("Mucus", 500, 0.1)])], OPENURINE)
+    mucus = table.set_index("row").loc["Mucus"]
+    assert (mucus["precision"], mucus["recall"]) == (100, 0)
+    assert mucus["note"] == "1 box: no conclusion; none found: the precision is a convention"
+
+
 def test_intervals_are_over_groups():
     """Recall 3 of 5 patients with one RBC each: the share of five draws, as scipy's bootstrap has it."""
     from scipy.stats import bootstrap
