@@ -146,7 +146,9 @@ def test_support_beside_every_number():
 
 def test_a_precision_of_nothing_found_is_named_a_convention():
     """Mucus is detected below the best-F1 confidence only: recall 0, and ultralytics' precision is 100."""
-    table = table7([fold([("RBC", 0), ("Mucus", 100)], [("RBC", 0, 0.9), ("Mucus", 500, 0.1)])], OPENURINE)
+    table = table7(
+        [fold([("RBC", 0), ("Mucus", 100)], [("RBC", 0, 0.9), ("RBC", 300, 0.3), ("Mucus", 500, 0.1)])], OPENURINE
+    )
     mucus = table.set_index("row").loc["Mucus"]
     assert (mucus["precision"], mucus["recall"]) == (100, 0)
     assert mucus["note"] == "1 box: no conclusion; none found: the precision is a convention"
