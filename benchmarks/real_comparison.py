@@ -6,7 +6,8 @@ Each row's network is the small one that the demo profile puts in its place; it 
 every training field ``EPOCHS`` times (the paper's method: two slices of each, half as often, and before that the
 unlabelled fields). So the rows are equal in fields seen, not in computing: parameters, GFLOPs and the time of the
 training stand beside them. Slices are of the size that ``real_ablation.py`` chose on training slides. Everything is
-kept; an interrupted call goes on. Writes docs/results/real_comparison.*
+kept; an interrupted call goes on. Beside each row's mAP50 stands its difference from the paper's method, with an
+interval over the slides of the fold and Holm's p (``significance``). Writes docs/results/real_comparison.*
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from matplotlib import pyplot as plt
 from pairs import RESULTS
 from real_ablation import IMGSZ, small
 
-from openurine_lib import jobs, provenance, sizes, style
+from openurine_lib import jobs, provenance, significance, sizes, style
 from openurine_lib.evaluate import METRICS, summary
 from openurine_lib.methods import methods
 from openurine_lib.run import Run
@@ -60,14 +61,15 @@ def tables(run: Run, rows: list[str]) -> None:
                       "epochs": run.profile.epochs_of(m)} | {k: 100 * scores[k] for k in METRICS}
                      | {k: sizes.of_run(run, m).get(k) for k in ("params_m", "gflops")}
                      | json.loads((run.train_dir(m, FOLD) / SECONDS).read_text(encoding="utf-8")))  # fmt: skip
-    table = pd.DataFrame(lines)
+    compared = significance.table(run).set_index("method")[["groups", "difference", "low", "high", "p_holm"]]
+    table = pd.DataFrame(lines).join(compared, on="method")
     with provenance.atomic_path(RESULTS / "real_comparison.csv") as temporary:
         table.round(3).to_csv(temporary, index=False)
     stamp = provenance.stamp(run, imgsz=IMGSZ, slice_px=SLICE_PX, passes=EPOCHS, ssl_epochs=run.profile.ssl_epochs)
     provenance.write_json(RESULTS / "real_comparison.json", stamp)
     style.use()
     table = table.sort_values("map50")
-    figure, axis = plt.subplots(figsize=(style.COLUMN, 0.22 * len(table) + 0.8))
+    figure, axis = plt.subplots(figsize=(style.PAGE, 0.2 * len(table) + 0.7))
     ours = table["row"].str.startswith("Our method")
     axis.barh(range(len(table)), table.map50, color=[style.HERE_COLOUR if x else "0.7" for x in ours])
     axis.set_yticks(range(len(table)), [f"{r} ({n})" for r, n in zip(table["row"], table.network, strict=True)])
