@@ -151,13 +151,13 @@ def _write(model: torch.nn.Module, to: str, folder: Path) -> None:
             dynamic_axes={"image": sides, "boxes": {2: "anchors"}},
         )  # fmt: skip
     if to == "openvino":
-        ov = _quiet_openvino()
+        ov = _import_openvino()
         ov.save_model(ov.Core().read_model(file), folder / "network.xml", compress_to_fp16=False)
         file.unlink()
 
 
 def _openvino(folder: Path, exact: bool) -> Callable[[np.ndarray, int], np.ndarray]:
-    ov = _quiet_openvino()
+    ov = _import_openvino()
     core = ov.Core()
     network = core.read_model(folder / "network.xml")
     lock = threading.Lock()
@@ -199,15 +199,21 @@ def _onnxruntime(folder: Path) -> Callable[[np.ndarray, int], np.ndarray]:
     return run
 
 
-def _quiet_openvino() -> Any:
-    """OpenVINO without its telemetry, which would open a connection when it is imported."""
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry, which would open a connection when it is imported, and ready for threads.
+
+    The first call that needs numpy's types looks for numpy; of two threads that make it at once, each holds a lock that
+    the other waits for. So it is made here.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return importlib.import_module("openvino")
+    openvino = importlib.import_module("openvino")
+    openvino.Type.f32.to_dtype()
+    return openvino
 
 
 def _need(*packages: str) -> None:
     for package in packages:
         try:
-            _quiet_openvino() if package == "openvino" else importlib.import_module(package)
+            _import_openvino() if package == "openvino" else importlib.import_module(package)
         except ImportError as e:
             raise MissingPackage(f"{package} is not installed; pip install 'openurine_lib[export]'") from e

@@ -210,13 +210,27 @@ def test_the_command_line_exports_and_predicts(tmp_path, capsys):
     assert "not an exported detector" in capsys.readouterr().err
 
 
+def test_two_threads_that_ask_openvino_first_do_not_wait_for_each_other():
+    code = """
+import sys, threading
+from openurine_lib.export import _import_openvino
+openvino = _import_openvino()
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(2)
+threads = [threading.Thread(target=lambda: (together.wait(), openvino.Type.f32.to_dtype())) for _ in range(2)]
+for one in threads: one.start()
+for one in threads: one.join()
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
+
+
 def test_openvino_opens_no_connection_and_leaves_the_home_folder_alone(tmp_path):
     code = (
         "import socket, sys\n"
         "def no(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = socket.create_connection = no\n"
-        "from openurine_lib.export import _quiet_openvino\n"
-        "_quiet_openvino(); print(sys.modules['openvino_telemetry'])"
+        "from openurine_lib.export import _import_openvino\n"
+        "_import_openvino(); print(sys.modules['openvino_telemetry'])"
     )
     root = str(Path(__file__).resolve().parents[1])
     done = subprocess.run(
