@@ -70,9 +70,9 @@ def mark(table4: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
 
 def of_differences(resampled: np.ndarray, folds: Sequence[float], groups: int) -> dict[str, Any]:
     """A line of the table from resampled differences (R,) and the folds' own, both as parts of 1."""
-    line: dict[str, Any] = {"folds": len(folds), "groups": groups, "difference": 100 * float(np.mean(folds))}
+    difference = float(np.mean(folds))
+    line: dict[str, Any] = {"folds": len(folds), "groups": groups, "difference": 100 * difference}
     if len(resampled):
-        difference = float(np.mean(folds))
         low, high = bootstrap.about(difference, resampled)
         p = bootstrap.p_value(difference, resampled, groups)
         line |= {"low": 100 * float(low), "high": 100 * float(high), "p": p, "note": ""}
