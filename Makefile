@@ -70,7 +70,8 @@ lint: $(STAMP) ## style and types
 	@$(PY) -m mypy
 
 bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.md
-	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step; do $(PY) benchmarks/$$one.py || exit 1; done
+	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step; do \
+	    $(PY) benchmarks/$$one.py && OPENURINE_BF16=0 $(PY) benchmarks/$$one.py || exit 1; done
 
 docs: $(STAMP) ## docs/methods.md, from methods.yaml; measures the networks that are new
 	@$(PY) -m openurine_lib.sizes

@@ -18,7 +18,8 @@ RESULTS = ROOT / "docs" / "results"
 HEADER = """# Timings
 
 Written by `make bench`: pairs A B A B in one run; the ratio of the medians, the smallest and the largest of the rounds.
-Above 1, this project is faster.
+Above 1, this project is faster. Names that end in `float32`: the same with `OPENURINE_BF16=0`, as on a processor
+without units for bfloat16.
 
 | what | against | ratio | low | high | machine |
 |---|---|---|---|---|---|"""
@@ -45,6 +46,7 @@ def compare(name: str, against: str, other: Callable[[], float], ours: Callable[
 
 def keep(name: str, result: dict[str, Any]) -> None:
     """Writes one result into docs/benchmarks.json and the page docs/benchmarks.md anew."""
+    name += "_float32" if os.environ.get("OPENURINE_BF16") == "0" else ""
     path = ROOT / "docs" / "benchmarks.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     commit, dirty = provenance.code_state()

@@ -17,9 +17,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 BIG = 1 << 30
 
 
-@functools.cache
 def cpu_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
+    """Whether to compute in bfloat16: where the CPU multiplies it in hardware (emulated, it would be slower than
+    float32), unless ``OPENURINE_BF16`` is 0."""
+    return os.environ.get("OPENURINE_BF16") != "0" and _bf16_units()
+
+
+@functools.cache
+def _bf16_units() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

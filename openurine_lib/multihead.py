@@ -18,6 +18,7 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
 from openurine_lib.cpu import cpu_bf16, to_float
+from openurine_lib.lean import attend_in_order
 from openurine_lib.taxonomy import Taxonomy
 
 HEAD_WEIGHTS = {"Artifact": 0.5, "Casts": 1.5, "Others": 1.5}  # lambda_i of Eq. 1 (Table 3); the other heads 1.0
@@ -77,25 +78,26 @@ def _in_float(p: dict[str, Any]) -> dict[str, Any]:
     return p | {"boxes": p["boxes"].float(), "scores": p["scores"].float(), "feats": feats}
 
 
-class _OnCPUInBF16:
-    """The forward pass in bfloat16 where the CPU has units for it: training's always, prediction's when ``fast``.
+class _OnCPU:
+    """On a processor the forward pass is channels last, and in bfloat16 where there are units for it.
 
-    Losses, and the decoding of boxes and scores, stay in float32.
+    Training's always, prediction's when ``fast``. Losses, and the decoding of boxes and scores, stay in float32.
     """
 
     fast = False
 
     def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
-        image = batch["img"]
-        if preds is None and image.device.type == "cpu" and cpu_bf16():
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                preds = to_float(self.predict(image.contiguous(memory_format=torch.channels_last)))
+        if preds is None and batch["img"].device.type == "cpu":
+            preds = to_float(self._predict_fast(batch["img"]))
         return super().loss(batch, preds)  # type: ignore[misc]
 
     def predict(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not (self.fast and x.device.type == "cpu" and cpu_bf16()):
-            return super().predict(x, *args, **kwargs)  # type: ignore[misc]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        if self.fast and x.device.type == "cpu":
+            return self._predict_fast(x, *args, **kwargs)
+        return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+
+    def _predict_fast(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bf16()):
             return super().predict(x.contiguous(memory_format=torch.channels_last), *args, **kwargs)  # type: ignore[misc]
 
 
@@ -106,7 +108,7 @@ class _Detect(Detect):
         return super()._inference(_in_float(x))
 
 
-class SingleHeadModel(_OnCPUInBF16, DetectionModel):
+class SingleHeadModel(_OnCPU, DetectionModel):
     """The stock detector."""
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -114,7 +116,7 @@ class SingleHeadModel(_OnCPUInBF16, DetectionModel):
         self.model[-1].__class__ = _Detect  # same tensors, same names
 
 
-class MultiHeadModel(_OnCPUInBF16, DetectionModel):
+class MultiHeadModel(_OnCPU, DetectionModel):
     """The paper's detector: a stock backbone and neck with one head a super-category.
 
     Args:
@@ -181,6 +183,7 @@ def build_model(
     else:
         model = SingleHeadModel(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
     model.names = names
+    attend_in_order(model)
     return model
 
 

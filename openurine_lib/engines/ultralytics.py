@@ -35,6 +35,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from openurine_lib.cpu import keep_memory, ready_for, use_cores
 from openurine_lib.engines import MAX_DETECTIONS, TrainJob, WeightsError, fill, read_weights, save, write_log
 from openurine_lib.engines.yolo_files import write_fields
+from openurine_lib.lean import in_one_pass
 from openurine_lib.multihead import build_model
 from openurine_lib.pretrained import load_matching
 from openurine_lib.side_by_side import SideBySide
@@ -98,7 +99,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     if "cpu" in device and not (exact or transformer):
         keep_memory()
         model = model.fuse(verbose=False).to(memory_format=torch.channels_last)  # type: ignore[operator, call-overload]
-        return SideBySide(model, meta["classes"], conf, imgsz)
+        return SideBySide(in_one_pass(model), meta["classes"], conf, imgsz)
     wrapper = RTDETR("rtdetr-l.yaml") if transformer else YOLO("yolo12n.yaml")
     wrapper.model = model  # the wrapper only carries it: preprocessing, NMS, results
     wrapper.overrides |= {"max_det": MAX_DETECTIONS, "verbose": False}
