@@ -81,6 +81,7 @@ def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
         "versions": versions(),
         "device": device_name(),
         "threads": threads(),
+        "bfloat16": bfloat16(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **extra,
     }
@@ -116,6 +117,15 @@ def threads() -> int | None:
     """How many threads torch sums with, on which last digits depend; None in a process that computes without it."""
     torch = sys.modules.get("torch")
     return None if torch is None else torch.get_num_threads()
+
+
+def bfloat16() -> bool | None:
+    """Whether the processor computes in bfloat16 here, which moves boxes a little; None as for ``threads``."""
+    if sys.modules.get("torch") is None:
+        return None
+    from openurine_lib.cpu import cpu_bf16
+
+    return cpu_bf16()
 
 
 def save_table(
