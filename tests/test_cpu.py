@@ -63,7 +63,7 @@ def test_fast_prediction_finds_the_same(trained, slice_px):
         predict_image(engine.detector(weights, 0.001, "cpu", 96, exact=e), image, slice_px).assign(image="a")
         for e in (True, False)
     )
-    sure = exact[exact.conf > 0.2].reset_index(drop=True)
+    sure = exact[exact.conf > 0.1].reset_index(drop=True)
     assert len(sure) and not exact.equals(fast)  # the fast one did run in another precision
     found = matches(sure, fast.sort_values("conf", ascending=False, ignore_index=True))
     assert found[:, 0].sum() == len(sure)
@@ -100,4 +100,6 @@ def test_without_bf16_units_everything_stays_float32(trained, monkeypatch):
     fast, exact = (
         predict_image(engine.detector(weights, 0.001, "cpu", 96, exact=e), image, None) for e in (False, True)
     )
-    pd.testing.assert_frame_equal(fast, exact, rtol=1e-4, atol=1e-3)  # of pixels
+    pd.testing.assert_frame_equal(
+        fast, exact, atol=1e-4
+    )  # pixels: a convolution and its activation in one pass round once

@@ -28,7 +28,7 @@ XYXY = ["x1", "y1", "x2", "y2"]
 @pytest.fixture(scope="module", params=["single", "multi"])
 def trained(request, tmp_path_factory):
     """A tiny detector that finds something, an oblong field that it did not see, and its two exports."""
-    weights = engine.fit(tiny.job(tmp_path_factory.mktemp("tiny"), heads=request.param, epochs=45))
+    weights = engine.fit(tiny.job(tmp_path_factory.mktemp("tiny"), heads=request.param, epochs=60))
     images, _ = tiny.frames(tmp_path_factory.mktemp("new"), 1, 128, seed=9)
     return weights, read_rgb(images.path[0])[:100], {to: export.export(weights, to) for to in export.FILES}
 
@@ -60,27 +60,14 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("to", ["openvino", "onnx"])
 def test_in_float32_it_finds_the_boxes_of_torch(trained, to, slice_px):
     weights, image, folders = trained
-    torch_boxes = predict_image(engine.detector(weights, 0.005, "cpu", IMGSZ, exact=True), image, slice_px)
-    boxes = predict_image(export.detector(folders[to], 0.005, "cpu", IMGSZ, exact=True), image, slice_px)
+    torch_boxes = predict_image(engine.detector(weights, 0.01, "cpu", IMGSZ, exact=True), image, slice_px)
+    boxes = predict_image(export.detector(folders[to], 0.01, "cpu", IMGSZ, exact=True), image, slice_px)
     assert len(boxes) == len(torch_boxes) > 3
     by_place = ["cls", *XYXY]
     a, b = (frame.round(2).sort_values(by_place, ignore_index=True) for frame in (torch_boxes, boxes))
     assert (a.cls == b.cls).all()
     assert iou(a[XYXY].to_numpy(), b[XYXY].to_numpy()).min() > 0.99
     assert np.allclose(sorted(torch_boxes.conf), sorted(boxes.conf), atol=1e-3)
-
-
-def found_again(sure: pd.DataFrame, boxes: pd.DataFrame) -> bool:
-    """Each at IoU 0.5, and three of four to two pixels and 0.05 of confidence: suppression may keep a neighbour."""
-    close = []
-    for box in sure.itertuples():
-        same = boxes[boxes.cls == box.cls]
-        overlap = iou(same[XYXY].to_numpy(), np.array([[box.x1, box.y1, box.x2, box.y2]]))
-        apart = np.abs(same[XYXY] - [box.x1, box.y1, box.x2, box.y2]).max(axis=1)
-        close.append(apart.min() < 2 and abs(same.conf[apart.idxmin()] - box.conf) < 0.05)
-        if overlap.max() < 0.5:
-            return False
-    return bool(np.mean(close) >= 0.75)
 
 
 @pytest.mark.skipif(not cpu.cpu_bf16(), reason="this processor has no units for bfloat16, so it stays float32")
@@ -91,8 +78,12 @@ def test_in_bfloat16_it_finds_nearly_the_same(trained):
         for e in (True, False)
     )
     assert not exact.equals(fast)
-    sure = exact[exact.conf > 0.2]
-    assert len(sure) and found_again(sure, fast)
+    sure = exact[exact.conf > 0.1]
+    assert len(sure)
+    for box in sure.itertuples():
+        same = fast[fast.cls == box.cls]
+        apart = np.abs(same[XYXY] - [box.x1, box.y1, box.x2, box.y2]).max(axis=1)
+        assert apart.min() < 2 and abs(same.conf[apart.idxmin()] - box.conf) < 0.05
 
 
 def test_without_bf16_units_it_stays_float32(trained, monkeypatch):
