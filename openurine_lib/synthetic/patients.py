@@ -100,11 +100,14 @@ def contents(patient: Patient, j: int, rng: np.random.Generator) -> list[str]:
 
 
 def quota(spec: Mapping[str, int]) -> pd.DataFrame:
-    """Table 2 for that many fields of that area, by class: [boxes, images]; the paper's own numbers for its own 790."""
+    """Boxes and images of each class: Table 2's own for its own 790 fields, else the same share of them.
+
+    The share follows the number of fields and, as the paper does not say how wide its fields are, their area.
+    """
     table = published.table(2, summaries=False).set_index("row").loc[list(CLASSES), ["boxes", "images"]]
-    part, area = spec["fields"] / PAPER_FIELDS, (spec["field_um"] / PAPER_UM) ** 2
-    if part == area == 1:
+    if spec["fields"] == PAPER_FIELDS:
         return table.astype(int)
+    part, area = spec["fields"] / PAPER_FIELDS, (spec["field_um"] / PAPER_UM) ** 2
     floor = min(FLOOR, spec["fields"])
     images = np.clip(np.round(table.images * part), floor, spec["fields"]).astype(int)
     return pd.DataFrame(

@@ -1,0 +1,91 @@
+"""With which settings do the trainings of the profile `study` learn most? Tried once, on training patients only.
+
+    python benchmarks/study_settings.py --name steps --set batch=8 --set nbs=8
+
+The training part of fold 0 is cut once more by patient (a fifth is held out), so the fold's test part is never looked
+at. Each call trains the plain detector on whole fields with the profile's settings and the given changes, scores it on
+the held-out patients, and adds a row to ``runs/study/settings.csv``. A training that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from openurine_lib import method, open_run, provenance
+from openurine_lib.engines import TrainJob, engine
+from openurine_lib.evaluate import evaluate, summary
+from openurine_lib.inference import CONFIDENCE, predict_fields
+from openurine_lib.methods import Method
+from openurine_lib.run import Run
+from openurine_lib.search import Split, inner_split
+
+
+def main() -> None:
+    options = _options()
+    run = open_run("synthetic", "study", 0)
+    folder = run.dir / "settings" / options.name
+    changes = dict(_pair(text) for text in options.set)
+    split = inner_split(run.dataset.train_images(0), run.seed)
+    job = training(run, method("yolo12n"), split, options.epochs, changes, folder)
+    started = time.monotonic()
+    weights = engine("ultralytics").fit(job)
+    minutes = (time.monotonic() - started) / 60
+    row = {"name": options.name, "changes": json.dumps(changes), "epochs": options.epochs, "minutes": round(minutes, 1)}
+    add_row(run.dir / "settings.csv", row | score(run, job, weights, split))
+
+
+def training(run: Run, m: Method, split: Split, epochs: int, changes: dict[str, object], folder: Path) -> TrainJob:
+    """The job of one setting: the profile's own, with the given changes."""
+    return TrainJob(
+        arch=run.profile.arch(m),
+        taxonomy=run.dataset.taxonomy,
+        heads=m.heads,
+        imgsz=run.profile.pixels(m.imgsz),
+        images=split.train,
+        boxes=run.dataset.boxes_of(split.train),
+        epochs=epochs,
+        settings=run.profile.settings | changes,
+        seed=run.seed,
+        dir=folder,
+        device="cpu",
+    )
+
+
+def score(run: Run, job: TrainJob, weights: Path, split: Split) -> dict[str, float]:
+    """Precision, recall and mAP of the held-out patients' whole fields, in percent."""
+    detector = engine("ultralytics").detector(weights, CONFIDENCE, job.device, job.imgsz)
+    found = predict_fields(detector, split.validation, None, 0.0, job.dir / "predictions.csv")
+    truth = run.dataset.boxes_of(split.validation)
+    metrics = evaluate(truth, found, job.taxonomy.n, list(split.validation.image))
+    return {name: round(100 * value, 2) for name, value in summary(metrics).items()}
+
+
+def add_row(path: Path, row: dict[str, object]) -> None:
+    """Adds a row to the table of what was tried, and prints it."""
+    before = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    with provenance.atomic_path(path) as temporary:
+        pd.concat([before, pd.DataFrame([row])]).to_csv(temporary, index=False)
+    print(row, flush=True)
+
+
+def _pair(text: str) -> tuple[str, object]:
+    name, value = text.split("=", 1)
+    return name, yaml.safe_load(value)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", required=True, help="of the setting that is tried")
+    parser.add_argument("--set", action="append", default=[], help="a change, as name=value")
+    parser.add_argument("--epochs", type=int, default=15)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
