@@ -74,8 +74,7 @@ bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.m
 	    $(PY) benchmarks/$$one.py && OPENURINE_BF16=0 $(PY) benchmarks/$$one.py || exit 1; done
 
 docs: $(STAMP) ## docs/methods.md, from methods.yaml; measures the networks that are new
-	@$(PY) -m openurine_lib.sizes
-	@$(PY) -m openurine_lib.listing
+	@$(PY) docs/methods_page.py
 
 lab: $(STAMP) ## the notebooks in JupyterLab
 	@$(VENV)/bin/jupyter lab notebooks

@@ -18,6 +18,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from openurine_lib import files
+
 os.environ.setdefault("OPENURINE_THREADS", "1")
 
 import cv2
@@ -27,18 +29,30 @@ import torch
 from pairs import RESULTS
 from ultralytics.utils import DEFAULT_CFG
 
-from openurine_lib import open_run, provenance, synthetic
-from openurine_lib.dataset import Dataset
-from openurine_lib.engines import TrainJob, engine, read_weights
-from openurine_lib.evaluate import evaluate
+import synthurine
+from openurine_lib import open_run
+from openurine_lib.data.dataset import Dataset
+from openurine_lib.evaluation.metrics import evaluate
+from openurine_lib.experiments import provenance
+from openurine_lib.experiments.methods import profile
+from openurine_lib.experiments.run import Run
 from openurine_lib.inference import CONFIDENCE, predict_fields, read_rgb
-from openurine_lib.loss import MultiHeadLoss
-from openurine_lib.methods import profile
-from openurine_lib.multihead import MultiHeadModel, build_model
-from openurine_lib.run import Run
+from openurine_lib.model.build import build_model
+from openurine_lib.model.heads import MultiHeadModel
+from openurine_lib.model.loss import MultiHeadLoss
+from openurine_lib.training.engines import engine
+from openurine_lib.training.job import TrainJob
+from openurine_lib.training.weights import read_weights
 
 ARCH, IMGSZ, BATCH, WARM_EPOCHS, EPOCHS, SCORED = "yolo12n", 256, 4, 8, 3, 100
-SPEC = {"fields": 320, "unlabelled": 0, "cohort": 0, "patients": 64, "field_px": IMGSZ, "field_um": 200}
+SPEC = {
+    "fields": 320,
+    "unlabelled": 0,
+    "cohort": 0,
+    "patients": 64,
+    "field_px": IMGSZ,
+    "field_um": 200,
+}
 WAYS = {"shared": True, "per head": False}
 
 
@@ -46,7 +60,9 @@ def main() -> None:
     o = _options()
     sets = parts(o)
     warm = warm_start(sets[0][1].dataset, sets[0][2], o.out)
-    rows = [{"data": name} | row for name, run, train, _ in sets for row in at_start(run.dataset, train)]
+    rows = [
+        {"data": name} | row for name, run, train, _ in sets for row in at_start(run.dataset, train)
+    ]
     for seed, (name, run, train, test), way in itertools.product(range(o.seeds), sets, WAYS):
         out = o.out / f"{name}-{way.replace(' ', '-')}-{seed}"
         ap = score(run.dataset, fit(run.dataset, train, way, seed, out, warm), test, out)
@@ -59,16 +75,18 @@ def main() -> None:
 def save(table: pd.DataFrame, sets: list[Any], seeds: int) -> None:
     """docs/results/normaliser.csv and its provenance; what is known so far."""
     table = table[["data", "normaliser", "seed", "what", "name", "boxes", "value"]]
-    with provenance.atomic_path(RESULTS / "normaliser.csv") as temporary:
+    with files.atomic_path(RESULTS / "normaliser.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
-    stamps = [provenance.stamp(run, fields=len(train), scored=len(test)) for _, run, train, test in sets]
+    stamps = [
+        provenance.stamp(run, fields=len(train), scored=len(test)) for _, run, train, test in sets
+    ]
     stamp = stamps[0] | {
         "face": f"{ARCH}, {IMGSZ} px, {EPOCHS} passes after a warm start: small, not the paper's size; {seeds} seeds",
         "dataset": [s["dataset"] | {k: s[k] for k in ("fields", "scored")} for s in stamps],
         "arch": ARCH, "imgsz": IMGSZ, "batch": BATCH, "epochs": EPOCHS, "warm_epochs": WARM_EPOCHS, "seeds": seeds,
-        "synthetic": SPEC, "simulator": synthetic.SIMULATOR, "settings": settings(),
+        "synthetic": SPEC, "simulator": synthurine.SIMULATOR, "settings": settings(),
     }  # fmt: skip
-    provenance.write_json(RESULTS / "normaliser.json", stamp)
+    files.write_json(RESULTS / "normaliser.json", stamp)
     shown = table[table.what != "class"].pivot_table(
         index=["data", "what", "name"], columns="normaliser", values="value", sort=False
     )
@@ -77,10 +95,12 @@ def save(table: pd.DataFrame, sets: list[Any], seeds: int) -> None:
 
 def parts(o: argparse.Namespace) -> list[tuple[str, Run, pd.DataFrame, pd.DataFrame]]:
     """(name, run, training fields, scored fields) of both sets; no patient or slide on both sides."""
-    drawn = open_run(str(synthetic.write(o.out / "fields", SPEC, 0, workers=1)), "demo", 0)
+    drawn = open_run(str(synthurine.write(o.out / "fields", SPEC, 0, workers=1)), "demo", 0)
     real = open_run(str(o.data), "demo", 0)
     images = real.dataset.images[real.dataset.images.split == "labelled"]
-    train = images[images.fold.isin([3, 4])].sample(len(drawn.dataset.train_images(0)), random_state=0)
+    train = images[images.fold.isin([3, 4])].sample(
+        len(drawn.dataset.train_images(0)), random_state=0
+    )
     held_out = real.dataset.test_images(2, SCORED)
     return [
         ("synthetic", drawn, drawn.dataset.train_images(0), drawn.dataset.test_images(0)),
@@ -89,7 +109,12 @@ def parts(o: argparse.Namespace) -> list[tuple[str, Run, pd.DataFrame, pd.DataFr
 
 
 def settings() -> dict[str, Any]:
-    return profile("demo").settings | {"batch": BATCH, "nbs": BATCH, "close_mosaic": 1, "imgsz": IMGSZ}
+    return profile("demo").settings | {
+        "batch": BATCH,
+        "nbs": BATCH,
+        "close_mosaic": 1,
+        "imgsz": IMGSZ,
+    }
 
 
 def warm_start(data: Dataset, images: pd.DataFrame, folder: Path) -> Path:
@@ -100,8 +125,10 @@ def warm_start(data: Dataset, images: pd.DataFrame, folder: Path) -> Path:
                        "cpu")  # fmt: skip
         content = read_weights(engine("ultralytics").fit(job))
         head = f"model.{len(build_model(ARCH, data.taxonomy, 'single').model) - 1}."
-        content["state_dict"] = {k: v for k, v in content["state_dict"].items() if not k.startswith(head)}
-        with provenance.atomic_path(out) as temporary:
+        content["state_dict"] = {
+            k: v for k, v in content["state_dict"].items() if not k.startswith(head)
+        }
+        with files.atomic_path(out) as temporary:
             torch.save(content, temporary)
     return out
 
@@ -110,7 +137,20 @@ def fit(data: Dataset, images: pd.DataFrame, way: str, seed: int, out: Path, war
     """Trains with one of the normalisers, or returns what is there."""
     MultiHeadModel.init_criterion = lambda model: MultiHeadLoss(model, shared=WAYS[way])  # type: ignore[method-assign]
     boxes = data.boxes_of(images)
-    job = TrainJob(ARCH, data.taxonomy, "multi", IMGSZ, images, boxes, EPOCHS, settings(), seed, out, "cpu", warm)
+    job = TrainJob(
+        ARCH,
+        data.taxonomy,
+        "multi",
+        IMGSZ,
+        images,
+        boxes,
+        EPOCHS,
+        settings(),
+        seed,
+        out,
+        "cpu",
+        warm,
+    )
     return out / "weights.pt" if (out / "weights.pt").exists() else engine("ultralytics").fit(job)
 
 
@@ -160,9 +200,14 @@ def at_start(data: Dataset, images: pd.DataFrame, batches: int = 32) -> list[dic
 def as_batch(data: Dataset, fields: pd.DataFrame) -> dict[str, torch.Tensor]:
     """Whole fields, stretched to a square, as the loss reads them."""
     pixels = np.stack(
-        [cv2.resize(read_rgb(path), (IMGSZ, IMGSZ), interpolation=cv2.INTER_AREA) for path in fields.path]
+        [
+            cv2.resize(read_rgb(path), (IMGSZ, IMGSZ), interpolation=cv2.INTER_AREA)
+            for path in fields.path
+        ]
     )
-    boxes = data.boxes_of(fields).merge(fields.assign(at=range(len(fields)))[["image", "at", "width", "height"]])
+    boxes = data.boxes_of(fields).merge(
+        fields.assign(at=range(len(fields)))[["image", "at", "width", "height"]]
+    )
     boxes = boxes.sort_values("at", kind="stable")  # the loss wants the boxes image by image
     x, y = (boxes.x1 + boxes.x2) / 2 / boxes.width, (boxes.y1 + boxes.y2) / 2 / boxes.height
     w, h = (boxes.x2 - boxes.x1) / boxes.width, (boxes.y2 - boxes.y1) / boxes.height
@@ -175,7 +220,9 @@ def as_batch(data: Dataset, fields: pd.DataFrame) -> dict[str, torch.Tensor]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/normaliser"))
     parser.add_argument("--seeds", type=int, default=2)

@@ -24,7 +24,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # one training at a time, unless told otherwise
+from openurine_lib import files
+from openurine_lib.model import autoencoder
+
+os.environ.setdefault(
+    "OPENURINE_THREADS", str(os.cpu_count() or 1)
+)  # one training at a time, unless told otherwise
 
 import pandas as pd
 import torch
@@ -33,15 +38,17 @@ from pairs import RESULTS
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics.utils import DEFAULT_CFG
 
-from openurine_lib import jobs, provenance, ssl, style
-from openurine_lib.engines import TrainJob, engine
-from openurine_lib.evaluate import METRICS, evaluate, summary
+from openurine_lib import style
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.evaluation.metrics import METRICS, evaluate, summary
+from openurine_lib.experiments import provenance, steps
+from openurine_lib.experiments.methods import Method, Profile, methods, profile
+from openurine_lib.experiments.run import Run
 from openurine_lib.inference import CONFIDENCE, predict_fields
-from openurine_lib.methods import Method, Profile, methods, profile
-from openurine_lib.multihead import build_model
-from openurine_lib.run import Run
-from openurine_lib.slices import slices_of
-from openurine_lib.taxonomy import Taxonomy
+from openurine_lib.model.build import build_model
+from openurine_lib.training.engines import engine
+from openurine_lib.training.job import TrainJob
+from openurine_lib.training.slices import slices_of
 
 ARCH, IMGSZ, BATCH, EPOCHS = "yolo12n", 320, 8, 12
 SSL_PART = 1 / 3  # of a row's computing, where it pretrains
@@ -81,7 +88,9 @@ def small(name: str, folds: tuple[int, ...], epochs: int, slice_px: int = 0) -> 
 class EqualComputing(WithSlices):
     """A profile whose epochs follow from what a pass costs."""
 
-    costs: dict[str, float] = field(default_factory=dict)  # FLOPs of a training step, an image: single, multi, ssl
+    costs: dict[str, float] = field(
+        default_factory=dict
+    )  # FLOPs of a training step, an image: single, multi, ssl
     part: float = 1.0  # of the computing
 
     def epochs_of(self, m: Method) -> int:
@@ -106,11 +115,15 @@ def main() -> None:
         return
     if not o.rows:
         print(
-            SHORTER, "fold", o.fold, summary(jobs.ensure_metrics(shorter(run), methods()[SAHI_ROW], o.fold)), flush=True
+            SHORTER,
+            "fold",
+            o.fold,
+            summary(steps.ensure_metrics(shorter(run), methods()[SAHI_ROW], o.fold)),
+            flush=True,
         )
     for name in o.rows or ROWS:
         m = methods()[name]
-        print(name, "fold", o.fold, summary(jobs.ensure_metrics(run, m, o.fold)), flush=True)
+        print(name, "fold", o.fold, summary(steps.ensure_metrics(run, m, o.fold)), flush=True)
         if not m.sliced:
             print(INFERENCE_ONLY, "fold", o.fold, summary(on_slices(run, m, o.fold)), flush=True)
 
@@ -120,7 +133,9 @@ def budgeted(run: Run, slice_px: int) -> Run:
     costs = flops(run.dataset.taxonomy)
     fields = len(run.dataset.train_images(FOLDS[0], None))
     unlabelled = len(run.dataset.unlabelled_images(FOLDS[0], None))
-    ssl_epochs = max(1, round(SSL_PART * EPOCHS * fields * costs["single"] / (unlabelled * costs["ssl"])))
+    ssl_epochs = max(
+        1, round(SSL_PART * EPOCHS * fields * costs["single"] / (unlabelled * costs["ssl"]))
+    )
     given = vars(run.profile) | {"ssl_epochs": ssl_epochs, "slice_px": slice_px}
     return Run(run.data, EqualComputing(**given, costs=costs), run.seed)
 
@@ -135,7 +150,11 @@ def flops(taxonomy: Taxonomy) -> dict[str, float]:
     """FLOPs of one image's forward and backward pass, by torch's count: the detector with one head and with all; the
     autoencoder. float32, so that what is counted does not depend on the processor."""
     x = torch.rand(1, 3, IMGSZ, IMGSZ)
-    target = {"batch_idx": torch.zeros(1), "cls": torch.zeros(1, 1), "bboxes": torch.tensor([[0.5, 0.5, 0.1, 0.1]])}
+    target = {
+        "batch_idx": torch.zeros(1),
+        "cls": torch.zeros(1, 1),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.1, 0.1]]),
+    }
     costs = {}
     for heads in ("single", "multi"):
         model = build_model(ARCH, taxonomy, heads).train()
@@ -144,9 +163,13 @@ def flops(taxonomy: Taxonomy) -> dict[str, float]:
             preds = model.predict(x)
             model.loss({"img": x} | target, preds)[0].sum().backward()
         costs[heads] = float(count.get_total_flops())
-    autoencoder = ssl.Autoencoder(ARCH).train()
+    network = autoencoder.Autoencoder(ARCH).train()
     with FlopCounterMode(display=False) as count:
-        sum(ssl.reconstruction_loss(autoencoder(x.expand(2, -1, -1, -1)), x.expand(2, -1, -1, -1))).backward()  # type: ignore[union-attr]
+        sum(
+            autoencoder.reconstruction_loss(
+                network(x.expand(2, -1, -1, -1)), x.expand(2, -1, -1, -1)
+            )
+        ).backward()  # type: ignore[union-attr]
     return costs | {"ssl": count.get_total_flops() / 2}
 
 
@@ -160,18 +183,39 @@ def choose(run: Run, seed: int) -> None:
     held_out = everything[part == TUNING_FOLD].reset_index(drop=True)
     for size in SIZES:
         out = run.dir / f"choose-{size}"
-        images, boxes = slices_of(train, data.boxes_of(train), size, SLICES_PER_FIELD, seed, out / "slices")
+        images, boxes = slices_of(
+            train, data.boxes_of(train), size, SLICES_PER_FIELD, seed, out / "slices"
+        )
         settings = run.profile.settings
-        job = TrainJob(ARCH, data.taxonomy, "single", IMGSZ, images, boxes, TUNING_EPOCHS, settings, seed, out, "cpu")
+        job = TrainJob(
+            ARCH,
+            data.taxonomy,
+            "single",
+            IMGSZ,
+            images,
+            boxes,
+            TUNING_EPOCHS,
+            settings,
+            seed,
+            out,
+            "cpu",
+        )
         weights = out / "weights.pt"
         if not weights.exists():
             engine("ultralytics").fit(job)
         detector = engine("ultralytics").detector(weights, CONFIDENCE, "cpu", IMGSZ)
-        found = predict_fields(detector, held_out, size, settings["sahi"]["overlap"], out / "predictions.csv")
-        scores = summary(evaluate(data.boxes_of(held_out), found, data.taxonomy.n, list(held_out.image)))
-        rows.append({"slice_px": size, "fields": len(held_out), "passes": TUNING_EPOCHS * len(images)} | scores)
+        found = predict_fields(
+            detector, held_out, size, settings["sahi"]["overlap"], out / "predictions.csv"
+        )
+        scores = summary(
+            evaluate(data.boxes_of(held_out), found, data.taxonomy.n, list(held_out.image))
+        )
+        rows.append(
+            {"slice_px": size, "fields": len(held_out), "passes": TUNING_EPOCHS * len(images)}
+            | scores
+        )
         print(rows[-1], flush=True)
-    with provenance.atomic_path(run.dir / "slice_size.csv") as temporary:
+    with files.atomic_path(run.dir / "slice_size.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
@@ -179,7 +223,9 @@ def on_slices(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Metrics of a network that was trained on whole fields, on slices."""
     out = run.predict_dir(m, fold).with_name(run.predict_dir(m, fold).name + "-on-slices")
     sahi, images = run.profile.settings["sahi"], run.dataset.test_images(fold, None)
-    detector = engine(m.engine).detector(jobs.ensure_weights(run, m, fold), CONFIDENCE, "cpu", IMGSZ)
+    detector = engine(m.engine).detector(
+        steps.ensure_weights(run, m, fold), CONFIDENCE, "cpu", IMGSZ
+    )
     place = out.parent / f"{out.name}-fold{fold}.csv"
     found = predict_fields(detector, images, sahi["slice"], sahi["overlap"], place)
     return evaluate(run.dataset.boxes_of(images), found, run.dataset.taxonomy.n, list(images.image))
@@ -194,13 +240,18 @@ def tables(run: Run, sizes: pd.DataFrame) -> None:
         label = m.answers[4]
         for fold in FOLDS:
             logs[label, fold] = pd.read_csv(run.train_dir(m, fold) / "log.csv")
-            parts = {label: (run, jobs.ensure_metrics(run, m, fold))}
+            parts = {label: (run, steps.ensure_metrics(run, m, fold))}
             if not m.sliced:
                 parts[INFERENCE_ONLY] = run, on_slices(run, m, fold)
             if name == SAHI_ROW and fold == FOLDS[0]:
-                parts[SHORTER] = shorter(run), jobs.ensure_metrics(shorter(run), m, fold)
+                parts[SHORTER] = shorter(run), steps.ensure_metrics(shorter(run), m, fold)
             for row, (r, metrics) in parts.items():
-                what = {"row": row, "fold": fold, "epochs": r.profile.epochs_of(m), "pflops": spent(r, m, fold)}
+                what = {
+                    "row": row,
+                    "fold": fold,
+                    "epochs": r.profile.epochs_of(m),
+                    "pflops": spent(r, m, fold),
+                }
                 lines.append(what | {k: 100 * v for k, v in summary(metrics).items()})
                 per_class += [{"row": row, "fold": fold, "class": names[int(r.cls)], "boxes": int(r.boxes),
                                "ap50": 100 * r.ap50} for r in metrics[metrics.boxes > 0].itertuples()]  # fmt: skip
@@ -208,10 +259,13 @@ def tables(run: Run, sizes: pd.DataFrame) -> None:
     stamp = provenance.stamp(run, arch=ARCH, imgsz=IMGSZ, slice_px=run.profile.slice_px, costs=run.profile.costs,  # type: ignore[attr-defined]
                              passes_of_stock=EPOCHS, ssl_part=SSL_PART, ssl_epochs=run.profile.ssl_epochs,
                              slice_sizes=json.loads(sizes.to_json(orient="records")))  # fmt: skip
-    for stem, frame in (("real_ablation", table), ("real_ablation_classes", pd.DataFrame(per_class))):
-        with provenance.atomic_path(RESULTS / f"{stem}.csv") as temporary:
+    for stem, frame in (
+        ("real_ablation", table),
+        ("real_ablation_classes", pd.DataFrame(per_class)),
+    ):
+        with files.atomic_path(RESULTS / f"{stem}.csv") as temporary:
             frame.round(3).to_csv(temporary, index=False)
-    provenance.write_json(RESULTS / "real_ablation.json", stamp)
+    files.write_json(RESULTS / "real_ablation.json", stamp)
     _plot(table, logs)
     shown = table.groupby("row", sort=False)[["pflops", *METRICS]].agg(["mean", "std"])
     print(shown.round(2).to_string())
@@ -226,9 +280,15 @@ def tables(run: Run, sizes: pd.DataFrame) -> None:
 def spent(run: Run, m: Method, fold: int) -> float:
     """PFLOPs of a row's training: its passes, the pass for the batch statistics, and the autoencoder's."""
     p: Any = run.profile
-    fields = len(run.dataset.train_images(fold, None)) * (SLICES_PER_FIELD if p.trains_on_slices(m) else 1)
+    fields = len(run.dataset.train_images(fold, None)) * (
+        SLICES_PER_FIELD if p.trains_on_slices(m) else 1
+    )
     detector = fields * (p.epochs_of(m) + 1 / 3) * p.costs[m.heads]
-    encoder = len(run.dataset.unlabelled_images(fold, None)) * p.ssl_epochs * p.costs["ssl"] if m.ssl else 0.0
+    encoder = (
+        len(run.dataset.unlabelled_images(fold, None)) * p.ssl_epochs * p.costs["ssl"]
+        if m.ssl
+        else 0.0
+    )
     return (detector + encoder) / 1e15
 
 
@@ -244,10 +304,19 @@ def _plot(table: pd.DataFrame, logs: dict[tuple[str, int], pd.DataFrame]) -> Non
     left.set_yticks([-i for i in range(len(rows))], [_label(row) for row in rows])
     left.set_xlabel("mAP50 on held-out slides (%); a dot a fold")
     for (row, fold), log in logs.items():
-        right.plot(log.epoch / len(log), log.loss, color=colours[row], lw=0.9, ls="-" if fold == FOLDS[0] else ":")
+        right.plot(
+            log.epoch / len(log),
+            log.loss,
+            color=colours[row],
+            lw=0.9,
+            ls="-" if fold == FOLDS[0] else ":",
+        )
     right.set(xlabel="part of the training", ylabel="training loss (sum over heads)")
-    figure.suptitle(f"{ARCH}, {IMGSZ} px, UriSed2K, {len(FOLDS)} of 5 slide-grouped folds, equal computing", fontsize=6)
-    with provenance.atomic_path(RESULTS / "real_ablation.png") as temporary:
+    figure.suptitle(
+        f"{ARCH}, {IMGSZ} px, UriSed2K, {len(FOLDS)} of 5 slide-grouped folds, equal computing",
+        fontsize=6,
+    )
+    with files.atomic_path(RESULTS / "real_ablation.png") as temporary:
         figure.savefig(temporary, dpi=200)
 
 
@@ -257,7 +326,9 @@ def _label(row: str) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     what = parser.add_subparsers(dest="what", required=True)

@@ -19,17 +19,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # one training at a time, unless told otherwise
+from openurine_lib import files
+
+os.environ.setdefault(
+    "OPENURINE_THREADS", str(os.cpu_count() or 1)
+)  # one training at a time, unless told otherwise
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from pairs import RESULTS
 from real_ablation import IMGSZ, small
 
-from openurine_lib import jobs, provenance, significance, sizes, style
-from openurine_lib.evaluate import METRICS, summary
-from openurine_lib.methods import methods
-from openurine_lib.run import Run
+from openurine_lib import style
+from openurine_lib.evaluation.metrics import METRICS, summary
+from openurine_lib.experiments import provenance, significance, sizes, steps
+from openurine_lib.experiments.methods import methods
+from openurine_lib.experiments.run import Run
 
 EPOCHS, FOLD, SLICE_PX = 6, 0, 480
 SECONDS = "seconds.json"  # of a training that was not interrupted
@@ -45,9 +50,11 @@ def main() -> None:
         m = methods()[name]
         if not (run.train_dir(m, FOLD) / "weights.pt").exists():
             start = time.perf_counter()
-            jobs.ensure_weights(run, m, FOLD)
-            provenance.write_json(run.train_dir(m, FOLD) / SECONDS, {"seconds": time.perf_counter() - start})
-        print(name, summary(jobs.ensure_metrics(run, m, FOLD)), flush=True)
+            steps.ensure_weights(run, m, FOLD)
+            files.write_json(
+                run.train_dir(m, FOLD) / SECONDS, {"seconds": time.perf_counter() - start}
+            )
+        print(name, summary(steps.ensure_metrics(run, m, FOLD)), flush=True)
     tables(run, o.rows)
 
 
@@ -56,32 +63,44 @@ def tables(run: Run, rows: list[str]) -> None:
     lines = []
     for name in rows:
         m = methods()[name]
-        scores = summary(jobs.ensure_metrics(run, m, FOLD))
+        scores = summary(steps.ensure_metrics(run, m, FOLD))
         lines.append({"method": name, "row": m.answers[4], "network": run.profile.arch(m), "engine": m.engine,
                       "epochs": run.profile.epochs_of(m)} | {k: 100 * scores[k] for k in METRICS}
                      | {k: sizes.of_run(run, m).get(k) for k in ("params_m", "gflops")}
                      | json.loads((run.train_dir(m, FOLD) / SECONDS).read_text(encoding="utf-8")))  # fmt: skip
-    compared = significance.table(run).set_index("method")[["groups", "difference", "low", "high", "p_holm"]]
+    compared = significance.table(run).set_index("method")[
+        ["groups", "difference", "low", "high", "p_holm"]
+    ]
     table = pd.DataFrame(lines).join(compared, on="method")
-    with provenance.atomic_path(RESULTS / "real_comparison.csv") as temporary:
+    with files.atomic_path(RESULTS / "real_comparison.csv") as temporary:
         table.round(3).to_csv(temporary, index=False)
-    stamp = provenance.stamp(run, imgsz=IMGSZ, slice_px=SLICE_PX, passes=EPOCHS, ssl_epochs=run.profile.ssl_epochs)
-    provenance.write_json(RESULTS / "real_comparison.json", stamp)
+    stamp = provenance.stamp(
+        run, imgsz=IMGSZ, slice_px=SLICE_PX, passes=EPOCHS, ssl_epochs=run.profile.ssl_epochs
+    )
+    files.write_json(RESULTS / "real_comparison.json", stamp)
     style.use()
     table = table.sort_values("map50")
     figure, axis = plt.subplots(figsize=(style.PAGE, 0.2 * len(table) + 0.7))
     ours = table["row"].str.startswith("Our method")
-    axis.barh(range(len(table)), table.map50, color=[style.HERE_COLOUR if x else "0.7" for x in ours])
-    axis.set_yticks(range(len(table)), [f"{r} ({n})" for r, n in zip(table["row"], table.network, strict=True)])
+    axis.barh(
+        range(len(table)), table.map50, color=[style.HERE_COLOUR if x else "0.7" for x in ours]
+    )
+    axis.set_yticks(
+        range(len(table)), [f"{r} ({n})" for r, n in zip(table["row"], table.network, strict=True)]
+    )
     axis.set_xlabel("mAP50 on held-out slides (%)")
-    axis.set_title(f"UriSed2K, one fold, {IMGSZ} px, {EPOCHS} passes, from random weights", fontsize=6)
-    with provenance.atomic_path(RESULTS / "real_comparison.png") as temporary:
+    axis.set_title(
+        f"UriSed2K, one fold, {IMGSZ} px, {EPOCHS} passes, from random weights", fontsize=6
+    )
+    with files.atomic_path(RESULTS / "real_comparison.png") as temporary:
         figure.savefig(temporary, dpi=200)
     print(table.iloc[::-1].round(1).to_string(index=False))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=ROWS)

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from openurine_lib import files
+
 os.environ.setdefault("OPENURINE_THREADS", "1")
 
 import numpy as np
@@ -29,7 +31,9 @@ import pandas as pd
 from pairs import RESULTS
 from tqdm import tqdm
 
-from openurine_lib import open_run, provenance, style, taxonomy
+from openurine_lib import open_run, style
+from openurine_lib.data import taxonomy
+from openurine_lib.experiments import provenance
 
 SIZES = {
     "boxes": [10, 30, 100, 300, 1000, 3000],
@@ -37,7 +41,12 @@ SIZES = {
     "images": [100, 400, 1600, 6430],
     "heads": [1, 2, 3, 4, 5, 6],
 }
-AXES = {"boxes": "boxes on a field", "field": "side of a field (px)", "images": "images", "heads": "heads"}
+AXES = {
+    "boxes": "boxes on a field",
+    "field": "side of a field (px)",
+    "images": "images",
+    "heads": "heads",
+}
 TITLES = {
     "boxes": "Merging and scoring",
     "field": "Slicing and prediction",
@@ -60,7 +69,11 @@ def main() -> None:
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"PYTHONPATH": str(pairs.ROOT), "SCALING_FOLDER": folder, "OPENURINE_ROOT": folder}
+        environment = os.environ | {
+            "PYTHONPATH": str(pairs.ROOT),
+            "SCALING_FOLDER": folder,
+            "OPENURINE_ROOT": folder,
+        }
         work = [(panel, size) for panel, sizes in SIZES.items() for size in sizes]
         for panel, size in tqdm(work, desc="measuring", unit="size"):
             command = [sys.executable, __file__, panel, str(size)]
@@ -71,7 +84,7 @@ def main() -> None:
             rows += [{"panel": panel, "size": size, "work": name, "seconds": s, "peak_mb": found["peak_mb"],
                       "before_mb": found["before_mb"]} for name, s in found["seconds"].items()]  # fmt: skip
     table = with_exponents(pd.DataFrame(rows))
-    with provenance.atomic_path(RESULTS / "scaling.csv") as temporary:
+    with files.atomic_path(RESULTS / "scaling.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.4g")
     commit, dirty = provenance.code_state()
     about = {
@@ -79,9 +92,13 @@ def main() -> None:
         "threads": os.environ["OPENURINE_THREADS"], "repeats": REPEATS, "slice_px": SLICE, "commit": commit,
         "dirty": dirty, "versions": provenance.versions(), "fitted_over": f"the {LARGEST} largest sizes",
     }  # fmt: skip
-    provenance.write_json(RESULTS / "scaling.json", about)
+    files.write_json(RESULTS / "scaling.json", about)
     plot(table)
-    print(table.drop_duplicates(["panel", "work"])[["panel", "work", "exponent", "why"]].to_string(index=False))
+    print(
+        table.drop_duplicates(["panel", "work"])[["panel", "work", "exponent", "why"]].to_string(
+            index=False
+        )
+    )
 
 
 def measured(works: dict[str, Callable[[], object]]) -> dict[str, object]:
@@ -98,7 +115,11 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, object]:
 
 
 def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+        / 1e6
+    )
 
 
 def drawn(n: int, rng: np.random.Generator, classes: int) -> pd.DataFrame:
@@ -113,12 +134,15 @@ def boxes(n: int) -> dict[str, object]:
     from sahi.prediction import ObjectPrediction
 
     import openurine_lib.inference  # noqa: F401  (it chooses sahi's backend)
-    from openurine_lib.evaluate import evaluate
+    from openurine_lib.evaluation.metrics import evaluate
 
     merge = NMSPostprocess(match_threshold=0.5, match_metric="IOU", class_agnostic=False)
 
     def objects(frame: pd.DataFrame) -> list[ObjectPrediction]:
-        return [ObjectPrediction([r.x1, r.y1, r.x2, r.y2], r.cls, score=r.conf) for r in frame.itertuples()]
+        return [
+            ObjectPrediction([r.x1, r.y1, r.x2, r.y2], r.cls, score=r.conf)
+            for r in frame.itertuples()
+        ]
 
     rng = np.random.default_rng(0)
     truth, many, one = drawn(n, rng, 39), drawn(n, rng, 39), drawn(n, rng, 1)
@@ -131,8 +155,8 @@ def boxes(n: int) -> dict[str, object]:
 def field(side: int) -> dict[str, object]:
     import sliced
 
-    from openurine_lib.engines.ultralytics import detector
     from openurine_lib.inference import predict_image
+    from openurine_lib.training.engines.ultralytics import detector
 
     weights = sliced.weights("yolo12n", Path(os.environ["SCALING_FOLDER"]))
     found = detector(weights, sliced.CONFIDENCE, "cpu", SLICE)
@@ -144,16 +168,20 @@ def field(side: int) -> dict[str, object]:
 def images(n: int) -> dict[str, object]:
     from PIL import Image
 
-    from openurine_lib import dataset, splits
-    from openurine_lib.evaluate import evaluate
+    from openurine_lib.data import dataset, splits
+    from openurine_lib.evaluation.metrics import evaluate
 
     folder, rng = Path(os.environ["SCALING_FOLDER"]) / f"images{n}", np.random.default_rng(0)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
     names = [f"f{i:05d}" for i in range(n)]
     for name in names:
-        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / "images" / f"{name}.png")
-        lines = [f"{rng.integers(39)} {x:.3f} {y:.3f} 0.2 0.2" for x, y in rng.uniform(0.1, 0.9, (5, 2))]
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(
+            folder / "images" / f"{name}.png"
+        )
+        lines = [
+            f"{rng.integers(39)} {x:.3f} {y:.3f} 0.2 0.2" for x, y in rng.uniform(0.1, 0.9, (5, 2))
+        ]
         (folder / "labels" / f"{name}.txt").write_text("\n".join(lines))
     classes = taxonomy.load("openurine").classes
     (folder / "data.yaml").write_text(json.dumps({"names": list(classes)}))
@@ -165,7 +193,9 @@ def images(n: int) -> dict[str, object]:
         (run.dir / "dataset" / "meta.json").unlink(missing_ok=True)
         dataset.prepare(run)
 
-    hashes = pd.DataFrame({"image": names, "group": names, "phash": [rng.bytes(32).hex() for _ in names]})
+    hashes = pd.DataFrame(
+        {"image": names, "group": names, "phash": [rng.bytes(32).hex() for _ in names]}
+    )
     fields = [f"f{i:05d}" for i in np.arange(n).repeat(5)]
     truth = drawn(5 * n, rng, 39).assign(image=fields)
     found = truth.assign(x1=truth.x1 + rng.uniform(0, 20, 5 * n), conf=rng.random(5 * n))
@@ -178,8 +208,8 @@ def heads(n: int) -> dict[str, object]:
     import torch
     from ultralytics.utils import DEFAULT_CFG
 
-    from openurine_lib.cpu import keep_memory, use_cores
-    from openurine_lib.multihead import MultiHeadModel
+    from openurine_lib.model.heads import MultiHeadModel
+    from openurine_lib.speed.processor import keep_memory, use_cores
 
     use_cores(), keep_memory()
     own = list(taxonomy.load("openurine").heads.items())
@@ -224,14 +254,22 @@ def plot(table: pd.DataFrame) -> None:
     style.use()
     figure, axes = plt.subplots(2, 4, figsize=(style.PAGE, 3.6), height_ratios=(2, 1), sharex="col")
     colours = [style.OKABE_ITO[c] for c in ("blue", "vermillion", "green")]
-    for (panel, part), (above, below) in zip(table.groupby("panel", sort=False), axes.T, strict=True):
+    for (panel, part), (above, below) in zip(
+        table.groupby("panel", sort=False), axes.T, strict=True
+    ):
         for (work, line), colour in zip(part.groupby("work", sort=False), colours, strict=False):
             star = "*" if line.why.iloc[0] else ""
             above.plot(
-                line["size"], line.seconds, "o-", color=colour, label=f"{work}: {line.exponent.iloc[0]:.2f}{star}"
+                line["size"],
+                line.seconds,
+                "o-",
+                color=colour,
+                label=f"{work}: {line.exponent.iloc[0]:.2f}{star}",
             )
         memory = part.drop_duplicates("size")
-        below.plot(memory["size"], memory.before_mb / 1000, ":", color="0.5", label="before the work")
+        below.plot(
+            memory["size"], memory.before_mb / 1000, ":", color="0.5", label="before the work"
+        )
         below.plot(memory["size"], memory.peak_mb / 1000, "o-", color="0.2", label="at most")
         above.set(xscale="log", yscale="log", title=TITLES[panel])
         below.set(ylim=(0, 1.3 * memory.peak_mb.max() / 1000), xlabel=AXES[panel])
@@ -255,7 +293,7 @@ def plot(table: pd.DataFrame) -> None:
         + (f"\n* {notes}" if notes else ""),
         fontsize=5, x=0.01, ha="left",
     )  # fmt: skip
-    with provenance.atomic_path(RESULTS / "scaling.png") as temporary:
+    with files.atomic_path(RESULTS / "scaling.png") as temporary:
         figure.savefig(temporary, dpi=300)
 
 

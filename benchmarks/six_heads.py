@@ -11,9 +11,9 @@ import torch
 from ultralytics.utils import DEFAULT_CFG
 from ultralytics.utils.torch_utils import get_flops
 
-from openurine_lib.cpu import keep_memory, use_cores
-from openurine_lib.multihead import build_model
-from openurine_lib.taxonomy import load
+from openurine_lib.data.taxonomy import load
+from openurine_lib.model.build import build_model
+from openurine_lib.speed.processor import keep_memory, use_cores
 
 IMGSZ, BATCH, STEPS = 320, 8, 6
 
@@ -38,7 +38,9 @@ def main() -> None:
         model.args = DEFAULT_CFG
         optimizer = torch.optim.SGD(model.train().parameters(), 1e-4)
 
-        def step(model: torch.nn.Module = model, optimizer: torch.optim.Optimizer = optimizer) -> None:
+        def step(
+            model: torch.nn.Module = model, optimizer: torch.optim.Optimizer = optimizer
+        ) -> None:
             optimizer.zero_grad()
             model.loss(batch)[0].sum().backward()
             optimizer.step()

@@ -17,10 +17,10 @@ from sahi import AutoDetectionModel
 from sahi.predict import get_sliced_prediction
 from ultralytics import YOLO
 
-from openurine_lib.cpu import use_cores
+from openurine_lib.data.taxonomy import load
 from openurine_lib.inference import predict_image
-from openurine_lib.multihead import build_model
-from openurine_lib.taxonomy import load
+from openurine_lib.model.build import build_model
+from openurine_lib.speed.processor import use_cores
 
 SIDE, SLICE, CONFIDENCE = 1800, 640, 0.25
 AGAINST = f"{SIDE} px field in slices of {SLICE}"
@@ -43,13 +43,19 @@ def by_sahi(arch: str, folder: Path) -> Callable[[], float]:
     stock = YOLO(f"{arch}.yaml")
     stock.save(folder / "stock.pt")
     model = AutoDetectionModel.from_pretrained(
-        "ultralytics", str(folder / "stock.pt"), confidence_threshold=CONFIDENCE, device="cpu", image_size=SLICE
+        "ultralytics",
+        str(folder / "stock.pt"),
+        confidence_threshold=CONFIDENCE,
+        device="cpu",
+        image_size=SLICE,
     )
 
     def seconds() -> float:
         torch.set_num_threads(1)
         start = time.perf_counter()
-        get_sliced_prediction(FIELD, model, SLICE, SLICE, 0.25, 0.25, perform_standard_pred=False, verbose=0)
+        get_sliced_prediction(
+            FIELD, model, SLICE, SLICE, 0.25, 0.25, perform_standard_pred=False, verbose=0
+        )
         return time.perf_counter() - start
 
     seconds()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pairs
 import sliced
 
-from openurine_lib.export import detector, export
+from openurine_lib.training.engines.exported import detector, export
 
 
 def main() -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 import pairs
 import sliced
 
-from openurine_lib.engines.ultralytics import detector
+from openurine_lib.training.engines.ultralytics import detector
 
 
 def main() -> None:
     for arch in ("yolo12n", "yolo12m"):
         with tempfile.TemporaryDirectory() as folder:
-            ours = detector(sliced.weights(arch, Path(folder)), sliced.CONFIDENCE, "cpu", sliced.SLICE)
+            ours = detector(
+                sliced.weights(arch, Path(folder)), sliced.CONFIDENCE, "cpu", sliced.SLICE
+            )
             name = "sliced_torch" if arch == "yolo12n" else f"sliced_torch_{arch}"
             stock = sliced.by_sahi(arch, Path(folder))
             pairs.compare(name, f"stock sahi, {arch}, {sliced.AGAINST}", stock, sliced.by_us(ours))

@@ -13,8 +13,8 @@ START = """
 import sys, time
 import ultralytics  # before torch, whose threads it then sets to one
 import torch
-from openurine_lib.ssl import Autoencoder, _laid_out, _step, reconstruction_loss
-from openurine_lib.cpu import ready_for, use_cores
+from openurine_lib.training.pretraining import Autoencoder, _laid_out, _step, reconstruction_loss
+from openurine_lib.speed.processor import ready_for, use_cores
 torch.manual_seed(0)
 x = torch.rand(int(sys.argv[1]), 3, int(sys.argv[2]), int(sys.argv[2]))
 model = Autoencoder("yolo12n")

@@ -17,13 +17,14 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from openurine_lib import method, open_run, provenance
-from openurine_lib.engines import TrainJob, engine
-from openurine_lib.evaluate import evaluate, summary
+from openurine_lib import files, method, open_run
+from openurine_lib.evaluation.metrics import evaluate, summary
+from openurine_lib.experiments.methods import Method
+from openurine_lib.experiments.run import Run
 from openurine_lib.inference import CONFIDENCE, predict_fields
-from openurine_lib.methods import Method
-from openurine_lib.run import Run
-from openurine_lib.search import Split, inner_split
+from openurine_lib.training.engines import engine
+from openurine_lib.training.job import TrainJob
+from openurine_lib.training.trials import Split, inner_split
 
 
 def main() -> None:
@@ -36,11 +37,18 @@ def main() -> None:
     started = time.monotonic()
     weights = engine("ultralytics").fit(job)
     minutes = (time.monotonic() - started) / 60
-    row = {"name": options.name, "changes": json.dumps(changes), "epochs": options.epochs, "minutes": round(minutes, 1)}
+    row = {
+        "name": options.name,
+        "changes": json.dumps(changes),
+        "epochs": options.epochs,
+        "minutes": round(minutes, 1),
+    }
     add_row(run.dir / "settings.csv", row | score(run, job, weights, split))
 
 
-def training(run: Run, m: Method, split: Split, epochs: int, changes: dict[str, object], folder: Path) -> TrainJob:
+def training(
+    run: Run, m: Method, split: Split, epochs: int, changes: dict[str, object], folder: Path
+) -> TrainJob:
     """The job of one setting: the profile's own, with the given changes."""
     return TrainJob(
         arch=run.profile.arch(m),
@@ -69,7 +77,7 @@ def score(run: Run, job: TrainJob, weights: Path, split: Split) -> dict[str, flo
 def add_row(path: Path, row: dict[str, object]) -> None:
     """Adds a row to the table of what was tried, and prints it."""
     before = pd.read_csv(path) if path.exists() else pd.DataFrame()
-    with provenance.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         pd.concat([before, pd.DataFrame([row])]).to_csv(temporary, index=False)
     print(row, flush=True)
 
@@ -80,7 +88,9 @@ def _pair(text: str) -> tuple[str, object]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--name", required=True, help="of the setting that is tried")
     parser.add_argument("--set", action="append", default=[], help="a change, as name=value")
     parser.add_argument("--epochs", type=int, default=15)

@@ -20,7 +20,11 @@ import argparse
 import os
 from pathlib import Path
 
-os.environ.setdefault("OPENURINE_THREADS", str(os.cpu_count() or 1))  # this trains one network at a time
+from openurine_lib import files
+
+os.environ.setdefault(
+    "OPENURINE_THREADS", str(os.cpu_count() or 1)
+)  # this trains one network at a time
 
 import cv2
 import joblib
@@ -28,15 +32,18 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from openurine_lib import open_run, provenance, style, synthetic
-from openurine_lib.dataset import Dataset
-from openurine_lib.engines import TrainJob, engine
-from openurine_lib.evaluate import corners, evaluate
+import synthurine
+from openurine_lib import open_run, style
+from openurine_lib.data.dataset import Dataset
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.evaluation.metrics import corners, evaluate
+from openurine_lib.experiments import provenance
+from openurine_lib.experiments.methods import profile
 from openurine_lib.inference import predict_fields
-from openurine_lib.methods import profile
-from openurine_lib.synthetic.fields import lay
-from openurine_lib.synthetic.laboratories import LABORATORIES
-from openurine_lib.taxonomy import Taxonomy
+from openurine_lib.training.engines import engine
+from openurine_lib.training.job import TrainJob
+from synthurine.fields import lay
+from synthurine.laboratories import LABORATORIES
 
 ARCH, IMGSZ, FEW, FOLD = "yolo12n", 416, 50, 4
 # Read off training slides of the real set by eye: a red cell of 7.2 um is 26 px of 720, and its box leaves 5 px on
@@ -51,8 +58,12 @@ def main() -> None:
     test = real.test_images(FOLD, None)
     rows: list[dict[str, object]] = []
 
-    images, boxes = aimed(o.out / f"aimed-{o.fields}", o.fields, common) if o.aimed else proportional(o, common)
-    margin = MARGIN_UM * IMGSZ / REAL_UM  # the labels follow the real set's habit; the simulator's own are tight
+    images, boxes = (
+        aimed(o.out / f"aimed-{o.fields}", o.fields, common) if o.aimed else proportional(o, common)
+    )
+    margin = (
+        MARGIN_UM * IMGSZ / REAL_UM
+    )  # the labels follow the real set's habit; the simulator's own are tight
     boxes[["x1", "y1"]] = (boxes[["x1", "y1"]] - margin).clip(0, IMGSZ)
     boxes[["x2", "y2"]] = (boxes[["x2", "y2"]] + margin).clip(0, IMGSZ)
     name = "aimed" if o.aimed else "synthetic"
@@ -73,10 +84,16 @@ def main() -> None:
             table = pd.DataFrame(rows)
             _save(o, run, table)
     means = (
-        table[table["class"].str.startswith("mean")].groupby(["class", "trained on"]).ap50.agg(["mean", "std", "count"])
+        table[table["class"].str.startswith("mean")]
+        .groupby(["class", "trained on"])
+        .ap50.agg(["mean", "std", "count"])
     )
     _plot(o, table)
-    print(table.pivot_table(index="class", columns="trained on", values="ap50", sort=False).round(3).to_string())
+    print(
+        table.pivot_table(index="class", columns="trained on", values="ap50", sort=False)
+        .round(3)
+        .to_string()
+    )
     print(means.round(3).to_string())
 
 
@@ -84,7 +101,7 @@ def proportional(o: argparse.Namespace, common: Taxonomy) -> tuple[pd.DataFrame,
     """Fields in Table 2's proportions, as ``openurine synthesize`` draws them; the boxes of shared classes."""
     spec = {"fields": o.fields, "unlabelled": 0, "cohort": 0, "patients": max(1, o.fields // 5),
             "field_px": IMGSZ, "field_um": REAL_UM}  # fmt: skip
-    d = open_run(str(synthetic.write(o.out / f"synthetic-{o.fields}", spec, 0)), "demo", 0).dataset
+    d = open_run(str(synthurine.write(o.out / f"synthetic-{o.fields}", spec, 0)), "demo", 0).dataset
     images = d.images[d.images.split == "labelled"].reset_index(drop=True)
     return images, _in_common(d.boxes, d.taxonomy, common)
 
@@ -92,7 +109,9 @@ def proportional(o: argparse.Namespace, common: Taxonomy) -> tuple[pd.DataFrame,
 def aimed(folder: Path, n: int, common: Taxonomy) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fields that show the shared classes about equally often, and now and then something else, without a box."""
     folder.mkdir(parents=True, exist_ok=True)
-    done = joblib.Parallel(os.cpu_count())(joblib.delayed(_aimed_field)(folder, i, common) for i in range(n))
+    done = joblib.Parallel(os.cpu_count())(
+        joblib.delayed(_aimed_field)(folder, i, common) for i in range(n)
+    )
     images = pd.DataFrame([(path.stem, str(path), IMGSZ, IMGSZ) for path, _ in done])
     images.columns = ["image", "path", "width", "height"]
     rows = [(path.stem, *box) for path, boxes in done for box in boxes]
@@ -105,18 +124,30 @@ def _aimed_field(folder: Path, i: int, common: Taxonomy) -> tuple[Path, list[tup
     for name in common.aliases:
         many = 12 if name == "RBC" else 4
         names += [name] * int(rng.poisson(many) if rng.random() < 0.4 else 0)
-    for name in ("Bacteria", "Mucus", "Artifact", "Hyaline cast", "Amorphous", "Fat droplets", "WBC clump"):
+    for name in (
+        "Bacteria",
+        "Mucus",
+        "Artifact",
+        "Hyaline cast",
+        "Amorphous",
+        "Fat droplets",
+        "WBC clump",
+    ):
         names += [name] * int(rng.poisson(2) if rng.random() < 0.12 else 0)
     lab = LABORATORIES[i % len(LABORATORIES)]
     image, boxes = lay(names, IMGSZ, REAL_UM / IMGSZ, lab, rng)
-    cv2.imwrite(str(path := folder / f"{i:05d}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, lab.jpeg])
+    cv2.imwrite(
+        str(path := folder / f"{i:05d}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, lab.jpeg]
+    )
     return path, [(common.id(name), *box) for name, *box in boxes if common.knows(name)]
 
 
 def shared(taxonomy: Taxonomy) -> Taxonomy:
     """The classes that the real set shares with OpenUrine, under the real set's names, in one head."""
     names = tuple(taxonomy.classes[c] for c in sorted(taxonomy.openurine))
-    aliases = {other: taxonomy.classes[c] for c in taxonomy.openurine for other in taxonomy.openurine[c]}
+    aliases = {
+        other: taxonomy.classes[c] for c in taxonomy.openurine for other in taxonomy.openurine[c]
+    }
     return Taxonomy("shared", names, {"Cells": tuple(range(len(names)))}, aliases, {})
 
 
@@ -128,11 +159,23 @@ def _in_common(boxes: pd.DataFrame, own: Taxonomy, common: Taxonomy) -> pd.DataF
 
 
 def fit(
-    common: Taxonomy, images: pd.DataFrame, boxes: pd.DataFrame, epochs: int, seed: int, out: Path, start: Path | None
+    common: Taxonomy,
+    images: pd.DataFrame,
+    boxes: pd.DataFrame,
+    epochs: int,
+    seed: int,
+    out: Path,
+    start: Path | None,
 ) -> Path:
     """Trains, or returns what is there."""
-    settings = profile("demo").settings | {"batch": 16, "nbs": 16, "close_mosaic": max(2, epochs // 10)}
-    job = TrainJob(ARCH, common, "single", IMGSZ, images, boxes, epochs, settings, seed, out, "cpu", start)
+    settings = profile("demo").settings | {
+        "batch": 16,
+        "nbs": 16,
+        "close_mosaic": max(2, epochs // 10),
+    }
+    job = TrainJob(
+        ARCH, common, "single", IMGSZ, images, boxes, epochs, settings, seed, out, "cpu", start
+    )
     return out / "weights.pt" if (out / "weights.pt").exists() else engine("ultralytics").fit(job)
 
 
@@ -147,15 +190,22 @@ def scored(
     others = truth[~truth.cls.isin(list(real.taxonomy.openurine))]
     metrics = evaluate(wanted, without_ignored(found, wanted, others), common.n, list(test.image))
     metrics = metrics[metrics.boxes > 0]
-    rows = [{"class": common.classes[int(r.cls)], "boxes": int(r.boxes), "ap50": r.ap50} for r in metrics.itertuples()]
-    trained = set(_in_common(real.boxes_of(real.train_images(FOLD, None)), real.taxonomy, common).cls)
+    rows = [
+        {"class": common.classes[int(r.cls)], "boxes": int(r.boxes), "ap50": r.ap50}
+        for r in metrics.itertuples()
+    ]
+    trained = set(
+        _in_common(real.boxes_of(real.train_images(FOLD, None)), real.taxonomy, common).cls
+    )
     for name, part in (("mean", metrics), ("mean of trained", metrics[metrics.cls.isin(trained)])):
         rows.append({"class": name, "boxes": int(part.boxes.sum()), "ap50": part.ap50.mean()})
     print(what, seed, {r["class"]: round(float(r["ap50"]), 3) for r in rows}, flush=True)
     return [{"trained on": what, "seed": seed} | r for r in rows]
 
 
-def without_ignored(found: pd.DataFrame, wanted: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+def without_ignored(
+    found: pd.DataFrame, wanted: pd.DataFrame, others: pd.DataFrame
+) -> pd.DataFrame:
     """Detections without those that overlap a box to be ignored by IoU 0.5 and overlap every wanted box less."""
     from torchvision.ops import box_iou
 
@@ -173,12 +223,14 @@ def without_ignored(found: pd.DataFrame, wanted: pd.DataFrame, others: pd.DataFr
     return found[keep]
 
 
-def _save(o: argparse.Namespace, run: object, table: pd.DataFrame, stem: str = "synthetic_to_real") -> None:
-    with provenance.atomic_path(o.out / f"{stem}.csv") as temporary:
+def _save(
+    o: argparse.Namespace, run: object, table: pd.DataFrame, stem: str = "synthetic_to_real"
+) -> None:
+    with files.atomic_path(o.out / f"{stem}.csv") as temporary:
         table.round(4).to_csv(temporary, index=False)
-    stamp = provenance.stamp(run, simulator=synthetic.SIMULATOR, arch=ARCH, imgsz=IMGSZ, synthetic_fields=o.fields,
+    stamp = provenance.stamp(run, simulator=synthurine.SIMULATOR, arch=ARCH, imgsz=IMGSZ, synthetic_fields=o.fields,
                              epochs=o.epochs, real_fields=FEW, fine_epochs=o.fine_epochs)  # type: ignore[arg-type] # fmt: skip
-    provenance.write_json(o.out / f"{stem}.json", stamp)
+    files.write_json(o.out / f"{stem}.json", stamp)
 
 
 def _plot(o: argparse.Namespace, table: pd.DataFrame) -> None:
@@ -187,37 +239,63 @@ def _plot(o: argparse.Namespace, table: pd.DataFrame) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.6))
     colours = ("0.55", style.OKABE_ITO["vermillion"], style.OKABE_ITO["blue"])
     names = list(dict.fromkeys(table["class"]))
-    for i, (what, colour) in enumerate(zip(dict.fromkeys(table["trained on"]), colours, strict=True)):
+    for i, (what, colour) in enumerate(
+        zip(dict.fromkeys(table["trained on"]), colours, strict=True)
+    ):
         part = table[table["trained on"] == what]
         at = np.arange(len(names)) + 0.26 * (i - 1)
-        left.bar(at, part.groupby("class").ap50.mean().reindex(names), 0.24, color=colour, alpha=0.6, label=what)
-        left.scatter(part["class"].map(dict(zip(names, at, strict=True))), part.ap50, 5, color=colour)
+        left.bar(
+            at,
+            part.groupby("class").ap50.mean().reindex(names),
+            0.24,
+            color=colour,
+            alpha=0.6,
+            label=what,
+        )
+        left.scatter(
+            part["class"].map(dict(zip(names, at, strict=True))), part.ap50, 5, color=colour
+        )
     left.set_xticks(range(len(names)), names, rotation=30, ha="right")
     left.set_ylabel("AP50 on held-out real slides")
     left.legend()
     for start, colour in zip(("scratch", "synthetic"), colours[1:], strict=True):
         for seed in range(o.seeds):
             log = pd.read_csv(o.out / f"b-{start}-seed{seed}" / "log.csv")
-            right.plot(log.epoch, log.loss, color=colour, lw=0.8, label=f"from {start}" if seed == 0 else None)
+            right.plot(
+                log.epoch,
+                log.loss,
+                color=colour,
+                lw=0.8,
+                label=f"from {start}" if seed == 0 else None,
+            )
     right.set(xlabel=f"pass over {FEW} real fields", ylabel="training loss")
     right.legend()
     figure.suptitle(
-        f"{ARCH}, {IMGSZ} px; real: UriSed2K, one fold; {o.fields} synthetic fields, {o.epochs} passes", fontsize=6
+        f"{ARCH}, {IMGSZ} px; real: UriSed2K, one fold; {o.fields} synthetic fields, {o.epochs} passes",
+        fontsize=6,
     )
-    with provenance.atomic_path(o.out / "synthetic_to_real.png") as temporary:
+    with files.atomic_path(o.out / "synthetic_to_real.png") as temporary:
         figure.savefig(temporary, dpi=200)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
     parser.add_argument("--fields", type=int, default=1600, help="synthetic fields (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="on the synthetic fields (%(default)s)")
-    parser.add_argument("--fine-epochs", type=int, default=60, help="on the real fields (%(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=8, help="on the synthetic fields (%(default)s)"
+    )
+    parser.add_argument(
+        "--fine-epochs", type=int, default=60, help="on the real fields (%(default)s)"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--aimed", action="store_true", help="question (a) with fields that show the shared classes more"
+        "--aimed",
+        action="store_true",
+        help="question (a) with fields that show the shared classes more",
     )
     return parser.parse_args()
 

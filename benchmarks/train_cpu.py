@@ -11,7 +11,7 @@ from pathlib import Path
 import pairs
 
 from openurine_lib import open_run
-from openurine_lib.synthetic import write
+from synthurine import write
 
 IMGSZ, BATCH, FIELDS = 320, 16, 96
 
@@ -31,8 +31,8 @@ OURS = """
 import sys, time
 from pathlib import Path
 from openurine_lib import open_run
-from openurine_lib.engines import TrainJob, ultralytics as engine
-from openurine_lib.methods import profile
+from openurine_lib.training.engines import TrainJob, ultralytics as engine
+from openurine_lib.experiments.methods import profile
 d = open_run(sys.argv[1], "smoke", 0).dataset
 images = d.images[d.images.split == "labelled"].reset_index(drop=True)
 at = {}
@@ -58,7 +58,14 @@ print(at["end"] - at["start"])
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        spec = {"fields": FIELDS, "unlabelled": 0, "cohort": 0, "patients": 20, "field_px": IMGSZ, "field_um": 210}
+        spec = {
+            "fields": FIELDS,
+            "unlabelled": 0,
+            "cohort": 0,
+            "patients": 20,
+            "field_px": IMGSZ,
+            "field_um": 210,
+        }
         data = write(root / "fields", spec, 0)
         (data / "data.yaml").write_text(
             (data / "data.yaml").read_text().replace("path: .", f"path: {data}"), encoding="utf-8"
@@ -69,7 +76,9 @@ def main() -> None:
         pairs.compare(
             "train_cpu",
             f"stock ultralytics, yolo12n, {IMGSZ} px, batch {BATCH}, one epoch of {FIELDS} images with its validation",
-            lambda: pairs.in_a_process(STOCK, str(data / "data.yaml"), *arguments, str(root / f"s{next(count)}")),
+            lambda: pairs.in_a_process(
+                STOCK, str(data / "data.yaml"), *arguments, str(root / f"s{next(count)}")
+            ),
             lambda: pairs.in_a_process(OURS, str(data), *arguments, str(root / f"o{next(count)}")),
         )
 

@@ -5,9 +5,10 @@ python docs/particles_sheet.py
 
 from pathlib import Path
 
-from openurine_lib import dataset_stats, style
-from openurine_lib.synthetic import CLASSES, SIMULATOR
-from openurine_lib.taxonomy import load
+from openurine_lib import style
+from openurine_lib.data import statistics
+from openurine_lib.data.taxonomy import load
+from synthurine import CLASSES, SIMULATOR
 
 EACH = 3
 
@@ -15,9 +16,9 @@ EACH = 3
 def main() -> None:
     style.use()
     face = f"synthetic particles, simulator {SIMULATOR}; each brought to the same size"
-    figure = dataset_stats.contact_sheet(
+    figure = statistics.contact_sheet(
         load("openurine"),
-        lambda cls: [dataset_stats.simulated(CLASSES[cls], EACH * cls + i) for i in range(EACH)],
+        lambda cls: [statistics.simulated(CLASSES[cls], EACH * cls + i) for i in range(EACH)],
         face,
         EACH,
     )

@@ -24,15 +24,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
+import supervision as sv
 from sahi.models.base import DetectionModel
 from sahi.postprocess.backends import set_postprocess_backend
 from sahi.predict import get_prediction, get_sliced_prediction
 from tqdm.auto import tqdm
 
-from openurine_lib.imagefile import BadField, read_rgb
-from openurine_lib.provenance import atomic_path
+from openurine_lib.data.images import BadField, read_rgb
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.files import atomic_path
+from openurine_lib.style import HEAD_COLOURS
 
 CONFIDENCE = 0.001  # ultralytics' validation
 MATCH_THRESHOLD = 0.5
@@ -43,7 +47,9 @@ BATCH, BATCH_CPU = 16, 1
 COLUMNS = ["image", "cls", "conf", "x1", "y1", "x2", "y2"]
 
 logging.getLogger("sahi").setLevel(logging.ERROR)  # it warns of every box of no area
-set_postprocess_backend("numpy")  # as fast as its others here, and equal scores are ordered the same way every time
+set_postprocess_backend(
+    "numpy"
+)  # as fast as its others here, and equal scores are ordered the same way every time
 
 
 def predict_image(
@@ -64,8 +70,13 @@ def predict_image(
             postprocess_type="NMS", postprocess_match_metric="IOU", postprocess_match_threshold=MATCH_THRESHOLD,
             postprocess_class_agnostic=False, batch_size=batch, verbose=0,
         )  # fmt: skip
-    rows = [(p.category.id, float(p.score.value), *p.bbox.to_xyxy()) for p in result.object_prediction_list]
-    boxes = pd.DataFrame(rows, columns=COLUMNS[1:]).astype({"cls": int} | dict.fromkeys(COLUMNS[2:], float))
+    rows = [
+        (p.category.id, float(p.score.value), *p.bbox.to_xyxy())
+        for p in result.object_prediction_list
+    ]
+    boxes = pd.DataFrame(rows, columns=COLUMNS[1:]).astype(
+        {"cls": int} | dict.fromkeys(COLUMNS[2:], float)
+    )
     height, width = image.shape[:2]
     boxes[["x1", "x2"]] = boxes[["x1", "x2"]].clip(0, width)
     boxes[["y1", "y2"]] = boxes[["y1", "y2"]].clip(0, height)
@@ -125,7 +136,9 @@ def _read_checked(field: Any) -> np.ndarray:
 def _resume(partial: Path, setting: dict[str, Any]) -> dict[str, list[list[float]]]:
     """What an interrupted call of the same setting has finished; the file is left ready to be appended to."""
     header = json.dumps(setting) + "\n"
-    lines = partial.read_text(encoding="utf-8").splitlines(keepends=True) if partial.exists() else []
+    lines = (
+        partial.read_text(encoding="utf-8").splitlines(keepends=True) if partial.exists() else []
+    )
     # a kill may have cut off the last line
     kept = [line for line in lines[1:] if line.endswith("\n")] if lines[:1] == [header] else []
     with atomic_path(partial) as temporary:
@@ -140,3 +153,39 @@ def _digest(model: Any) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+MAX_DETECTIONS = 300  # a slice or image, of every engine, as in ultralytics' validation
+
+
+READABLE = (
+    1000  # pixels of the longer side; smaller fields are enlarged, so that class names can be read
+)
+
+
+def boxes_on(
+    image: np.ndarray, boxes: pd.DataFrame, taxonomy: Taxonomy, labels: bool = True
+) -> np.ndarray:
+    """The field with the boxes and their class names (and confidences, if they have any), enlarged if it is small.
+
+    image: uint8 (H, W, 3) RGB; boxes: [cls, x1, y1, x2, y2] and perhaps [conf], in its pixels.
+    """
+    factor = -(-READABLE // max(image.shape[:2]))
+    corners = factor * boxes[["x1", "y1", "x2", "y2"]].to_numpy(float).reshape(-1, 4)
+    found = sv.Detections(xyxy=corners, class_id=boxes.cls.to_numpy(int))
+    texts = [taxonomy.classes[c] for c in boxes.cls]
+    if "conf" in boxes:
+        texts = [f"{text} {conf:.2f}" for text, conf in zip(texts, boxes.conf, strict=True)]
+    colours = sv.ColorPalette.from_hex(
+        [HEAD_COLOURS[taxonomy.head_of(c)] for c in range(taxonomy.n)]
+    )
+    side = factor * max(image.shape[:2])
+    drawn = cv2.resize(
+        image[..., ::-1], None, fx=factor, fy=factor
+    )  # a copy, in BGR as supervision draws
+    drawn = sv.BoxAnnotator(colours, thickness=max(1, side // 500)).annotate(drawn, found)
+    if labels:
+        drawn = sv.LabelAnnotator(colours, text_scale=side / 2500, text_padding=2).annotate(
+            drawn, found, labels=texts
+        )
+    return np.ascontiguousarray(drawn[..., ::-1])

@@ -10,9 +10,14 @@ import functools
 
 import pandas as pd
 
-from openurine_lib.methods import CONFIG
+from openurine_lib.config import CONFIG
 
-METRICS = ["precision", "recall", "map50", "map50_95"]  # columns of Tables 4-7, in percent; each with ``_std`` in 4-6
+METRICS = [
+    "precision",
+    "recall",
+    "map50",
+    "map50_95",
+]  # columns of Tables 4-7, in percent; each with ``_std`` in 4-6
 SUMMARY_ROWS = {2: ["Total"], 7: ["Unweighted average", "Weighted average"], 8: ["Mean accuracy"]}
 TABLES = range(1, 9)
 
@@ -31,7 +36,11 @@ def table(n: int, summaries: bool = True) -> pd.DataFrame:
     if n not in TABLES:
         raise KeyError(f"the paper has Tables 1-8, not {n!r}")
     frame = _read(n)
-    return frame.copy() if summaries else frame[~frame["row"].isin(SUMMARY_ROWS.get(n, []))].reset_index(drop=True)
+    return (
+        frame.copy()
+        if summaries
+        else frame[~frame["row"].isin(SUMMARY_ROWS.get(n, []))].reset_index(drop=True)
+    )
 
 
 @functools.cache
@@ -51,7 +60,9 @@ def by_class() -> pd.DataFrame:
     """
     support, scores = table(2, summaries=False), table(7, summaries=False)
     keyed = [frame.assign(key=frame["row"].str.casefold()) for frame in (support, scores)]
-    joined = keyed[0].merge(keyed[1].drop(columns="row"), on="key", how="outer", indicator=True, sort=False)
+    joined = keyed[0].merge(
+        keyed[1].drop(columns="row"), on="key", how="outer", indicator=True, sort=False
+    )
     lonely = joined.loc[joined["_merge"] != "both", "key"].tolist()
     if lonely:
         raise ValueError(f"Tables 2 and 7 do not name the same classes: {', '.join(lonely)}")

@@ -10,9 +10,10 @@ import tiny
 import torch
 from sahi.models.base import DetectionModel
 
-from openurine_lib.engines import TrainJob, loop
-from openurine_lib.evaluate import evaluate, summary
+from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.inference import predict_image, read_rgb
+from openurine_lib.training.engines import loop
+from openurine_lib.training.job import TrainJob
 
 PLAIN = {"fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}  # no augmentation
 
@@ -24,14 +25,19 @@ def job(folder: Path, arch: str, epochs: int, **settings) -> TrainJob:
 
 def map50(detector: DetectionModel, job: TrainJob) -> float:
     """mAP50 on the fields of the training."""
-    found = [predict_image(detector, read_rgb(f.path), None).assign(image=f.image) for f in job.images.itertuples()]
+    found = [
+        predict_image(detector, read_rgb(f.path), None).assign(image=f.image)
+        for f in job.images.itertuples()
+    ]
     return _map50(job, job.boxes, pd.concat(found), job.images.image)
 
 
 def map50_side_by_side(detector: DetectionModel, job: TrainJob) -> float:
     """mAP50 on pairs of fields put side by side and predicted in slices of one: boxes must come back shifted."""
     truth, found, side = [], [], job.images.width[0]
-    for left, right in zip(job.images[::2].itertuples(), job.images[1::2].itertuples(), strict=True):
+    for left, right in zip(
+        job.images[::2].itertuples(), job.images[1::2].itertuples(), strict=True
+    ):
         pixels = np.hstack([read_rgb(left.path), read_rgb(right.path)])
         found.append(predict_image(detector, pixels, side, overlap=0.0).assign(image=left.image))
         one, other = (job.boxes[job.boxes.image == name] for name in (left.image, right.image))

@@ -10,14 +10,19 @@ from PIL import Image
 NAMES = ["RBC", "WBC", "Bacteria"]
 WIDTH, HEIGHT = 64, 48
 IMAGES = [f"f{i:02d}" for i in range(12)]
-BOXES = {name: [(i % 3, 4.0, 6.0, 20.0 + i, 30.0), (0, 40.0, 10.0, 60.0, 44.0)] for i, name in enumerate(IMAGES)}
+BOXES = {
+    name: [(i % 3, 4.0, 6.0, 20.0 + i, 30.0), (0, 40.0, 10.0, 60.0, 44.0)]
+    for i, name in enumerate(IMAGES)
+}
 
 
 def images(folder: Path, under: str = "images", names: list[str] = IMAGES, first: int = 0) -> None:
     """Noise, so that no two images are alike; other ``first``, other images."""
     (folder / under).mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
-        pixels = np.random.default_rng(first + i).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(first + i).integers(
+            0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8
+        )
         Image.fromarray(pixels).save(folder / under / f"{name}.png")
 
 
@@ -34,7 +39,9 @@ def write_csv(path: Path, rows: list[tuple]) -> None:
 def yolo(folder: Path) -> Path:
     images(folder)
     groups(folder)
-    (folder / "data.yaml").write_text("names:\n" + "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES)))
+    (folder / "data.yaml").write_text(
+        "names:\n" + "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
+    )
     (folder / "labels").mkdir()
     for name, boxes in BOXES.items():
         lines = [
@@ -49,7 +56,9 @@ def coco(folder: Path) -> Path:
     images(folder)
     groups(folder)
     content = {
-        "info": {"annotations": [1, {"a": "]"}]},  # a decoy for whoever looks for the list by its name
+        "info": {
+            "annotations": [1, {"a": "]"}]
+        },  # a decoy for whoever looks for the list by its name
         "categories": [{"id": i + 1, "name": name} for i, name in enumerate(NAMES)],
         "images": [{"id": i, "file_name": f"{name}.png"} for i, name in enumerate(IMAGES)],
         "annotations": [
@@ -80,7 +89,11 @@ def voc(folder: Path) -> Path:
 def table(folder: Path) -> Path:
     images(folder)
     groups(folder)
-    rows = [(f"{name}.png", NAMES[c], *corners) for name, boxes in BOXES.items() for c, *corners in boxes]
+    rows = [
+        (f"{name}.png", NAMES[c], *corners)
+        for name, boxes in BOXES.items()
+        for c, *corners in boxes
+    ]
     write_csv(folder / "boxes.csv", [("image", "class", "x1", "y1", "x2", "y2"), *rows])
     return folder
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from openurine_lib import taxonomy
 from openurine_lib.cli import main
-from openurine_lib.multihead import build_model
+from openurine_lib.data import taxonomy
+from openurine_lib.model.build import build_model
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +32,38 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def field(tmp_path):
     path = tmp_path / "field.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 100, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 100, 3), dtype=np.uint8)).save(
+        path
+    )
     return path
 
 
 @pytest.mark.parametrize("side", [[], ["--slice", "0"]])
 def test_predict_leaves_boxes_pictures_and_a_report(weights, field, tmp_path, capsys, side):
-    assert main(["predict", str(field), "--weights", str(weights), "--out", str(tmp_path / "out"), *side]) == 0
+    assert (
+        main(
+            [
+                "predict",
+                str(field),
+                "--weights",
+                str(weights),
+                "--out",
+                str(tmp_path / "out"),
+                *side,
+            ]
+        )
+        == 0
+    )
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {"boxes.csv", "field.png", "report.csv"}
     boxes = pd.read_csv(out / "boxes.csv")
     assert list(boxes) == ["image", "class", "cls", "conf", "x1", "y1", "x2", "y2"]
-    assert len(boxes) and (boxes.conf >= 0.25).all() and boxes.x2.max() <= 100 and boxes.y2.max() <= 120
+    assert (
+        len(boxes)
+        and (boxes.conf >= 0.25).all()
+        and boxes.x2.max() <= 100
+        and boxes.y2.max() <= 120
+    )
     picture = np.asarray(Image.open(out / "field.png"))
     assert picture.shape == (1080, 900, 3)  # enlarged until names can be read
     report = pd.read_csv(out / "report.csv")
@@ -51,13 +71,30 @@ def test_predict_leaves_boxes_pictures_and_a_report(weights, field, tmp_path, ca
     assert "not for diagnosis" in capsys.readouterr().out
 
 
-def test_predict_counts_per_high_power_field_where_the_pixel_size_is_given(weights, field, tmp_path, capsys):
+def test_predict_counts_per_high_power_field_where_the_pixel_size_is_given(
+    weights, field, tmp_path, capsys
+):
     for folder, pixel in (("plain", []), ("hpf", ["--um-per-px", "0.5"])):
-        assert main(["predict", str(field), "--weights", str(weights), "--out", str(tmp_path / folder), *pixel]) == 0
+        assert (
+            main(
+                [
+                    "predict",
+                    str(field),
+                    "--weights",
+                    str(weights),
+                    "--out",
+                    str(tmp_path / folder),
+                    *pixel,
+                ]
+            )
+            == 0
+        )
         assert ("give --um-per-px" in capsys.readouterr().out) == (folder == "plain")
     plain, hpf = (pd.read_csv(tmp_path / folder / "report.csv") for folder in ("plain", "hpf"))
     # the field shows 50 x 60 um, an HPF is a circle of 500 um
-    assert np.allclose(hpf["mean per HPF"], plain["mean per field"] * np.pi * 250**2 / (50 * 60), rtol=1e-4)
+    assert np.allclose(
+        hpf["mean per HPF"], plain["mean per field"] * np.pi * 250**2 / (50 * 60), rtol=1e-4
+    )
 
 
 def refused(arguments, capsys, text):
@@ -96,4 +133,7 @@ def test_methods_lists_rows_and_status(capsys):
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("vitdet") and "approximate" in line for line in lines)
-    assert any(line.startswith("ours-yolo12m") and "faithful" in line and "Table 5" in line for line in lines)
+    assert any(
+        line.startswith("ours-yolo12m") and "faithful" in line and "Table 5" in line
+        for line in lines
+    )

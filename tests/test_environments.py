@@ -29,7 +29,9 @@ def of(*extras: str) -> dict[str, SpecifierSet]:
 def conda(path: Path) -> dict[str, SpecifierSet]:
     """Requirements of an environment file, pip's among them, under PyPI's names."""
     entries = yaml.safe_load(path.read_text())["dependencies"]
-    lines = [e for e in entries if isinstance(e, str)] + next(e["pip"] for e in entries if isinstance(e, dict))
+    lines = [e for e in entries if isinstance(e, str)] + next(
+        e["pip"] for e in entries if isinstance(e, dict)
+    )
     back = {v: k for k, v in CONDA.items()} | {"pytorch-cpu": "torch"}
     pairs = [re.fullmatch(r"([\w.-]+)\s*(.*)", line).groups() for line in lines]
     return {canonicalize_name(back.get(name, name)): SpecifierSet(bounds) for name, bounds in pairs}
@@ -37,7 +39,16 @@ def conda(path: Path) -> dict[str, SpecifierSet]:
 
 def test_all_is_every_extra_but_the_cluster() -> None:
     assert EXTRAS["all"] == ["openurine_lib[train,compared,export,notebooks,workflow,test]"]
-    assert set(EXTRAS) == {"train", "compared", "export", "notebooks", "workflow", "test", "slurm", "all"}
+    assert set(EXTRAS) == {
+        "train",
+        "compared",
+        "export",
+        "notebooks",
+        "workflow",
+        "test",
+        "slurm",
+        "all",
+    }
 
 
 @pytest.mark.parametrize(
@@ -60,10 +71,20 @@ def test_binder_installs_torch_for_the_cpu() -> None:
 
 
 def test_lock_pins_every_requirement_within_its_bounds() -> None:
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-    assert not [line for line in lines if line.startswith("-") or "://" in line], "the lock names an index or a file"
-    pins = {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, filter(None, lines))}
-    for name, bounds in of("train", "compared", "export", "notebooks", "workflow", "slurm", "test").items():
+    lines = [
+        line
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert not [line for line in lines if line.startswith("-") or "://" in line], (
+        "the lock names an index or a file"
+    )
+    pins = {
+        canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, filter(None, lines))
+    }
+    for name, bounds in of(
+        "train", "compared", "export", "notebooks", "workflow", "slurm", "test"
+    ).items():
         assert pins[name].removeprefix("==") in bounds, name
     assert (pins["torch"], pins["torchvision"]) == ("==2.14.1", "==0.29.1")
 

@@ -24,14 +24,18 @@ class Bright(DetectionModel):
         self.calls.append(image.shape)
         self._original_predictions = image[..., 0] > 200
 
-    def _create_object_prediction_list_from_original_predictions(self, shift_amount_list=None, full_shape_list=None):
+    def _create_object_prediction_list_from_original_predictions(
+        self, shift_amount_list=None, full_shape_list=None
+    ):
         ys, xs = np.nonzero(self._original_predictions)
         boxes = []
         if len(xs):
             box = [float(xs.min()), float(ys.min()), float(xs.max()) + 1, float(ys.max()) + 1]
             shift, shape = np.ravel(shift_amount_list).tolist(), np.ravel(full_shape_list).tolist()
             boxes = [
-                ObjectPrediction(bbox=box, category_id=c, score=s, shift_amount=shift, full_shape=shape)
+                ObjectPrediction(
+                    bbox=box, category_id=c, score=s, shift_amount=shift, full_shape=shape
+                )
                 for c, s in ((0, 0.4), (1, 0.9))
             ]
         self._object_prediction_list_per_image = [boxes]
@@ -58,13 +62,17 @@ def fields(tmp_path):
 def test_the_papers_setting_reaches_sahi(monkeypatch, detector):
     seen = {}
     original = inference.get_sliced_prediction
-    monkeypatch.setattr(inference, "get_sliced_prediction", lambda *a, **k: seen.update(k) or original(*a, **k))
+    monkeypatch.setattr(
+        inference, "get_sliced_prediction", lambda *a, **k: seen.update(k) or original(*a, **k)
+    )
     predict_image(detector, np.zeros((128, 160, 3), np.uint8), 64, 0.25)
     assert (seen["slice_height"], seen["slice_width"]) == (64, 64)
     assert (seen["overlap_height_ratio"], seen["overlap_width_ratio"]) == (0.25, 0.25)
     assert seen["postprocess_type"] == "NMS" and seen["postprocess_match_metric"] == "IOU"
     assert seen["perform_standard_pred"] is False
-    assert set(detector.calls) == {(64, 64, 3)}  # slices at their own pixels, and no pass over the whole
+    assert set(detector.calls) == {
+        (64, 64, 3)
+    }  # slices at their own pixels, and no pass over the whole
 
 
 def test_sliced_and_whole_agree_in_original_pixels(detector):
@@ -73,7 +81,10 @@ def test_sliced_and_whole_agree_in_original_pixels(detector):
     sliced, whole = predict_image(detector, image, 64, 0.25), predict_image(detector, image, None)
     best = sliced[sliced.conf == 0.9]
     assert best[["x1", "y1", "x2", "y2"]].to_numpy().tolist()[0] == [50, 60, 57, 69]
-    assert whole[["cls", "conf"]].to_numpy().tolist() == [[1, 0.9], [0, 0.4]]  # no suppression across classes
+    assert whole[["cls", "conf"]].to_numpy().tolist() == [
+        [1, 0.9],
+        [0, 0.4],
+    ]  # no suppression across classes
     assert set(sliced.cls) == {0, 1}
 
 
@@ -82,7 +93,9 @@ def test_frame_is_in_the_order_of_the_images_and_reads_back(detector, fields, tm
     frame = predict_fields(detector, fields, 64, 0.25, out)
     assert list(dict.fromkeys(frame.image)) == ["b", "a"]
     pd.testing.assert_frame_equal(frame, read_predictions(out))
-    assert [p.name for p in out.parent.iterdir()] == ["predictions.csv"]  # no partial, no temporary file
+    assert [p.name for p in out.parent.iterdir()] == [
+        "predictions.csv"
+    ]  # no partial, no temporary file
     assert frame.cls.dtype.kind == "i" and frame.x1.dtype == float
 
 
@@ -114,7 +127,9 @@ def test_goes_on_after_a_kill_in_the_middle_of_a_line(detector, fields, tmp_path
 def test_never_goes_on_with_another_setting(detector, fields, tmp_path, monkeypatch, change):
     out = tmp_path / "p.csv"
     original, asked = inference.predict_image, []
-    monkeypatch.setattr(inference, "predict_image", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        inference, "predict_image", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         predict_fields(detector, fields, 64, 0.25, out)
     partial = out.with_name("p.csv.partial")

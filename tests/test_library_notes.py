@@ -9,10 +9,13 @@ import torch
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.utils.checks import check_imgsz
 
-from openurine_lib import inference, multihead, profile, ssl
-from openurine_lib.engines import ultralytics as engine
+from openurine_lib import inference, profile
 from openurine_lib.inference import predict_image
-from openurine_lib.multihead import MultiHeadModel, backbone_depth, build_model
+from openurine_lib.model import autoencoder
+from openurine_lib.model.build import backbone_depth, build_model
+from openurine_lib.model.heads import MultiHeadModel
+from openurine_lib.training import pretraining
+from openurine_lib.training.engines import ultralytics as engine
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (200, 160, 3), np.uint8)
 
@@ -33,9 +36,14 @@ def test_the_six_head_model_is_pickled_traced_and_loaded_like_any_other():
         traced = torch.jit.trace(model, image)
         model.model[-1].export = False
         assert torch.allclose(traced(image), y, atol=1e-4)
-    names, head = list(model.state_dict()), {k: v.clone() for k, v in model.model[-1].state_dict().items()}
+    names, head = (
+        list(model.state_dict()),
+        {k: v.clone() for k, v in model.model[-1].state_dict().items()},
+    )
     stock = build_model("yolo12n", tiny.TAXONOMY, "single")
-    model.load(stock, verbose=False)  # the library's own; it would put the stock head's cv3 beside the six
+    model.load(
+        stock, verbose=False
+    )  # the library's own; it would put the stock head's cv3 beside the six
     assert list(model.state_dict()) == names
     assert torch.equal(model.model[0].conv.weight, stock.model[0].conv.weight)
     assert all(torch.equal(head[k], v) for k, v in model.model[-1].state_dict().items())
@@ -74,7 +82,7 @@ def test_prediction_has_the_threads_that_were_asked_for(trained, monkeypatch, ex
 @pytest.mark.parametrize("heads", ["single", "multi"])
 def test_on_a_processor_with_bf16_training_multiplies_in_it_and_losses_do_not(monkeypatch, heads):
     """The library's own mixed precision is float32 on a CPU, and it ignores channels_last there."""
-    monkeypatch.setattr(multihead, "cpu_bf16", lambda: True)
+    monkeypatch.setattr(heads, "cpu_bf16", lambda: True)
     model = build_model("yolo12n", tiny.TAXONOMY, heads).train()
     model.args = engine.DetectionTrainer.__init__.__globals__["DEFAULT_CFG"]
     seen = {}
@@ -85,17 +93,21 @@ def test_on_a_processor_with_bf16_training_multiplies_in_it_and_losses_do_not(mo
     loss, items = model.loss(batch)
     assert seen == {"dtype": torch.bfloat16, "last": True} and loss.dtype == torch.float32
     assert all(v.dtype == torch.float32 for v in items.values())
-    monkeypatch.setattr(multihead, "cpu_bf16", lambda: False)
+    monkeypatch.setattr(heads, "cpu_bf16", lambda: False)
     model.loss(batch)
     assert seen["dtype"] == torch.float32
 
 
 def test_ssim_is_taken_in_float32(monkeypatch):
-    model = ssl.Autoencoder("yolo12n")
-    seen, loss = [], ssl.reconstruction_loss
-    monkeypatch.setattr(ssl, "reconstruction_loss", lambda a, b: (seen.append((a.dtype, b.dtype)), loss(a, b))[1])
-    monkeypatch.setattr(ssl, "cpu_bf16", lambda: True)
-    ssl._step(model, torch.optim.SGD(model.parameters(), 0.01), torch.rand(2, 3, 64, 64))
+    model = autoencoder.Autoencoder("yolo12n")
+    seen, loss = [], autoencoder.reconstruction_loss
+    monkeypatch.setattr(
+        pretraining,
+        "reconstruction_loss",
+        lambda a, b: (seen.append((a.dtype, b.dtype)), loss(a, b))[1],
+    )
+    monkeypatch.setattr(pretraining, "cpu_bf16", lambda: True)
+    pretraining._step(model, torch.optim.SGD(model.parameters(), 0.01), torch.rand(2, 3, 64, 64))
     assert seen == [(torch.float32, torch.float32)]
 
 
@@ -112,7 +124,9 @@ def test_the_backbone_is_a_chain_with_taps_at_strides_8_16_and_32():
     assert {f for layer in model.model[9:] for f in np.ravel(layer.f) if 0 <= f < 9} <= {4, 6, 8}
 
 
-@pytest.mark.parametrize(("arch", "depth"), [("yolov5n", 10), ("yolov8n", 10), ("yolov9t", 10), ("yolo11n", 11)])
+@pytest.mark.parametrize(
+    ("arch", "depth"), [("yolov5n", 10), ("yolov8n", 10), ("yolov9t", 10), ("yolo11n", 11)]
+)
 def test_other_backbones_are_chains_too(arch, depth):
     assert backbone_depth(build_model(arch, tiny.TAXONOMY, "single")) == depth
 
@@ -120,7 +134,11 @@ def test_other_backbones_are_chains_too(arch, depth):
 def test_slices_in_a_batch_give_the_boxes_of_slices_one_by_one(trained, monkeypatch):
     detector = engine.detector(trained[1], 1e-6, "cpu", 96, exact=True)
     seen, perform = [], detector.perform_batch_inference
-    monkeypatch.setattr(detector, "perform_batch_inference", lambda images: (seen.append(len(images)), perform(images)))
+    monkeypatch.setattr(
+        detector,
+        "perform_batch_inference",
+        lambda images: (seen.append(len(images)), perform(images)),
+    )
     alone = predict_image(detector, IMAGE, 96)
     slices = sum(seen)
     monkeypatch.setattr(inference, "BATCH_CPU", 4)
@@ -128,4 +146,6 @@ def test_slices_in_a_batch_give_the_boxes_of_slices_one_by_one(trained, monkeypa
     together = predict_image(detector, IMAGE, 96)
     assert max(seen) == 4 and sum(seen) == slices and len(alone) == len(together) > 0
     apart = np.abs(alone.to_numpy()[:, None] - together.to_numpy()[None]).max(axis=2)
-    assert apart.min(axis=0).max() < 0.5 and apart.min(axis=1).max() < 0.5  # pixels; sums are taken in another order
+    assert (
+        apart.min(axis=0).max() < 0.5 and apart.min(axis=1).max() < 0.5
+    )  # pixels; sums are taken in another order

@@ -34,7 +34,11 @@ print(json.dumps({"grown": peak() - before, "field": image.nbytes, "slices": len
 def measured(side: int) -> dict[str, float]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
     done = subprocess.run(
-        [sys.executable, "-c", CODE, str(side)], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", CODE, str(side)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -70,14 +70,18 @@ def test_format(path: Path) -> None:
     ids = [c.get("id") for c in notebook["cells"]]
     assert notebook["nbformat"] == 4 and all(ids) and len(set(ids)) == len(ids)
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert notebook["cells"][0]["cell_type"] == "markdown" and source(notebook["cells"][0]).startswith("# ")
+    assert notebook["cells"][0]["cell_type"] == "markdown" and source(
+        notebook["cells"][0]
+    ).startswith("# ")
 
 
 @each
 def test_outputs_are_kept_only_where_they_are_compared(path: Path) -> None:
     kept = [c for c in cells(path) if c["outputs"]]
     if path.name.startswith(EXACT):
-        assert kept and all(c["execution_count"] for c in kept), "run it and save it: its outputs are compared by nbval"
+        assert kept and all(c["execution_count"] for c in kept), (
+            "run it and save it: its outputs are compared by nbval"
+        )
     else:
         assert not kept, "strip it: nbstripout"
 
@@ -88,14 +92,20 @@ def test_does_not_ask_which_data_set_it_is(path: Path) -> None:
         for node in ast.walk(ast.parse(source(cell))):
             if isinstance(node, ast.If | ast.IfExp):
                 asked = ast.unparse(node.test)
-                assert not any(word in asked for word in ("synthetic", "urised", "data_name", "dataset.name")), asked
+                assert not any(
+                    word in asked for word in ("synthetic", "urised", "data_name", "dataset.name")
+                ), asked
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "openurine_lib").rglob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "openurine_lib").rglob("*.py")), ids=lambda p: p.stem
+)
 def test_modules_are_read_in_one_sitting(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 300
-    assert path.stat().st_size == 0 or ast.get_docstring(ast.parse(text)), "a module says what its one idea is"
+    assert path.stat().st_size == 0 or ast.get_docstring(ast.parse(text)), (
+        "a module says what its one idea is"
+    )
 
 
 def test_importing_the_package_is_light() -> None:
@@ -104,5 +114,7 @@ def test_importing_the_package_is_light() -> None:
 
     libraries = ("torch", "ultralytics", "pandas", "matplotlib")
     heavy = f"import sys, openurine_lib; print([m for m in {libraries} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", heavy], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.strip() == "[]"

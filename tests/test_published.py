@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from openurine_lib import published
-from openurine_lib.methods import methods
+from openurine_lib.experiments.methods import methods
 
 SIZES = {1: 2, 2: 40, 3: 24, 4: 28, 5: 5, 6: 7, 7: 41, 8: 7}
 
@@ -17,7 +17,9 @@ def test_every_row_is_there_once_and_numbers_are_numbers(n):
     numeric = frame.drop(columns=["row", "category", "setting", "value"], errors="ignore")
     assert all(pd.api.types.is_numeric_dtype(dtype) for dtype in numeric.dtypes)
     gaps = {(1, "Unlabeled data", "boxes")}  # the paper prints a dash
-    assert {(n, frame["row"][i], c) for c in numeric for i in frame.index[numeric[c].isna()]} <= gaps
+    assert {
+        (n, frame["row"][i], c) for c in numeric for i in frame.index[numeric[c].isna()]
+    } <= gaps
 
 
 @pytest.mark.parametrize("n", [4, 5, 6])
@@ -30,14 +32,18 @@ def test_experiment_list_and_published_rows_answer_each_other(n):
 def test_percentages_and_deviations_are_possible(n):
     frame = published.table(n)
     assert frame[published.METRICS].stack().between(0, 100).all()
-    assert ((f"{published.METRICS[0]}_std" in frame) and (frame.filter(like="_std") > 0).all(axis=None)) == (n != 7)
+    assert (
+        (f"{published.METRICS[0]}_std" in frame) and (frame.filter(like="_std") > 0).all(axis=None)
+    ) == (n != 7)
 
 
 def test_summary_rows_can_be_left_out():
     for n, names in published.SUMMARY_ROWS.items():
         assert set(names) <= set(published.table(n)["row"])
         assert not set(names) & set(published.table(n, summaries=False)["row"])
-    assert len(published.table(2, summaries=False)) == len(published.table(7, summaries=False)) == 39
+    assert (
+        len(published.table(2, summaries=False)) == len(published.table(7, summaries=False)) == 39
+    )
 
 
 def test_table3_keeps_the_one_word_and_reads_the_rest_as_numbers():
@@ -50,7 +56,12 @@ def test_classes_of_tables_2_and_7_meet():
     frame = published.by_class()
     assert frame["row"].tolist() == published.table(2, summaries=False)["row"].tolist()
     bacteria = frame.set_index("row").loc["Bacteria"]
-    assert bacteria[["boxes", "images", "precision", "map50"]].tolist() == [12406, 248, 66.78, 26.18]
+    assert bacteria[["boxes", "images", "precision", "map50"]].tolist() == [
+        12406,
+        248,
+        66.78,
+        26.18,
+    ]
     assert not frame.isna().any(axis=None)
 
 

@@ -11,17 +11,20 @@ import tiny
 import torch
 from ultralytics.utils import nms
 
-from openurine_lib import search
-from openurine_lib.engines import ultralytics as engine
+from openurine_lib.experiments import search
 from openurine_lib.inference import predict_image
-from openurine_lib.loss import MultiHeadLoss
-from openurine_lib.multihead import MultiHeadModel
+from openurine_lib.model.heads import MultiHeadModel
+from openurine_lib.model.loss import MultiHeadLoss
+from openurine_lib.training import trials
+from openurine_lib.training.engines import ultralytics as engine
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def python(code: str, home: Path, **environment: str) -> str:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("YOLO_", "OMP_", "OPENURINE_"))}
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("YOLO_", "OMP_", "OPENURINE_"))
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
         env=clean | {"HOME": str(home), "PYTHONPATH": str(ROOT)} | environment,
@@ -35,7 +38,7 @@ def test_importing_the_package_imports_no_torch(tmp_path):
 
 
 def test_ultralytics_leaves_the_home_folder_alone_and_installs_nothing(tmp_path):
-    code = "import openurine_lib.engines.ultralytics, ultralytics.utils as u; print(u.AUTOINSTALL, u.ONLINE)"
+    code = "import openurine_lib.training.engines.ultralytics, ultralytics.utils as u; print(u.AUTOINSTALL, u.ONLINE)"
     assert python(code, tmp_path) == "False False"
     assert not list(tmp_path.iterdir())
 
@@ -45,7 +48,9 @@ def test_threads_asked_for_are_the_threads_used(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setenv("OPENURINE_THREADS", "2")
     reseed = engine._reseed
-    monkeypatch.setattr(engine, "_reseed", lambda trainer: (seen.append(torch.get_num_threads()), reseed(trainer)))
+    monkeypatch.setattr(
+        engine, "_reseed", lambda trainer: (seen.append(torch.get_num_threads()), reseed(trainer))
+    )
     before = torch.get_num_threads()
     try:
         engine.fit(tiny.job(tmp_path, epochs=1))
@@ -64,17 +69,23 @@ def test_the_search_trains_the_multi_head_model(tmp_path, monkeypatch):
     run = open_run("synthetic", "smoke")
     rows = search.search(run, method("ours-yolo12m"), 0)
     asked = run.profile.search["trials"]
-    assert len(rows) == len(trained) == asked and all(job.heads == "multi" and job.encoder for job in trained)
+    assert len(rows) == len(trained) == asked and all(
+        job.heads == "multi" and job.encoder for job in trained
+    )
     table3 = run.profile.settings
-    assert all(np.isclose(rows.loc[0, name], table3[name]) for name in search.SPACE), "the first trial is the run's own"
-    assert rows[list(search.METRICS)].notna().all().all()
+    assert all(np.isclose(rows.loc[0, name], table3[name]) for name in trials.SPACE), (
+        "the first trial is the run's own"
+    )
+    assert rows[list(trials.METRICS)].notna().all().all()
     again = search.search(run, method("ours-yolo12m"), 0)
     assert again.equals(rows) and len(trained) == asked, "a second call trains nothing"
 
 
 def test_search_holds_out_whole_patients():
-    images = pd.DataFrame({"image": [f"i{i}" for i in range(20)], "group": [f"p{i // 2}" for i in range(20)]})
-    split = search.inner_split(images, 0)
+    images = pd.DataFrame(
+        {"image": [f"i{i}" for i in range(20)], "group": [f"p{i // 2}" for i in range(20)]}
+    )
+    split = trials.inner_split(images, 0)
     assert not set(split.train.group) & set(split.validation.group)
     assert len(split.train) + len(split.validation) == 20 and len(split.validation) == 4
 
@@ -86,7 +97,9 @@ def test_the_time_limit_of_nms_drops_no_image(tmp_path, monkeypatch):
     image = np.random.default_rng(0).integers(0, 255, (160, 160, 3), dtype=np.uint8)
     usual = predict_image(detector, image, 96)
     now = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr(nms.time, "time", lambda: next(now))  # every look at the clock is a thousand seconds later
+    monkeypatch.setattr(
+        nms.time, "time", lambda: next(now)
+    )  # every look at the clock is a thousand seconds later
     assert len(usual) and predict_image(detector, image, 96).equals(usual)
 
 

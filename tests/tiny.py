@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from openurine_lib.engines import TrainJob
-from openurine_lib.methods import profile
-from openurine_lib.taxonomy import Taxonomy
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.experiments.methods import profile
+from openurine_lib.training.job import TrainJob
 
 TAXONOMY = Taxonomy("tiny", ("disc", "square", "bar"), {"Cells": (0,), "Crystals": (1, 2)}, {}, {})
 
 
-def frames(folder: Path, n: int = 8, side: int = 96, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def frames(
+    folder: Path, n: int = 8, side: int = 96, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``n`` fields with three plain shapes each, two fields a patient."""
     folder.mkdir(parents=True, exist_ok=True)
     images, boxes = [], []
@@ -25,7 +27,11 @@ def frames(folder: Path, n: int = 8, side: int = 96, seed: int = 0) -> tuple[pd.
             r = int(rng.integers(10, 14))
             x, y = (int(v) for v in rng.integers(r + 1, side - r - 1, 2))
             dx, dy = np.abs(xx - x), np.abs(yy - y)
-            inside = [(dx**2 + dy**2 <= r * r), np.maximum(dx, dy) <= r, (dx <= r) & (dy <= r // 2)][cls]
+            inside = [
+                (dx**2 + dy**2 <= r * r),
+                np.maximum(dx, dy) <= r,
+                (dx <= r) & (dy <= r // 2),
+            ][cls]
             pixels[inside] = [(120, 40, 40), (40, 120, 40), (40, 40, 120)][cls]
             h = r // 2 if cls == 2 else r
             boxes.append((f"field{i}", cls, x - r, y - h, x + r + 1, y + h + 1))
@@ -40,7 +46,14 @@ def frames(folder: Path, n: int = 8, side: int = 96, seed: int = 0) -> tuple[pd.
     )
 
 
-def job(folder: Path, heads: str = "multi", arch: str = "yolo12n", epochs: int = 3, n: int = 8, **settings) -> TrainJob:
+def job(
+    folder: Path,
+    heads: str = "multi",
+    arch: str = "yolo12n",
+    epochs: int = 3,
+    n: int = 8,
+    **settings,
+) -> TrainJob:
     """A training of seconds on ``frames``; ``settings`` override the smoke profile's."""
     encoder = settings.pop("encoder", None)
     images, boxes = frames(folder / "input", n)

@@ -36,7 +36,10 @@ def started(self, *args, **kwargs):
 def trained(self):
     if RANK == 0 and "DIE_IN_EPOCH" in os.environ:
         epoch = int(os.environ["DIE_IN_EPOCH"])
-        self.add_callback("on_train_epoch_end", lambda t: t.epoch == epoch and os.kill(os.getpid(), signal.SIGKILL))
+        self.add_callback(
+            "on_train_epoch_end",
+            lambda t: t.epoch == epoch and os.kill(os.getpid(), signal.SIGKILL),
+        )
     do_train(self)
     torch.save(unwrap_model(self.model).state_dict(), Path(self.args.project) / f"rank{RANK}.pt")
     distributed.destroy_process_group()

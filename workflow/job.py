@@ -20,10 +20,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from openurine_lib import changes, method, open_run  # noqa: E402
-from openurine_lib.methods import Method  # noqa: E402
-from openurine_lib.provenance import write_json  # noqa: E402
-from openurine_lib.run import Run  # noqa: E402
+from openurine_lib import method, open_run  # noqa: E402
+from openurine_lib.experiments import fingerprints
+from openurine_lib.experiments.methods import Method  # noqa: E402
+from openurine_lib.experiments.run import Run  # noqa: E402
+from openurine_lib.files import write_json  # noqa: E402
 
 
 def main() -> int:
@@ -31,19 +32,26 @@ def main() -> int:
     run = open_run(options.data, options.profile, options.seed)
     m = method(options.method) if options.method else None
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENURINE_THREADS"):
-        os.environ[name] = str(options.threads)  # set, not inherited: results must not depend on the number of jobs
+        os.environ[name] = str(
+            options.threads
+        )  # set, not inherited: results must not depend on the number of jobs
     # the C library keeps its pages: what a training step frees, the next one needs
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
         os.environ.setdefault(name, str(4 << 30))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
+    )
     os.environ["PYTHONHASHSEED"] = "0"
     with _alone(run.dir / "locks" / f"{options.out.stem}.lock"), _gpu(run.dir / "locks"):
         if m is not None:
-            _keep_or_clear(_folder(run, options.kind, m, options.fold), _made_from(run, options.kind, m, options.fold))
+            _keep_or_clear(
+                _folder(run, options.kind, m, options.fold),
+                _made_from(run, options.kind, m, options.fold),
+            )
         if options.kind == "dataset":
             print(run.dataset.name, len(run.dataset.images), "images")
         elif options.kind == "report":
-            from openurine_lib.report import build
+            from openurine_lib.paper.report import build
 
             print(build(run))
         else:
@@ -60,7 +68,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("dataset", "ssl", "train", "predict", "search", "notebook", "report"))
+    parser.add_argument(
+        "kind", choices=("dataset", "ssl", "train", "predict", "search", "notebook", "report")
+    )
     parser.add_argument("--number", help="of the notebook")
     parser.add_argument("--data", required=True)
     parser.add_argument("--profile", required=True)
@@ -69,12 +79,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="the executed copy")
-    parser.add_argument("--check", type=Path, nargs="*", default=[], help="files that the job has to leave")
+    parser.add_argument(
+        "--check", type=Path, nargs="*", default=[], help="files that the job has to leave"
+    )
     return parser.parse_args()
 
 
 def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
-    from openurine_lib.notebook import NotebookFailed, ParameterError, execute, parameters_of
+    from notebook import NotebookFailed, ParameterError, execute, parameters_of
 
     path = next(REPOSITORY.glob(f"notebooks/{options.number}_*.ipynb"))
     values = {"data": run.data, "profile": run.profile.name, "seed": run.seed}
@@ -99,11 +111,15 @@ def _folder(run: Run, kind: str, m: Method, fold: int) -> Path:
 
 
 def _made_from(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
-    made = changes.ingredients(kind, run.profile, run.seed, m) | {"data": changes.of_dataset(run.dir / "dataset")}
+    made = fingerprints.ingredients(kind, run.profile, run.seed, m) | {
+        "data": fingerprints.of_dataset(run.dir / "dataset")
+    }
     if kind == "predict":
-        made["weights"] = changes.of_file(run.train_dir(m, fold) / "weights.pt")
+        made["weights"] = fingerprints.of_file(run.train_dir(m, fold) / "weights.pt")
     elif kind != "ssl" and m.ssl:
-        made["encoder"] = changes.of_file(run.ssl_dir(run.profile.arch(m), fold) / "encoder.pt")
+        made["encoder"] = fingerprints.of_file(
+            run.ssl_dir(run.profile.arch(m), fold) / "encoder.pt"
+        )
     return made
 
 

@@ -15,8 +15,9 @@ WORKFLOW = Path(__file__).resolve().parent
 sys.path.insert(0, str(WORKFLOW.parent))
 
 from openurine_lib import open_run  # noqa: E402
-from openurine_lib.methods import UnknownName  # noqa: E402
-from openurine_lib.run import Run, root  # noqa: E402
+from openurine_lib.experiments.methods import UnknownName  # noqa: E402
+from openurine_lib.experiments.run import Run
+from openurine_lib.files import root  # noqa: E402
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
     except (UnknownName, FileNotFoundError) as error:
         return _refuse(str(error))
     if options.dry:
-        from openurine_lib.estimate import describe
+        from estimate import describe
 
         describe(run, options.seconds_per_image)
         return 0
@@ -37,7 +38,9 @@ def main() -> int:
     except BlockingIOError:
         return _refuse(f"another call is at work on the run {run.name!r}; wait for it, or stop it")
     started = time.monotonic()
-    print(f"run {run.name}: {run.profile.about}; data {run.data_name}, seed {run.seed}, {options.jobs} jobs at once")
+    print(
+        f"run {run.name}: {run.profile.about}; data {run.data_name}, seed {run.seed}, {options.jobs} jobs at once"
+    )
     for target in ("dataset", "all"):
         code = _shown(_snakemake(run, options, target), _environment(options))
         if code:
@@ -56,23 +59,49 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="demo")
-    parser.add_argument("--data", default="synthetic", help="'synthetic' or the folder of a data set")
+    parser.add_argument(
+        "--data", default="synthetic", help="'synthetic' or the folder of a data set"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="notebooks at once; the cores by default")
     parser.add_argument(
-        "--workflow", default="local", choices=("local", "slurm"), help="a profile of workflow/profiles"
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="notebooks at once; the cores by default",
     )
     parser.add_argument(
-        "--gpus", type=int, default=_gpus(), help="GPUs of this machine; those that nvidia-smi lists by default"
+        "--workflow",
+        default="local",
+        choices=("local", "slurm"),
+        help="a profile of workflow/profiles",
     )
-    parser.add_argument("--dry", action="store_true", help="say what would be done, and how long it would take")
-    parser.add_argument("--seconds-per-image", type=float, help="for --dry: a measured training step on your GPU")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=_gpus(),
+        help="GPUs of this machine; those that nvidia-smi lists by default",
+    )
+    parser.add_argument(
+        "--dry", action="store_true", help="say what would be done, and how long it would take"
+    )
+    parser.add_argument(
+        "--seconds-per-image", type=float, help="for --dry: a measured training step on your GPU"
+    )
     return parser.parse_args()
 
 
 def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
-    configuration = [f"profile={run.profile.name}", f"data={run.data}", f"seed={run.seed}", f"gpus={options.gpus}"]
-    gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and options.workflow == "local" else []
+    configuration = [
+        f"profile={run.profile.name}",
+        f"data={run.data}",
+        f"seed={run.seed}",
+        f"gpus={options.gpus}",
+    ]
+    gpus = (
+        ["--resources", f"gpu={options.gpus}"]
+        if options.gpus and options.workflow == "local"
+        else []
+    )
     return [
         *(sys.executable, "-m", "snakemake", target),
         *("--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(run.dir)),
@@ -85,7 +114,9 @@ def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
 
 def _shown(command: list[str], environment: dict[str, str]) -> int:
     """Runs a command with its messages shown, but for the one that says which profile it found; returns its code."""
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
     assert process.stderr is not None
     try:
         for line in process.stderr:
@@ -98,8 +129,14 @@ def _shown(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _environment(options: argparse.Namespace) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(WORKFLOW), os.environ.get("PYTHONPATH")]))  # the logger plugin lies there
-    return os.environ | {"PYTHONPATH": path, "OPENURINE_ROOT": str(root()), "OPENURINE_GPUS": str(options.gpus)}
+    path = os.pathsep.join(
+        filter(None, [str(WORKFLOW), os.environ.get("PYTHONPATH")])
+    )  # the logger plugin lies there
+    return os.environ | {
+        "PYTHONPATH": path,
+        "OPENURINE_ROOT": str(root()),
+        "OPENURINE_GPUS": str(options.gpus),
+    }
 
 
 def _gpus() -> int:

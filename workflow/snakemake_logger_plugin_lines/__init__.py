@@ -37,13 +37,20 @@ class LogHandler(LogHandlerBase):
             self.total = record.stats["total"]  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_INFO:
             info = record.__dict__
-            self.jobs[info["jobid"]] = {"what": info["rule_msg"] or info["rule_name"], "log": list(info["log"] or [])}
+            self.jobs[info["jobid"]] = {
+                "what": info["rule_msg"] or info["rule_name"],
+                "log": list(info["log"] or []),
+            }
             self.running[info["jobid"]] = time.monotonic()
         elif event == LogEvent.JOB_FINISHED:
             self._finished(record.job_id)  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_ERROR:
             self._failed(record.__dict__)
-        elif event is None and record.levelno >= logging.ERROR and "job execution failed" not in str(record.msg):
+        elif (
+            event is None
+            and record.levelno >= logging.ERROR
+            and "job execution failed" not in str(record.msg)
+        ):
             self._say(record.getMessage())
 
     def _finished(self, jobid: int) -> None:
@@ -68,8 +75,12 @@ class LogHandler(LogHandlerBase):
             for jobid, since in list(self.running.items()):
                 seconds = time.monotonic() - since
                 if seconds >= EVERY:
-                    last = next((text for log in self.jobs[jobid]["log"] for text in _lines(log)[-1:]), "")
-                    self._say(f"          ... {self.jobs[jobid]['what']}  {seconds:.0f} s  {last[:100]}")
+                    last = next(
+                        (text for log in self.jobs[jobid]["log"] for text in _lines(log)[-1:]), ""
+                    )
+                    self._say(
+                        f"          ... {self.jobs[jobid]['what']}  {seconds:.0f} s  {last[:100]}"
+                    )
 
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,15 @@
+"""The project's data files: methods, profiles, published numbers, taxonomies, cut-offs, claims."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import yaml
+
+CONFIG = resources.files("openurine_lib") / "config"
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """A file of ``openurine_lib/config`` as a dict."""
+    return yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))

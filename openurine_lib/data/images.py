@@ -1,0 +1,125 @@
+"""One door for image files: what a microscope, a phone or a program saved becomes uint8 RGB, or one clear error.
+
+Choices that a reader of results must know:
+
+- more than 8 bits a value (PNG, TIFF): cameras put 10, 12 or 14 bits into 16. The least of 8, 10, 12, 14 and 16 bits
+  that holds the image's brightest value is taken as its range, and the range is scaled to 0..255.
+- transparency is laid over white, the background of bright field.
+- several pages or frames are refused: which of them is the field, nobody but the user knows. (Phones add a preview to
+  a JPEG and call it MPO; there the photograph is the first.)
+- more than MAX_PIXELS are refused before they are decoded, whatever Pillow's own limit is at the moment (sahi
+  switches it off).
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 150_000_000  # about 12,000 x 12,000; decoding takes some ten bytes a pixel
+DEPTHS = (8, 10, 12, 14, 16)
+ORIENTATION = 0x0112  # EXIF: how the camera was held
+
+
+class BadField(ValueError):
+    """An image that is missing, unreadable, or not of the size that the data set says."""
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """The image, uint8 (H, W, 3) RGB, turned as its EXIF says. Raises BadField naming the file."""
+    try:
+        return decode(Path(path).read_bytes())
+    except Exception as error:  # a broken file can raise anything
+        raise BadField(f"{path}: not a readable image ({error}); replace or remove it") from error
+
+
+def look(path: str | Path) -> None:
+    """Raises BadField for a file that is missing, no image, or refused; reads no more than its beginning."""
+    try:
+        with Path(path).open("rb") as file, opened(file):
+            pass
+    except Exception as error:
+        raise BadField(f"{path}: not a readable image ({error}); replace or remove it") from error
+
+
+def opened(file: IO[bytes]) -> Image.Image:
+    """The image behind an open file, not yet decoded. Raises ValueError for what is refused, and what Pillow raises."""
+    try:
+        image = Image.open(file)
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"more than {MAX_PIXELS // 10**6} million pixels; cut it into smaller fields"
+        ) from error
+    except (
+        UnidentifiedImageError,
+        ImportError,
+    ) as error:  # the latter is ultralytics', whose Image.open tries a plugin
+        raise ValueError("of no image format that is known here") from error
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width} x {image.height} px"
+        raise ValueError(
+            f"{size} are more than {MAX_PIXELS // 10**6} million; cut it into smaller fields"
+        )
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise ValueError(f"{image.n_frames} pages or frames; save the one that is the field as PNG")  # type: ignore[attr-defined]
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a value; save it with 8 or 16 bits")
+    return image
+
+
+def decode(content: bytes) -> np.ndarray:
+    """A file's content as uint8 (H, W, 3) RGB, turned as its EXIF says; raises what ``opened`` raises."""
+    image = opened(io.BytesIO(content))
+    if _deep(image) and image.mode in ("RGB", "RGBA", "LA"):
+        image = Image.fromarray(_eight_bits(_deep_colour(image, content)))
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def plain(image: Image.Image) -> bool:
+    """Whether every library reads the file as ``decode`` does: 8 bits, grey or RGB, not transparent, upright or a JPEG.
+
+    OpenCV, with which ultralytics reads what it trains on, drops transparency and the low byte of 16 bits.
+    """
+    upright = image.format in ("JPEG", "MPO") or image.getexif().get(ORIENTATION, 1) == 1
+    return (
+        image.mode in ("L", "RGB") and upright and not (_deep(image) or image.has_transparency_data)
+    )
+
+
+def _deep(image: Image.Image) -> bool:
+    """Whether a PNG or TIFF has 16 bits a value; Pillow gives such colours in 8, so the mode does not tell."""
+    tiles = getattr(image, "tile", [])  # codec, place, offset, arguments
+    arguments = tiles[0][3] if tiles else ""
+    layout = arguments if isinstance(arguments, str) else str(arguments[0])
+    return image.format in ("PNG", "TIFF") and ";16" in layout
+
+
+def _deep_colour(image: Image.Image, content: bytes) -> np.ndarray:
+    """A colour image's values with all their bits, which Pillow does not keep: uint16 (H, W, 3 or 4) RGB or RGBA."""
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        raise ValueError("16 bits a colour, and turned by its EXIF; save it upright, as PNG")
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        raise ValueError("its 16-bit layout is not understood; save it as 8-bit PNG")
+    return cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """uint16 values in 8 bits, same shape; a fourth channel is transparency, and has all 16."""
+    brightest = int(values[..., :3].max() if values.ndim == 3 else values.max())
+    most = next(2**bits - 1 for bits in DEPTHS if brightest < 2**bits)
+    scaled = np.rint(np.arange(2**16) * (255 / most)).clip(0, 255).astype(np.uint8)[values]
+    if values.ndim == 3 and values.shape[2] == 4:
+        scaled[..., 3] = values[..., 3] >> 8
+    return scaled

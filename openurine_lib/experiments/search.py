@@ -1,0 +1,49 @@
+"""Hyperparameter search (Table 3, Fig. 4): short trainings, scored on patients held out of the training part.
+
+The paper says that each configuration was "evaluated on the validation split" and no more. Here the validation
+patients are taken from the fold's training part, so the test part is never looked at. The sampler is Optuna's TPE; the
+ranges are those of ultralytics' own tuner, since the paper gives none.
+"""
+
+from __future__ import annotations
+
+import optuna
+import pandas as pd
+
+from openurine_lib.experiments.methods import Method
+from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.steps import ensure_encoder
+from openurine_lib.speed.processor import device
+from openurine_lib.training.job import TrainJob
+from openurine_lib.training.trials import inner_split, run_trials
+
+
+def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
+    """Runs the profile's number of trials, going on where an interrupted search stopped.
+
+    The first trial is what the run trains with: Table 3, with the profile's changes. Returns one row a trial, in order:
+    number, SPACE's names, METRICS in 0..1.
+    """
+    data, p = run.dataset, run.profile
+    split = inner_split(data.train_images(fold, p.max_train_fields), run.seed)
+    job = TrainJob(
+        arch=p.arch(m),
+        taxonomy=data.taxonomy,
+        heads=m.heads,
+        imgsz=p.pixels(m.imgsz),
+        images=split.train,
+        boxes=data.boxes_of(split.train),
+        epochs=p.search["epochs"],
+        settings=p.settings,
+        seed=run.seed,
+        dir=run.dir / "search" / m.id / f"fold{fold}",
+        device=device(),
+        encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+    )
+    return run_trials(
+        job, m.engine, split.validation, data.boxes_of(split.validation), p.search["trials"], _tpe
+    )
+
+
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=True)

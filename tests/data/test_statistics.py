@@ -1,0 +1,107 @@
+"""Tables 1-2 count what is there; Figs 1-2 show fields and one particle of each class."""
+
+import four_forms as ff
+import matplotlib
+import numpy as np
+import pytest
+
+from openurine_lib import open_run, published
+from openurine_lib.data import statistics
+from openurine_lib.experiments import against_paper
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def d(tmp_path_factory):
+    folder = ff.yolo(tmp_path_factory.mktemp("data"))
+    ff.images(folder, "unlabelled", ["u0", "u1"], first=20)
+    ff.groups(folder, [("u0.png", "S0"), ("u1.png", "S7")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENURINE_ROOT", str(tmp_path_factory.mktemp("root")))
+        return open_run(str(folder)).dataset
+
+
+def test_table_1_beside_the_paper(d):
+    both = against_paper.beside(published.table(1), statistics.table1(d)).set_index("row")
+    assert both["images_here"].tolist() == [12, 2] and both.loc["Labeled data", "boxes_here"] == 24
+    assert both["images_paper"].tolist() == [790, 5640]
+
+
+def test_table_2_beside_the_paper(d):
+    both = against_paper.beside(published.table(2), statistics.table2(d)).set_index("row")
+    assert len(both) == 40  # no row beyond the paper's, so every name is spelled as there
+    assert both.loc[["RBC", "WBC", "Bacteria", "Yeast", "Total"], "boxes_here"].tolist() == [
+        16,
+        4,
+        4,
+        0,
+        24,
+    ]
+    assert both.loc[["RBC", "WBC", "Bacteria", "Yeast", "Total"], "images_here"].tolist() == [
+        12,
+        4,
+        4,
+        0,
+        12,
+    ]
+    assert (both["head"] == both["category"])[:-1].all()
+
+
+def test_the_parts_of_the_set(d):
+    table = statistics.parts(d).set_index("part")
+    assert table["images"].to_dict() == {"labelled": 12, "unlabelled": 2}
+    assert table["groups"].to_dict() == {"labelled": 6, "unlabelled": 2}
+    assert (table["width"] == ff.WIDTH).all()
+
+
+def test_the_richest_fields_show_all_classes_and_many_patients(d):
+    images = statistics.richest(d, 3)
+    assert set(d.boxes[d.boxes["image"].isin(images)]["cls"]) == set(d.boxes["cls"])
+    assert d.images.set_index("image").loc[images, "group"].nunique() == 3
+    assert len(statistics.richest(d, 100)) == 12
+
+
+def test_figure_1_draws_every_box_and_names_every_class_once_a_field(d):
+    figure = statistics.plot_fields(d, "a face", n=4)
+    for axis, image in zip(figure.axes, statistics.richest(d, 4), strict=False):
+        boxes = d.boxes[d.boxes["image"] == image]
+        assert len(axis.patches) == len(boxes)
+        assert sorted(t.get_text() for t in axis.texts) == sorted(
+            d.taxonomy.classes[c] for c in boxes["cls"].unique()
+        )
+
+
+def test_figure_2_has_a_place_for_every_class(d):
+    figure = statistics.plot_classes(d, "a face")
+    assert sorted(axis.get_title() for axis in figure.axes if axis.get_title()) == sorted(
+        d.taxonomy.classes
+    )
+    shown = {axis.get_title(): len(axis.images) for axis in figure.axes if axis.images}
+    assert shown == {"RBC": 3, "WBC": 3, "Bacteria": 3}
+
+
+@pytest.mark.parametrize("name", ["RBC", "Bacteria"])
+def test_examples_are_squares_inside_their_fields(d, name):
+    crops = statistics.examples(d, d.taxonomy.id(name), 3)
+    assert len(crops) == 3
+    for crop in crops:
+        assert (
+            crop.dtype == np.uint8
+            and crop.shape[0] == crop.shape[1] <= ff.HEIGHT
+            and crop.shape[2] == 3
+        )
+    assert statistics.examples(d, d.taxonomy.id("Yeast"), 3) == []
+
+
+def test_figure_2_beside_the_simulator(d):
+    figure = statistics.plot_beside(d, "a face", n=2)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == [
+        f"{c}, {of}" for c in ("RBC", "WBC", "Bacteria") for of in (d.name, "simulated")
+    ]
+    assert all(len(axis.images) == 2 for axis in figure.axes)
+
+
+def test_near_duplicates_say_where_they_stand(d):
+    assert list(statistics.alike(d)) == ["image_a", "image_b", "bits", "part_a", "part_b", "across"]

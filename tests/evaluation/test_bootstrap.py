@@ -1,0 +1,142 @@
+"""The bootstrap over groups: equal to the evaluator on repeated fields, and known answers by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openurine_lib.evaluation import metrics
+from openurine_lib.evaluation.bootstrap import (
+    about,
+    average_precision,
+    draws,
+    holm,
+    interval,
+    kept,
+    matched,
+    mean_over_classes,
+    p_value,
+    precision_recall,
+)
+
+CLASSES = 4
+
+
+def scene(
+    seed: int, skill: float = 0.6, groups: int = 6
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Fields with true boxes on a grid, and detections of which about ``skill`` lie on one."""
+    rng = np.random.default_rng(seed)
+    images = pd.DataFrame({"image": [f"f{i}" for i in range(2 * groups)],
+                           "group": [f"g{i // 2}" for i in range(2 * groups)]})  # fmt: skip
+    truth, found = [], []
+    for image in images["image"]:
+        for k in range(int(rng.integers(2, 7))):
+            c, box = int(rng.integers(CLASSES - 1)), np.array([40 * k, 0, 40 * k + 20, 20.0])
+            truth.append((image, c, *box))
+            shift = rng.normal(0, 2, 4)
+            if rng.random() < skill:
+                found.append((image, c, rng.random() ** 0.5, *(box + shift)))
+            found.append(
+                (image, int(rng.integers(CLASSES - 1)), rng.random(), *(box + [0, 60, 0, 60]))
+            )
+    boxes = ["x1", "y1", "x2", "y2"]
+    return (pd.DataFrame(truth, columns=["image", "cls", *boxes]),
+            pd.DataFrame(found, columns=["image", "cls", "conf", *boxes]), images)  # fmt: skip
+
+
+def repeated(frame: pd.DataFrame, images: pd.DataFrame, counts: np.ndarray) -> pd.DataFrame:
+    """The boxes of each field as often as its group was drawn, each copy on a field of its own name."""
+    group = dict(zip(sorted(images["group"].unique()), counts, strict=True))
+    times = frame["image"].map(dict(zip(images["image"], images["group"].map(group), strict=True)))
+    copies = frame.loc[frame.index.repeat(times)].reset_index(drop=True)
+    number = copies.groupby(list(copies.columns)).cumcount().astype(str)
+    return copies.assign(image=copies["image"] + "_" + number)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_resample_scores_as_the_evaluator_scores_the_repeated_fields(seed):
+    truth, found, images = scene(seed)
+    m = matched(truth, found, CLASSES, images)
+    drawn = np.vstack([np.ones((1, 6), int), draws(6, 4, seed)])
+    ap = np.stack([average_precision(m, drawn, iou) for iou in range(len(metrics.IOUS))])
+    for r, counts in enumerate(drawn):
+        parts = [repeated(frame, images, counts) for frame in (truth, found)]
+        table = metrics.evaluate(*parts, CLASSES, sorted({*parts[0]["image"], *parts[1]["image"]}))
+        np.testing.assert_allclose(average_precision(m, drawn)[r], table["ap50"], atol=1e-9)
+        assert mean_over_classes(ap[0])[r] == pytest.approx(table["ap50"].mean())
+        assert mean_over_classes(ap.mean(0))[r] == pytest.approx(table["ap50_95"].mean())
+
+
+def test_precision_and_recall_are_counts_at_the_confidence():
+    truth, found, images = scene(1)
+    m, ones = matched(truth, found, CLASSES, images), np.ones((1, 6), int)
+    at = metrics.best_confidence(truth, found, CLASSES, list(images["image"]))
+    table = metrics.evaluate(truth, found, CLASSES, list(images["image"]))
+    precision, recall = precision_recall(m, ones, at)
+    # ultralytics interpolates between two detections; one of 16 boxes is 0.0625 of recall
+    np.testing.assert_allclose(precision[0], table["precision"], atol=0.07)
+    np.testing.assert_allclose(recall[0], table["recall"], atol=0.07)
+    precision, recall = precision_recall(m, ones, 2.0)
+    assert precision[0, 0] == 1 and recall[0, 0] == 0 and np.isnan(precision[0, 3])
+
+
+def test_by_hand_two_groups():
+    """g0: a box that is found; g1: a box that is missed, and one false detection, surer than the right one."""
+    images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
+    box = [0.0, 0.0, 10.0, 10.0]
+    truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
+    found = pd.DataFrame([("a", 0, 0.5, *box), ("b", 0, 0.9, 20, 20, 30, 30)],
+                         columns=["image", "cls", "conf", *metrics.XYXY])  # fmt: skip
+    m = matched(truth, found, 1, images)
+    ap = average_precision(m, np.array([[1, 1], [2, 0], [0, 2]]))[:, 0]
+    # of both: half recall at precision 1/2, on 50 of the recall points 0, 0.01, ..., the first of them at half weight
+    np.testing.assert_allclose(ap, [0.5 * 0.495, 1.0, 0.0])
+
+
+def test_draws_are_whole_resamples_and_repeatable():
+    drawn = draws(7, 100, seed=3)
+    assert drawn.shape == (100, 7) and (drawn.sum(1) == 7).all()
+    assert (drawn == draws(7, 100, seed=3)).all() and not (drawn == draws(7, 100, seed=4)).all()
+
+
+def test_interval_and_absent_classes():
+    values = np.column_stack([np.arange(101.0), np.full(101, np.nan)])
+    low, high = interval(values, level=0.9)
+    assert (low[0], high[0]) == pytest.approx((5, 95)) and np.isnan([low[1], high[1]]).all()
+    assert interval(np.arange(101.0), 0.9) == pytest.approx((5, 95))
+
+
+def test_a_class_that_a_resample_lacks_keeps_its_value():
+    """Of two classes, found and never found, a mean of what is there would jump from 0.5 to 1."""
+    drawn = np.array([[1.0, 0.0], [1.0, np.nan]])
+    assert mean_over_classes(drawn).tolist() == [0.5, 1.0]
+    assert mean_over_classes(kept(drawn, drawn[0])).tolist() == [0.5, 0.5]
+
+
+def test_p_value_by_hand():
+    assert p_value(0, np.zeros(999), 30) == 1  # two identical methods
+    assert p_value(0.1, np.full(999, 0.1), 30) == pytest.approx(1 / 1000)
+    assert p_value(1, np.r_[np.full(9, -1.0), np.full(990, 1.0)], 30) == pytest.approx(10 / 1000)
+    assert (
+        p_value(0.1, np.full(999, 0.1), 7) == 2 / 2**7
+    )  # of seven groups, signs have 128 patterns, and two ends
+
+
+def test_an_interval_about_the_value_by_hand():
+    """Of 100 resamples 1..100, the value 90: 95 % lie within 84 (interpolated) of it, though all but ten lie below."""
+    assert about(90.0, np.arange(1.0, 101.0)) == pytest.approx((90 - 84.05, 90 + 84.05))
+    low, high = about(np.array([np.nan, 2.0]), np.array([[np.nan, 2.0], [np.nan, 2.0]]))
+    assert np.isnan([low[0], high[0]]).all() and (low[1], high[1]) == (2, 2)
+
+
+def test_holm_by_hand():
+    # sorted 0.01 0.03 0.04 times 3 2 1 = 0.03 0.06 0.04, and never below the one before: 0.03 0.06 0.06
+    np.testing.assert_allclose(holm([0.04, 0.01, 0.03]), [0.06, 0.03, 0.06])
+    np.testing.assert_allclose(holm([0.6, np.nan, 0.7]), [1, np.nan, 1])
+    assert len(holm([])) == 0
+
+
+def test_other_peoples_boxes_are_refused():
+    truth, found, images = scene(0)
+    with pytest.raises(ValueError, match="not scored"):
+        matched(truth, found, CLASSES, images[:-2])

@@ -1,0 +1,289 @@
+"""Table 7, the confusion matrix, and RBC against WBC, on cases counted by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openurine_lib import published
+from openurine_lib.data import taxonomy
+from openurine_lib.evaluation import classwise, scored
+from openurine_lib.evaluation.classwise import (
+    BACKGROUND,
+    UNWEIGHTED,
+    WEIGHTED,
+    averages,
+    confusion,
+    rbc_wbc,
+    table7,
+    taken_for,
+)
+from openurine_lib.evaluation.metrics import evaluate
+from openurine_lib.evaluation.scored import Scored
+from openurine_lib.experiments import against_paper, formatting
+from openurine_lib.experiments.methods import profile
+from openurine_lib.experiments.run import Run
+
+OPENURINE, URISED = taxonomy.load("openurine"), taxonomy.load("urised2k")
+
+
+def fold(truth, found, tax=OPENURINE, confidence=0.5, fields=("a",), of=("a",)):
+    """A fold from (class name, x) and (class name, x, conf): boxes of 10 x 10 px at x, on each field of ``of``."""
+    t = [(f, tax.id(c), x, 0, x + 10, 10) for f in of for c, x in truth]
+    p = [(f, tax.id(c), conf, x, 0, x + 10, 10) for f in of for c, x, conf in found]
+    truth = pd.DataFrame(t, columns=["image", "cls", "x1", "y1", "x2", "y2"])
+    found = pd.DataFrame(p, columns=["image", "cls", "conf", "x1", "y1", "x2", "y2"])
+    frame = pd.DataFrame({"image": fields, "group": [f"patient {f}" for f in fields]})
+    return Scored(truth, found, frame, evaluate(truth, found, tax.n, list(fields)), confidence)
+
+
+CASE = fold(
+    [("WBC", 0), ("WBC", 100), ("WBC", 200), ("WBC", 300), ("RBC", 400)],
+    [
+        *[("WBC", 0, 0.9), ("RBC", 0, 0.8)],  # found, and taken for RBC too: not missed
+        ("RBC", 100, 0.9),  # missed and taken for RBC
+        *[("WBC", 200, 0.4), ("RBC", 200, 0.6)],  # found below the confidence: missed, taken
+        ("Yeast", 300, 0.9),  # missed, taken for something else
+        *[("RBC", 400, 0.9), ("Mucus", 900, 0.9)],
+    ],
+)
+
+
+def test_taken_for_by_hand():
+    taken = taken_for([CASE], OPENURINE, "WBC", "RBC")
+    assert [taken[k] for k in ("boxes", "missed", "taken", "percent")] == [4, 3, 2, 100 * 2 / 3]
+    assert np.isnan([taken["percent_low"], taken["percent_high"]]).all()  # of one patient
+    none_missed = taken_for([CASE], OPENURINE, "RBC", "WBC")
+    assert (none_missed["boxes"], none_missed["missed"]) == (1, 0)
+    assert np.isnan(none_missed["percent"])
+
+
+def test_taken_for_sums_over_folds():
+    assert taken_for([CASE, CASE], OPENURINE, "WBC", "RBC")["missed"] == 6
+
+
+def test_taken_for_needs_half_an_overlap():
+    apart = fold([("WBC", 0)], [("RBC", 4, 0.9)])  # IoU 6 / 14
+    near = fold([("WBC", 0)], [("RBC", 3, 0.9)])  # IoU 7 / 13
+    assert taken_for([apart], OPENURINE, "WBC", "RBC")["taken"] == 0
+    assert taken_for([near], OPENURINE, "WBC", "RBC")["taken"] == 1
+
+
+def test_components_of_several_classes():
+    case = fold(
+        [("leukocyte", 0), ("leukocyte", 50)],
+        [("broken_leukocyte", 0, 0.9), ("broken_erythrocyte", 50, 0.9)],
+        URISED,
+    )
+    taken = taken_for([case], URISED, "WBC", "RBC")
+    assert [taken[k] for k in ("boxes", "missed", "taken", "percent")] == [2, 1, 1, 100]
+
+
+def test_rbc_wbc_beside_the_paper():
+    both = against_paper.beside(classwise.PUBLISHED_RBC_WBC, rbc_wbc([CASE], OPENURINE)).set_index(
+        "row"
+    )
+    assert both.loc["missed WBC taken for RBC", "percent_difference"] == pytest.approx(
+        100 * 2 / 3 - 38
+    )
+    assert np.isnan(both.loc["missed RBC taken for WBC", "percent_here"])
+
+
+def test_rbc_wbc_of_a_taxonomy_without_them():
+    lone = SimpleNamespace(components={"RBC": (0,)})
+    assert rbc_wbc([CASE], lone)["percent"].isna().all()
+
+
+def test_confusion_by_hand():
+    matrix = confusion([CASE], OPENURINE)
+    assert matrix.shape == (40, 40)
+    wbc = matrix.loc["WBC"]
+    # at x = 200 only RBC is confident enough; at x = 0 the more confident WBC takes the box and RBC is of nothing
+    assert (wbc["WBC"], wbc["RBC"], wbc["Yeast"], wbc[BACKGROUND]) == (1, 2, 1, 0)
+    assert (matrix.loc[BACKGROUND, "RBC"], matrix.loc[BACKGROUND, "Mucus"]) == (1, 1)
+    assert matrix.to_numpy().sum() == 5 + 2
+    assert (confusion([CASE, CASE], OPENURINE) == 2 * matrix).all(axis=None)
+
+
+@pytest.mark.parametrize("found", [[], [("RBC", 500, 0.1)]])
+def test_confusion_without_detections(found):
+    matrix = confusion([fold([("WBC", 0)], found, fields=("a", "empty"))], OPENURINE)
+    assert matrix.loc["WBC", BACKGROUND] == matrix.to_numpy().sum() == 1
+
+
+def test_table7_of_one_fold():
+    table = classwise.table7([CASE], OPENURINE).set_index("row")
+    assert len(table) == 39 + 2
+    assert table.loc["RBC", "recall"] == pytest.approx(100)
+    assert table.loc["WBC", "boxes"] == 4
+    assert table.loc["Yeast", "boxes"] == 0
+    assert table.loc["Yeast", "reason"] and np.isnan(table.loc["Yeast", "map50"])
+    metrics = table.loc[["RBC", "WBC"], "map50"]
+    assert table.loc[UNWEIGHTED, "map50"] == pytest.approx(metrics.mean())
+    assert table.loc[WEIGHTED, "map50"] == pytest.approx((metrics["RBC"] + 4 * metrics["WBC"]) / 5)
+
+
+def test_table7_skips_folds_without_the_class():
+    with_rbc = fold([("RBC", 0)], [("RBC", 0, 0.9)])
+    without = fold([("WBC", 0)], [])
+    table = classwise.table7([with_rbc, without], OPENURINE).set_index("row")
+    assert table.loc["RBC", "map50"] == pytest.approx(100)
+    assert table.loc["WBC", "map50"] == 0
+
+
+def test_table7_without_any_truth():
+    table = classwise.table7([fold([], [])], OPENURINE)
+    assert table[classwise.METRICS].isna().all(axis=None)
+
+
+FIVE = tuple("abcde")
+
+
+def half(found_on):
+    """An RBC on each of five patients' fields, found on those named; a yeast on the first, found."""
+    truth, found = fold([("RBC", 0)], [], fields=FIVE, of=FIVE), fold([("RBC", 0)], [("RBC", 0, 0.9)], of=found_on,
+                                                                     fields=FIVE)  # fmt: skip
+    yeast = fold([("Yeast", 500)], [("Yeast", 500, 0.9)], fields=FIVE)
+    t = pd.concat([truth.truth, yeast.truth], ignore_index=True)
+    p = pd.concat([found.predictions, yeast.predictions], ignore_index=True)
+    return Scored(t, p, truth.fields, evaluate(t, p, OPENURINE.n, FIVE), 0.5)
+
+
+def test_support_beside_every_number():
+    table = table7([half("abc"), half("ab")], OPENURINE).set_index("row")
+    columns = ["boxes", "fields", "groups", "folds"]
+    assert table.loc["RBC", columns].tolist() == [10, 5, 5, 2]
+    assert table.loc["Yeast", columns].tolist() == [2, 1, 1, 2]
+    assert table.loc["WBC", columns].tolist() == [0, 0, 0, 0]
+    assert (table.loc["Yeast", "note"], table.loc["RBC", "note"]) == ("2 boxes: no conclusion", "")
+    assert (
+        table7([fold([("RBC", 0)] * 10, [])], OPENURINE).set_index("row").loc["RBC", "note"]
+        == "1 group: no interval"
+    )
+
+
+def test_a_precision_of_nothing_found_is_named_a_convention():
+    """Mucus is detected below the best-F1 confidence only: recall 0, and ultralytics' precision is 100."""
+    table = table7(
+        [
+            fold(
+                [("RBC", 0), ("Mucus", 100)],
+                [("RBC", 0, 0.9), ("RBC", 300, 0.3), ("Mucus", 500, 0.1)],
+            )
+        ],
+        OPENURINE,
+    )
+    mucus = table.set_index("row").loc["Mucus"]
+    assert (mucus["precision"], mucus["recall"]) == (100, 0)
+    assert mucus["note"] == "1 box: no conclusion; none found: the precision is a convention"
+
+
+def test_intervals_are_over_groups():
+    """Recall 3 of 5 patients with one RBC each: the share of five draws, as scipy's bootstrap has it."""
+    from scipy.stats import bootstrap
+
+    rbc = table7([half("abc")], OPENURINE).set_index("row").loc["RBC"]
+    theirs = bootstrap(
+        ([1, 1, 1, 0, 0],), np.mean, method="percentile", n_resamples=20000, rng=0
+    ).confidence_interval
+    assert (rbc["recall"], rbc["recall_low"], rbc["recall_high"]) == pytest.approx(
+        (60, 100 * theirs.low, 100 * theirs.high)
+    )
+    assert np.isnan(
+        [rbc["precision_low"], rbc["precision_high"]]
+    ).all()  # every detection is right, whoever is drawn
+
+
+def test_no_interval_without_support():
+    yeast = table7([half("abc")], OPENURINE).set_index("row").loc["Yeast"]
+    assert (
+        yeast["map50"] == pytest.approx(100)
+        and np.isnan([yeast["map50_low"], yeast["map50_high"]]).all()
+    )
+
+
+def test_averages_keep_a_class_that_a_resample_lacks():
+    """RBC between 0 and 100 and the yeast, which two of five draws lack, at 100: the mean is above 50, always."""
+    table = table7([half("abc")], OPENURINE).set_index("row")
+    rbc, mean = table.loc["RBC"], table.loc[UNWEIGHTED]
+    assert mean["recall"] == pytest.approx(80)
+    for end in ("recall_low", "recall_high"):
+        assert mean[end] == pytest.approx((rbc[end] + 100) / 2)
+
+
+def test_deviation_over_folds():
+    """Recall of RBC 60 and 40 in two folds, of the yeast 100."""
+    table = table7([half("abc"), half("ab")], OPENURINE).set_index("row")
+    assert table.loc["RBC", ["recall", "recall_std"]].tolist() == pytest.approx([50, 20 / 2**0.5])
+    assert table.loc[UNWEIGHTED, ["recall", "recall_std"]].tolist() == pytest.approx(
+        [75, 10 / 2**0.5]
+    )
+    text = formatting.formatted(table.reset_index()).set_index("row")
+    assert text.loc["RBC", "recall"].startswith("50.0 ± 14.1 [") and "recall_low" not in text
+
+
+def test_perfect_is_100_and_empty_0():
+    perfect = table7(
+        [fold([("RBC", 0), ("WBC", 50)], [("RBC", 0, 0.9), ("WBC", 50, 0.8)])], OPENURINE
+    )
+    assert (perfect[perfect["boxes"] > 0][classwise.METRICS] == 100).all(axis=None)
+    empty = table7([fold([("RBC", 0), ("WBC", 50)], [])], OPENURINE)
+    assert (empty[empty["boxes"] > 0][classwise.METRICS] == 0).all(axis=None)
+
+
+def test_taken_for_has_an_interval_over_groups():
+    """Of five patients each missing a WBC, all taken for RBC but one: the share of draws of five."""
+    five = fold([("WBC", 0)], [], fields=FIVE, of=FIVE)
+    wrong = fold([], [("RBC", 0, 0.9)], fields=FIVE, of="abcd")
+    taken = taken_for([five._replace(predictions=wrong.predictions)], OPENURINE, "WBC", "RBC")
+    assert [taken[k] for k in ("missed", "taken", "percent")] == [5, 4, 80]
+    assert (taken["percent_low"], taken["percent_high"]) == pytest.approx((40, 100))
+
+
+def test_averages_are_the_papers_own():
+    """The published unweighted averages from the published classes, within what print rounds and errs."""
+    known = published.by_class().assign(head="x")
+    plain = averages(known).iloc[0]
+    printed = published.table(7).set_index("row").loc[UNWEIGHTED]
+    for metric in classwise.METRICS:
+        assert plain[metric] == pytest.approx(printed[metric], abs=1.0)
+
+
+def test_rows_are_spelled_as_in_the_paper():
+    both = against_paper.beside(
+        classwise.published_rows(OPENURINE), classwise.table7([CASE], OPENURINE)
+    )
+    assert len(both) == 39 + 2
+    ours = against_paper.beside(
+        classwise.published_rows(URISED),
+        classwise.table7([fold([("crystal", 0)], [], URISED)], URISED),
+    )
+    assert list(ours["row"]) == [*sorted(URISED.classes), UNWEIGHTED, WEIGHTED]
+
+
+def test_score_fold_takes_the_profiles_fields():
+    frame, limit_asked = CASE.truth, profile("demo").max_test_fields
+    data = SimpleNamespace(
+        taxonomy=OPENURINE,
+        test_images=lambda fold, limit: (
+            pd.DataFrame({"image": ["a"]}) if (fold, limit) == (0, limit_asked) else None
+        ),
+        boxes_of=lambda images: frame[frame["image"].isin(images["image"])],
+    )
+    run = Run("synthetic", profile("demo"))
+    run.__dict__["dataset"] = data
+    got = scored.score_fold(run, 0, CASE.predictions)
+    assert 0 <= got.confidence < 0.4  # below it the third WBC is found
+    pd.testing.assert_frame_equal(got.metrics, CASE.metrics)
+
+
+def test_figures():
+    both = against_paper.beside(classwise.published_rows(OPENURINE), table7([CASE], OPENURINE))
+    assert [label.get_text() for label in classwise.plot_classes(both, "synthetic").axes[0].get_yticklabels()] == [
+        "RBC (1)", "WBC (4)"]  # fmt: skip
+    nothing = against_paper.beside(
+        classwise.published_rows(OPENURINE), table7([fold([], [])], OPENURINE)
+    )
+    assert classwise.plot_classes(nothing, "synthetic").axes
+    assert classwise.plot_confusion(confusion([CASE], OPENURINE), "synthetic").axes

@@ -1,0 +1,199 @@
+"""The error split on cases worked out by hand, and what repairing each kind gives."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from openurine_lib.data import taxonomy
+from openurine_lib.evaluation import errors
+from openurine_lib.evaluation.errors import FOUND, KINDS, RIGHT, counts, gains, split
+from openurine_lib.evaluation.metrics import best_confidence, evaluate, summary
+from openurine_lib.evaluation.scored import Scored
+
+TAX = taxonomy.load("openurine")
+RBC, WBC, YEAST = (TAX.id(name) for name in ("RBC", "WBC", "Yeast"))
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def fold(truth, found, confidence=0.5, groups=1):
+    """Boxes of 10 x 10 px at x: (class, x) and (class, x, conf); the same on the field of each of so many groups."""
+    fields = pd.DataFrame(
+        {"image": [f"f{i}" for i in range(groups)], "group": [f"g{i}" for i in range(groups)]}
+    )
+    t = [(image, c, x, 0, x + 10, 10) for image in fields["image"] for c, x in truth]
+    p = [(image, c, conf, x, 0, x + 10, 10) for image in fields["image"] for c, x, conf in found]
+    truth = pd.DataFrame(t, columns=["image", "cls", "x1", "y1", "x2", "y2"])
+    found = pd.DataFrame(p, columns=["image", "cls", "conf", "x1", "y1", "x2", "y2"]).astype(
+        {"conf": float}
+    )
+    return Scored(
+        truth, found, fields, evaluate(truth, found, TAX.n, list(fields["image"])), confidence
+    )
+
+
+# Shifts of two boxes of 10 px: by 3 px IoU is 7/13 = 0.54, by 5 px 5/15 = 0.33, by 9 px 1/19 = 0.05.
+@pytest.mark.parametrize(
+    ("found", "kind", "box"),
+    [
+        ((RBC, 3, 0.9), RIGHT, FOUND),
+        ((RBC, 5, 0.9), "localisation", "localisation"),
+        ((WBC, 3, 0.9), "classification", "classification"),
+        ((WBC, 5, 0.9), "both", "missed"),
+        ((WBC, 9, 0.9), "background", "missed"),
+        ((RBC, 9, 0.9), "background", "missed"),
+    ],
+)
+def test_one_detection_of_one_box(found, kind, box):
+    one = fold([(RBC, 0)], [found])
+    parts = split(one.truth, one.predictions)
+    assert parts.detections["kind"].tolist() == [kind]
+    assert parts.boxes["kind"].tolist() == [box]
+
+
+def test_a_second_detection_is_a_duplicate():
+    one = fold([(RBC, 0)], [(RBC, 1, 0.6), (RBC, 0, 0.7)])
+    parts = split(one.truth, one.predictions)
+    assert parts.detections["conf"].tolist() == [0.7, 0.6]
+    assert parts.detections["kind"].tolist() == [RIGHT, "duplicate"]
+
+
+def test_order_of_the_kinds_is_tides():
+    """Exactly on a WBC, and on an RBC by 0.33: the own class comes first. On a found RBC and a WBC: the WBC does."""
+    beside = fold([(WBC, 0), (RBC, 5)], [(RBC, 0, 0.9)])
+    parts = split(beside.truth, beside.predictions)
+    assert parts.detections["kind"].tolist() == ["localisation"]
+    assert parts.boxes["kind"].tolist() == ["missed", "localisation"]
+    both = fold([(RBC, 0), (WBC, 1)], [(RBC, 0, 0.9), (RBC, 1, 0.8)])
+    parts = split(both.truth, both.predictions)
+    assert parts.detections["kind"].tolist() == [RIGHT, "classification"]
+    assert parts.boxes["kind"].tolist() == [FOUND, "classification"]
+
+
+def test_fields_do_not_mix():
+    one = fold([(RBC, 0)], [], groups=2)
+    found = pd.DataFrame([("f1", RBC, 0.9, 0, 0, 10, 10)], columns=one.predictions.columns)
+    parts = split(one.truth, found)
+    assert parts.boxes.set_index("image")["kind"].to_dict() == {"f0": "missed", "f1": FOUND}
+    assert parts.detections["box"].tolist() == [1]
+
+
+CASE = fold(
+    [(RBC, 0), (RBC, 100), (RBC, 200), (WBC, 300), (YEAST, 400)],
+    [
+        *[(RBC, 0, 0.9), (RBC, 1, 0.8)],  # found; duplicate
+        (RBC, 105, 0.7),  # localisation
+        (WBC, 200, 0.7),  # classification
+        *[(RBC, 305, 0.6), (RBC, 900, 0.6)],  # both; background
+        (YEAST, 400, 0.2),  # below the confidence: missed
+    ],
+)
+
+
+def test_counts_by_head():
+    table = counts([CASE, CASE], TAX).set_index("head")
+    assert list(table) == ["boxes", FOUND, *KINDS]
+    #                                        boxes found cls loc both dup bkg missed
+    assert table.loc["Cells"].tolist() == [8, 2, 2, 2, 2, 2, 2, 2]
+    assert table.loc["Microorganisms"].tolist() == [2, 0, 0, 0, 0, 0, 0, 2]
+    assert table.loc["all"].tolist() == [10, 2, 2, 2, 2, 2, 2, 4]
+    assert table.loc["Crystals"].sum() == 0
+
+
+def test_gain_of_a_wrong_name():
+    """One RBC called WBC, another found. Repaired: RBC goes from 49.5 (recall 1/2) to 100; WBC is not in the mean."""
+    one = fold([(RBC, 0), (RBC, 100)], [(RBC, 0, 0.9), (WBC, 100, 0.8), (WBC, 101, 0.7)])
+    gain = gains([one], TAX.n).set_index("kind")["gain"]
+    assert gain["classification"] == pytest.approx(50.5)
+    assert gain.drop("classification").tolist() == pytest.approx([0] * 5)
+
+
+def test_gain_of_a_wrong_place_of_a_false_alarm_and_of_what_is_missed():
+    place = gains([fold([(RBC, 0)], [(RBC, 5, 0.9)])], TAX.n).set_index("kind")["gain"]
+    assert place["localisation"] == pytest.approx(100)
+    alarm = gains([fold([(RBC, 0)], [(RBC, 0, 0.5), (RBC, 900, 0.9)])], TAX.n).set_index("kind")[
+        "gain"
+    ]
+    assert alarm["background"] == pytest.approx(50)  # precision 1/2 at full recall
+    missed = gains([fold([(RBC, 0), (RBC, 50)], [(RBC, 0, 0.5)])], TAX.n).set_index("kind")["gain"]
+    assert missed["missed"] == pytest.approx(
+        50.5
+    )  # recall 1/2 is 50 of the 101 points, the first at half weight
+
+
+def test_gains_are_those_of_the_evaluator():
+    """Repaired by hand, the evaluator scores as ``gains`` says."""
+    was = summary(CASE.metrics)["map50"]
+    named = CASE.predictions.assign(
+        cls=CASE.predictions["cls"].mask(CASE.predictions["x1"] == 200, RBC)
+    )
+    placed = CASE.predictions.assign(**{c: CASE.predictions[c].mask(CASE.predictions["x1"] == 105, x)
+                                        for c, x in (("x1", 100), ("x2", 110))})  # fmt: skip
+    gain = gains([CASE], TAX.n).set_index("kind")["gain"]
+    dropped = {
+        kind: CASE.predictions[CASE.predictions["x1"] != x]
+        for kind, x in (("both", 305), ("duplicate", 1))
+    }
+    for kind, frame in {"classification": named, "localisation": placed, **dropped}.items():
+        now = summary(evaluate(CASE.truth, frame, TAX.n, ["f0"]))["map50"]
+        assert gain[kind] == pytest.approx(100 * (now - was)), kind
+
+
+def test_gains_over_folds_and_groups():
+    halves = (
+        fold([(RBC, 0)], [(RBC, 5, 0.9)], groups=6),
+        fold([(RBC, 0)], [(RBC, 0, 0.9)], groups=6),
+    )
+    table = gains(halves, TAX.n).set_index("kind")
+    assert table.loc["localisation"].tolist() == pytest.approx(
+        [50, 50, 50]
+    )  # 100 and 0, whatever is drawn
+    assert gains([fold([(RBC, 0)], [])], TAX.n)[["gain_low", "gain_high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("found", "missed"), [([], 100), ([(RBC, 0, 0.9), (YEAST, 100, 0.9)], 0)])
+def test_empty_and_perfect(found, missed):
+    one = fold([(RBC, 0), (YEAST, 100)], found)
+    gain = gains([one], TAX.n).set_index("kind")["gain"]
+    assert gain["missed"] == pytest.approx(missed) and gain.drop("missed").tolist() == [0] * 5
+    table = counts([one], TAX).set_index("head").loc["all"]
+    assert table["missed"] == (0 if found else 2) and table[FOUND] == len(found)
+    assert errors.plot(counts([one], TAX), gains([one], TAX.n), "synthetic").axes
+
+
+def test_fields_without_a_box():
+    one = fold([], [(RBC, 0, 0.9)])
+    assert split(one.truth, one.predictions).detections["kind"].tolist() == ["background"]
+    assert counts([one], TAX).set_index("head").loc["Cells", "background"] == 1
+    assert gains([one], TAX.n)["gain"].tolist() == [0] * 6
+
+
+def test_random_fields_add_up():
+    """Every box is found, spoilt or missed; as many are found as detections are right."""
+    rng = np.random.default_rng(0)
+    true = [(int(rng.integers(3)), 12 * i) for i in range(40)]
+    found = [
+        (int(rng.integers(3)), 12 * i + rng.normal(0, 3), rng.random())
+        for i in range(40)
+        for _ in range(2)
+    ]
+    one = fold(true, found)
+    parts = split(one.truth, one.predictions)
+    kinds = parts.detections["kind"].value_counts()
+    assert set(kinds.index) <= {RIGHT, *KINDS[:-1]} and kinds.sum() == 80
+    assert (parts.boxes["kind"] == FOUND).sum() == kinds[RIGHT] > 0
+    hits = parts.detections.loc[parts.detections["kind"] == RIGHT, "box"]
+    assert (
+        hits.is_unique
+        and (
+            parts.boxes.loc[hits, "cls"].to_numpy() == parts.detections.loc[hits.index, "cls"]
+        ).all()
+    )
+    assert best_confidence(one.truth, one.predictions, TAX.n, ["f0"]) < 1

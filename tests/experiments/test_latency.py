@@ -1,0 +1,120 @@
+"""Milliseconds a field: the table by hand, the rounds, the Pareto front, and names that do not overlap."""
+
+from itertools import combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Annotation
+
+from openurine_lib.experiments import latency
+from openurine_lib.experiments.methods import method, methods, predict_key, profile
+from openurine_lib.experiments.run import Run
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+    made = Run("synthetic", profile("demo"))
+    images = pd.DataFrame({"path": [f"{i}.png" for i in range(9)]})
+    made.__dict__["dataset"] = SimpleNamespace(test_images=lambda fold, limit: images)
+    return made
+
+
+def test_the_table_by_hand(run):
+    rows = [
+        method("ours-yolo12m"),
+        method("yolo12n"),
+        method("yolo12x"),
+    ]  # in demo the last two are one run
+    ms = {
+        predict_key(rows[0], run.profile): np.array([[10.0, 20, 30], [20, 40, 60]]),
+        predict_key(rows[1], run.profile): np.array([[5.0, 5, 5], [5, 5, 5]]),
+    }
+    table = latency.table(run, rows, ms).set_index("method")
+    ours = table.loc["ours-yolo12m"]
+    assert (ours["ms"], ours["ms_low"], ours["ms_high"], ours["against_ours"]) == (25, 20, 40, 1)
+    assert (ours["way"], ours["network"]) == ("sliced", "yolo12n")
+    assert table.loc["yolo12n", "against_ours"] == table.loc["yolo12x", "against_ours"] == 0.2
+
+
+def test_rounds_take_turns_and_the_first_field_is_not_counted(run, monkeypatch):
+    calls = []
+    for name in ("ours-yolo12m", "yolo12n", "yolov8m"):
+        weights = run.train_dir(method(name), 0) / "weights.pt"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.touch()
+    monkeypatch.setattr(latency, "read_rgb", lambda path: path)
+    monkeypatch.setattr(latency, "_detector", lambda run, m, fold: m.id)
+
+    def fake_clock(run, m, detector, image):
+        calls.append((detector, image))
+        return len(calls)
+
+    monkeypatch.setattr(latency, "_timed", fake_clock)
+    table = latency.measure(run, fields=2, rounds=2)
+    names = ["yolov8m", "yolo12n", "ours-yolo12m"]  # the order of the file
+    assert [d for d, _ in calls] == names * 5
+    assert [i for _, i in calls[::3]] == ["0.png", "0.png", "1.png", "0.png", "1.png"]
+    # the fake clock counts calls: yolov8m had numbers 4, 7 and 10, 13; the first was not counted
+    assert table.set_index("method").loc["yolov8m", ["ms", "ms_low", "ms_high"]].tolist() == [
+        8500,
+        5500,
+        11500,
+    ]
+    assert {"yolo12n", "yolo12x", "yolo12m"} <= set(table["method"]) and "rtdetr-l" not in set(
+        table["method"]
+    )
+
+
+def test_rows_that_were_not_timed_stay_with_a_reason():
+    table4 = pd.DataFrame({"row": ["A", "B", "C"], "method": ["a", "b", "c"], "map50_here": [1.0, 2.0, np.nan],
+                           "reason": ["", "", "not run"]})  # fmt: skip
+    times = pd.DataFrame([["A", "a", "net", "whole", 5.0, 4.0, 6.0, 1.0]], columns=latency.COLUMNS)
+    sized = pd.DataFrame(
+        {"method": ["a", "b", "c"], "params_m": [1.0, 2, 3], "gflops": [4.0, 5, 6]}
+    )
+    costs = latency.beside(table4, times, sized)
+    assert costs["reason"].tolist() == ["", "no weights here to time", "not run"]
+    assert (
+        costs.loc[0, ["ms", "map50", "gflops"]].tolist() == [5, 1, 4]
+        and costs["ms"].isna().sum() == 2
+    )
+
+
+def test_nothing_trained_is_an_empty_table_and_figure(run, monkeypatch):
+    monkeypatch.setattr(latency, "read_rgb", lambda path: path)
+    table = latency.measure(run)
+    assert table.empty and list(table) == latency.COLUMNS
+    latency.plot(table.assign(map50=[]), "synthetic")
+
+
+def test_the_front_by_hand():
+    cost, gain = pd.Series([1, 2, 3, 2, 5.0]), pd.Series([10, 30, 20, 30, 40.0])
+    assert latency.on_front(cost, gain).tolist() == [True, True, False, True, True]
+
+
+def test_names_do_not_overlap():
+    rows = [m for m in methods().values() if 4 in m.answers]
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "row": [m.answers[4] for m in rows],
+            "method": [m.id for m in rows],
+            "network": [m.arch for m in rows],
+            "way": ["sliced" if m.sliced else "whole" for m in rows],
+            "ms": np.exp(rng.normal(4, 0.5, len(rows))),
+            "map50": rng.normal(50, 2, len(rows)),
+        }
+    )
+    table.loc[1, ["ms", "map50"]] = table.loc[0, ["ms", "map50"]].tolist()
+    fig = latency.plot(table, "synthetic")
+    texts = [t for t in fig.axes[0].findobj(Annotation) if t.get_text()]
+    assert len(texts) == len(rows) - 1 and f"{rows[0].answers[4]} (+1)" in {
+        t.get_text() for t in texts
+    }
+    fig.canvas.draw()
+    words = [np.asarray(t.get_window_extent().extents) for t in texts]
+    for a, b in combinations(words, 2):
+        assert not ((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())

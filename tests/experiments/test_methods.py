@@ -1,0 +1,70 @@
+"""The experiment list: keys, profiles and the plan of a run."""
+
+import pytest
+
+from openurine_lib.experiments.methods import (
+    UnknownName,
+    method,
+    methods,
+    plan,
+    predict_key,
+    profile,
+    train_key,
+)
+
+
+def test_rows_with_and_without_slices_share_a_training():
+    p = profile("paper")
+    plain, sliced = method("yolo12m"), method("yolo12m-sahi")
+    assert train_key(plain, p) == train_key(sliced, p) == "yolo12m-single-960"
+    assert predict_key(plain, p) != predict_key(sliced, p)
+
+
+def test_the_papers_profile_replaces_nothing_and_small_ones_say_what_they_replace():
+    paper, demo = profile("paper"), profile("demo")
+    built = [m for m in methods().values() if m.built]
+    assert all(paper.arch(m) == m.arch for m in built)
+    assert (
+        train_key(method("yolo12m"), demo)
+        == train_key(method("yolo12x"), demo)
+        == "yolo12n-single-256"
+    )
+    assert len(plan(paper).train) > len(plan(demo).train)
+
+
+def test_every_built_row_is_in_the_plan_and_no_other():
+    for name in ("smoke", "demo", "paper"):
+        p = profile(name)
+        built = {train_key(m, p) for m in methods().values() if m.built}
+        assert set(plan(p).train) == built
+        assert set(plan(p).ssl) == {p.arch(m) for m in methods().values() if m.ssl}
+
+
+@pytest.mark.parametrize(
+    ("nominal", "effective"),
+    [(40, 64), (80, 96), (160, 160), (320, 320), (640, 640), (960, 960), (1280, 1280)],
+)
+def test_table_6_sizes_are_rounded_up_to_the_stride(nominal, effective):
+    assert profile("paper").pixels(nominal) == effective
+
+
+def test_small_profiles_scale_sizes_and_slices_alike():
+    demo = profile("demo")
+    assert demo.settings["imgsz"] == 256 and demo.settings["sahi"]["slice"] == 192
+    assert demo.setting("head_weights.Casts") == 1.5
+
+
+def test_unknown_names_are_refused_with_the_list():
+    with pytest.raises(UnknownName, match="no method 'yolo13' in methods.yaml; it lists: yolov8m"):
+        method("yolo13")
+    with pytest.raises(UnknownName, match="it lists: smoke, demo, paper"):
+        profile("huge")
+
+
+def test_rows_with_slices_in_training_see_as_many_images():
+    demo, row = profile("demo"), method("ours-yolo12m")
+    assert demo.trains_on_slices(row) and demo.epochs_of(row) * 2 == demo.epochs_of(
+        method("yolo12n")
+    )
+    assert train_key(row, demo) == "yolo12n-multi-ssl-slices-256"
+    assert not profile("paper").trains_on_slices(row) and profile("paper").epochs_of(row) == 300

@@ -1,0 +1,126 @@
+"""Tables and figures know where they came from, and two runs write the same bytes."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from openurine_lib import files, open_run
+from openurine_lib.experiments import formatting, provenance
+from openurine_lib.experiments.run import Run
+
+
+@pytest.fixture
+def run() -> Run:
+    run = open_run()
+    run.__dict__["dataset"] = SimpleNamespace(
+        synthetic=True, fingerprint="f1"
+    )  # in place of drawing one
+    return run
+
+
+@pytest.fixture
+def df() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "row": ["a_b|c", "x & y"],
+            "n": [1, 2],
+            "map50": [85.234, np.nan],
+            "map50_std": [0.31, np.nan],
+            "d": [-0.01, None],
+        }
+    )
+
+
+def test_atomic_path_replaces_on_success_and_leaves_nothing_on_failure(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.csv"
+    with files.atomic_path(target) as temporary:
+        assert temporary.parent == target.parent and temporary.suffix == ".csv"
+        temporary.write_text("1")
+    with pytest.raises(RuntimeError), files.atomic_path(target) as temporary:
+        temporary.write_text("2")
+        raise RuntimeError
+    assert target.read_text() == "1"
+    assert [f.name for f in target.parent.iterdir()] == ["a.csv"]
+
+
+def test_table_files(run: Run, df: pd.DataFrame) -> None:
+    provenance.save_table(run, "table4", df, "Comparison", decimals={"map50": 2}, fold=0)
+    pd.testing.assert_frame_equal(pd.read_csv(run.figures / "table4.csv"), df)
+    md, tex = ((run.figures / f"table4.{s}").read_text() for s in ("md", "tex"))
+    assert md.startswith("**Comparison. (synthetic data; smoke profile")
+    assert (
+        "85.23 ± 0.31" in md and r"a_b\|c" in md and "|            — |" in md and "-0.0" not in md
+    )
+    assert tex.index(r"\caption{Comparison. (synthetic data") < tex.index(r"\begin{tabular}")
+    assert (
+        r"a\_b\textbar{}c & 1 & 85.23 $\pm$ 0.31 & 0.0" in tex and r"x \& y & 2 & --- & ---" in tex
+    )
+    stamp = json.loads((run.figures / "table4.json").read_text())
+    assert stamp["fold"] == 0 and stamp["dataset"] == {
+        "name": "synthetic",
+        "fingerprint": "f1",
+        "synthetic": True,
+    }
+    assert {"commit", "dirty", "profile", "settings", "versions", "seed", "device", "time"} <= set(
+        stamp
+    )
+
+
+def test_tables_of_two_runs_are_the_same_bytes(
+    run: Run, df: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written() -> list[bytes]:
+        provenance.save_table(run, "t", df, "T")
+        return [(run.figures / f"t.{s}").read_bytes() for s in ("csv", "md", "tex")]
+
+    first = written()
+    monkeypatch.setattr(provenance, "code_state", lambda: ("another commit", True))
+    assert written() == first
+
+
+def test_missing_numbers_show_as_asked(df: pd.DataFrame) -> None:
+    assert list(formatting.formatted(df, missing="not run")["map50"]) == ["85.2 ± 0.3", "not run"]
+    assert list(formatting.formatted(df.assign(map50_std=None))["map50"]) == ["85.2", "—"]
+    ends = df.assign(map50_std=None, map50_low=[80.0, None], map50_high=[90.04, None])
+    assert list(formatting.formatted(ends)["map50"]) == ["85.2 [80.0, 90.0]", "—"]
+    assert list(formatting.formatted(ends.assign(map50_low=None))["map50"]) == ["85.2", "—"]
+    assert "map50_low" not in formatting.formatted(ends)
+
+
+def test_an_empty_table_is_written(run: Run, df: pd.DataFrame) -> None:
+    provenance.save_table(run, "t", df.iloc[:0], "T")
+    assert pd.read_csv(run.figures / "t.csv").empty
+
+
+def test_figure_carries_its_stamp_inside(run: Run) -> None:
+    fig, ax = plt.subplots()
+    ax.plot([0, 1])
+    provenance.save_figure(run, "fig1", fig, "Übersicht, 10 µm", method="ours")
+    stamp = provenance.read_stamp(run.figures / "fig1.png")
+    assert stamp["method"] == "ours" and stamp["caption"] == "Übersicht, 10 µm"
+    assert any(run.face() in text.get_text() for text in fig.texts)
+    assert b"/Keywords" in (run.figures / "fig1.pdf").read_bytes()
+    assert not (run.figures / "fig1.json").exists()
+    plt.close(fig)
+
+
+def test_what_uses_no_data_does_not_touch_it() -> None:
+    stamp = provenance.stamp(
+        open_run(), uses_data=False
+    )  # a data set that is not there would be drawn
+    assert stamp["dataset"] is None and stamp["face"] == provenance.PUBLISHED_ONLY
+
+
+def test_no_machine_paths_in_a_stamp(run: Run, tmp_path: Path) -> None:
+    text = json.dumps(provenance.stamp(run))
+    assert str(Path.home()) not in text and str(tmp_path) not in text
+
+
+def test_code_state_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    assert provenance.code_state() == (None, None)

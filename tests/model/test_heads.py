@@ -1,0 +1,235 @@
+"""The six-head model and its loss, against the library's own head and against the traps that lie on the way."""
+
+import copy
+import types
+
+import pytest
+import torch
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.modules.head import Detect
+from ultralytics.utils.loss import v8DetectionLoss
+
+from openurine_lib.config import read_config
+from openurine_lib.data import taxonomy
+from openurine_lib.model import heads
+from openurine_lib.model.build import backbone_depth, build_model
+from openurine_lib.model.heads import MultiHeadDetect, MultiHeadModel
+from openurine_lib.model.loss import MultiHeadLoss
+
+HEADS = {"Cells": (0, 2), "Casts": (1,)}
+
+
+@pytest.fixture(scope="module")
+def openurine() -> taxonomy.Taxonomy:
+    return taxonomy.load("openurine")
+
+
+def with_arguments(model, **gains):
+    model.args = get_cfg(overrides={"box": 5.5, "cls": 0.699, "dfl": 1.43} | gains)
+    return model
+
+
+def small(heads=HEADS, **kwargs):
+    torch.manual_seed(0)
+    return with_arguments(MultiHeadModel("yolo12n.yaml", heads, **kwargs))
+
+
+def batch(cls=(0, 1, 2), image=(0, 0, 1), size=96):
+    torch.manual_seed(1)
+    boxes = torch.tensor([[0.3, 0.3, 0.2, 0.2], [0.6, 0.6, 0.3, 0.2], [0.5, 0.4, 0.4, 0.4]])[
+        : len(cls)
+    ]
+    return {"img": torch.rand(2, 3, size, size), "cls": torch.tensor(cls).float().view(-1, 1), "bboxes": boxes,
+            "batch_idx": torch.tensor(image[: len(cls)]).float()}  # fmt: skip
+
+
+def test_openurine_has_six_heads_with_the_papers_classes(openurine):
+    model = build_model("yolo12n", openurine, "multi")
+    head = model.model[-1]
+    sizes = {name: h.nc for name, h in head.heads.items()}
+    assert sizes == {
+        "Cells": 9,
+        "Casts": 6,
+        "Crystals": 13,
+        "Microorganisms": 6,
+        "Artifact": 1,
+        "Others": 4,
+    }
+    assert sum(sizes.values()) == head.nc == 39
+
+
+def test_a_head_without_a_class_does_not_exist():
+    assert set(build_model("yolo12n", taxonomy.load("urised2k"), "multi").model[-1].heads) == {
+        "Cells", "Crystals", "Microorganisms", "Others"}  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", ["yolo12n", "yolov8n", "yolov5n", "yolo11n", "yolov9t"])
+def test_every_backbone_takes_the_heads(arch):
+    model = with_arguments(MultiHeadModel(f"{arch}.yaml", HEADS))
+    loss, items = model(batch())
+    assert torch.isfinite(loss).all() and set(items) == {
+        f"{h}/{p}" for h in HEADS for p in ("box", "cls", "dfl")
+    }
+    assert backbone_depth(model) >= 9
+    # ultralytics' switch between its old and new class branch must reach the six heads
+    branch = model.model[-1].heads["Cells"].cv3[0][0]
+    stock = build_model(arch, taxonomy.load("openurine"), "single").model[-1].cv3[0][0]
+    assert type(branch) is type(stock)
+
+
+def test_evaluation_gives_one_tensor_with_each_heads_scores_in_its_classes_rows():
+    model = small().eval()
+    with torch.no_grad():
+        y, raw = model(torch.rand(1, 3, 96, 96))
+    anchors = 12**2 + 6**2 + 3**2
+    assert y.shape == (1, 4 + 3, 2 * anchors)
+    cells, casts = y[0, 4:, :anchors], y[0, 4:, anchors:]
+    assert (cells[[0, 2]] > 0).all() and (cells[1] == 0).all()
+    assert (casts[1] > 0).all() and (casts[[0, 2]] == 0).all()
+    assert torch.equal(cells[[0, 2]], raw["Cells"]["scores"][0].sigmoid())
+
+
+def test_one_head_over_all_classes_is_the_stock_detector():
+    """With a single head the loss and the output are those of the library, to the bit."""
+    stock = with_arguments(heads.SingleHeadModel("yolo12n.yaml", nc=3, verbose=False))
+    ours = small({"All": (0, 1, 2)})
+    ours.model[-1].heads["All"].load_state_dict(
+        {k: v for k, v in stock.model[-1].state_dict().items()}
+    )
+    for mine, theirs in zip(ours.model[:-1], stock.model[:-1], strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    b, image = batch(), torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.equal(ours.eval()(image)[0], stock.eval()(image)[0])
+        preds = stock.train().predict(b["img"])
+        theirs, _ = v8DetectionLoss(stock)(preds, b)
+        mine, items = MultiHeadLoss(ours)({"All": preds}, b)
+        assert torch.allclose(mine, theirs) and theirs.sum() > 0
+        assert torch.allclose(torch.stack(list(items.values())) * 2, theirs)
+
+
+def test_lambda_weighs_heads_and_defaults_to_table_3():
+    assert {
+        k: v for k, v in read_config("table3.yaml")["head_weights"].items() if v != 1
+    } == heads.HEAD_WEIGHTS
+    plain, weighted = small(head_weights={}), small(head_weights={"Casts": 1.5})
+    weighted.load_state_dict(plain.state_dict())
+    b = batch()
+    with torch.no_grad():
+        preds = plain.train().predict(b["img"])
+        _, one = MultiHeadLoss(plain)(preds, b)
+        _, other = MultiHeadLoss(weighted)(preds, b)
+    assert all(
+        torch.allclose(other[k], one[k] * (1.5 if k.startswith("Casts") else 1)) for k in one
+    )
+
+
+def test_an_empty_head_is_not_the_loudest():
+    """The trap of one normaliser a head: a head with no object is divided by 1, one normaliser for all is not."""
+    model, b = small(head_weights={}), batch()
+    crowd = (
+        torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.3
+    )  # all of it for Cells, none for Casts
+    b |= {"cls": torch.zeros(40, 1), "bboxes": crowd, "batch_idx": torch.arange(40) // 20}
+    with torch.no_grad():
+        preds = model.train().predict(b["img"])
+        _, shared = MultiHeadLoss(model, shared=True)(preds, b)
+        _, apart = MultiHeadLoss(model, shared=False)(preds, b)
+        loss = MultiHeadLoss(model)
+        loss(preds, b)
+    objects = loss.heads["Cells"].assigner.score_sum
+    assert objects > 1 and loss.heads["Casts"].assigner.score_sum == 0
+    assert torch.allclose(apart["Casts/cls"] / shared["Casts/cls"], objects)
+    assert torch.allclose(apart["Cells/cls"], shared["Cells/cls"])
+
+
+def test_a_batch_without_any_object_has_a_finite_loss_and_gradient():
+    model = small()
+    loss, _ = model(batch(cls=()))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+
+
+def test_box_and_dfl_gains_are_independent():
+    """Eqs. 2-3 would multiply DFL's gain by the box gain; the library's convention, kept here, does not."""
+    model = small(head_weights={})
+    b = batch()
+    with torch.no_grad():
+        preds = model.train().predict(b["img"])
+        _, one = MultiHeadLoss(model)(preds, b)
+        model.args.box *= 2
+        _, two = MultiHeadLoss(model)(preds, b)
+    assert torch.allclose(two["Cells/box"], 2 * one["Cells/box"]) and torch.equal(
+        two["Cells/dfl"], one["Cells/dfl"]
+    )
+
+
+def test_objectness_is_a_branch_only_when_it_has_a_gain():
+    assert small().model[-1].heads["Casts"].nc == 1
+    model = small(objectness_gain=1.0)
+    assert model.model[-1].heads["Casts"].nc == 2
+    loss, items = model(batch())
+    assert {"Cells/obj", "Casts/obj"} <= set(items) and torch.isfinite(loss).all()
+    loss.sum().backward()
+    y, raw = model.eval()(torch.rand(1, 3, 96, 96))
+    assert y.shape[1] == 4 + 3
+    cells = raw["Cells"]["scores"].sigmoid()
+    assert torch.allclose(y[0, 4, : cells.shape[2]], cells[0, 0] * cells[0, 2])
+
+
+def test_no_parameter_that_nobody_trains_and_every_head_gets_a_gradient():
+    model = small()
+    loss, _ = model(batch())
+    loss.sum().backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert isinstance(model.model[-1], Detect) and not any(
+        k.startswith(("model.21.cv2", "model.21.cv3")) for k in model.state_dict()
+    )
+
+
+def test_copies_fuses_and_survives_a_state_dict():
+    model = small().eval()
+    image = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        before = model(image)[0]
+        twin = MultiHeadModel("yolo12n.yaml", HEADS).eval()
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin(image)[0], before)
+        fused = copy.deepcopy(model).fuse(verbose=False)
+        assert torch.allclose(fused(image)[0], before, atol=1e-2)
+
+
+def test_scores_do_not_depend_on_the_order_of_the_ids():
+    assert (
+        MultiHeadDetect({"Cells": (2, 0), "Casts": (1,)}, [16], torch.tensor([8.0])).classes
+        == HEADS
+    )
+
+
+def test_rtdetr_cannot_have_heads(openurine):
+    with pytest.raises(ValueError, match="transformer decoder"):
+        build_model("rtdetr-l", openurine, "multi")
+
+
+def test_bf16_forward_is_close_and_the_loss_float32(monkeypatch):
+    model, b = small(), batch()
+    losses = []
+    for supported in (False, True):
+        monkeypatch.setattr(heads, "cpu_bf16", lambda supported=supported: supported)
+        loss, _ = copy.deepcopy(model)(b)
+        losses.append(loss.sum())
+    assert losses[1].dtype == torch.float32 and torch.allclose(*losses, rtol=0.1)
+
+
+def test_removed_head_moves_its_classes_to_others(openurine):
+    """Table 5: the annotations of the removed head are redirected to Others."""
+    head = build_model("yolo12n", openurine.without_head("Casts"), "multi").model[-1]
+    assert "Casts" not in head.heads and head.heads["Others"].nc == 4 + 6 and head.nc == 39
+    assert set(openurine.heads["Casts"]) <= set(head.classes["Others"])
+
+
+def test_criterion_reads_the_trainers_gains():
+    model = small()
+    assert isinstance(model.init_criterion(), MultiHeadLoss)
+    assert isinstance(model.args, types.SimpleNamespace)

@@ -1,0 +1,176 @@
+"""The ultralytics engine: it learns, starts from the encoder, resumes exactly, and refuses what does not fit."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from openurine_lib.evaluation.metrics import evaluate, summary
+from openurine_lib.inference import predict_fields
+from openurine_lib.model import autoencoder
+from openurine_lib.training import pretraining
+from openurine_lib.training.engines import ultralytics as engine
+from openurine_lib.training.weights import WeightsError, check_taxonomy
+
+LEARN = {
+    "optimizer": "AdamW",
+    "lr0": 0.002,
+    "momentum": 0.9,
+    "nbs": 4,
+    "mosaic": 0.0,
+    "warmup_epochs": 1.0,
+}
+
+
+class Kill(BaseException):
+    pass
+
+
+def state(job):
+    return engine.read_weights(job.dir / "weights.pt")["state_dict"]
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def kill_after(monkeypatch, epoch):
+    save = engine._Frames.save_model
+
+    def save_and_die(self):
+        save(self)
+        if self.epoch == epoch:
+            raise Kill
+
+    monkeypatch.setattr(engine._Frames, "save_model", save_and_die)
+
+
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path, monkeypatch):
+    whole, broken, again = (
+        tiny.job(tmp_path / name, nbs=4) for name in ("whole", "broken", "again")
+    )
+    engine.fit(whole)
+    engine.fit(again)
+    assert equal(state(whole), state(again)), "two runs with one seed differ"
+    with monkeypatch.context() as patch, pytest.raises(Kill):
+        kill_after(patch, 0)
+        engine.fit(broken)
+    assert (broken.dir / "state.pt").exists() and not (broken.dir / "weights.pt").exists()
+    engine.fit(broken)
+    assert equal(state(whole), state(broken))
+    logs = [(j.dir / "log.csv").read_bytes() for j in (whole, broken)]
+    assert logs[0] == logs[1] and not (broken.dir / "state.pt").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed_from(tmp_path, monkeypatch):
+    job = tiny.job(tmp_path / "a", nbs=4)
+    with monkeypatch.context() as patch, pytest.raises(Kill):
+        kill_after(patch, 1)
+        engine.fit(job)
+    other = dataclasses.replace(job, seed=1)
+    engine.fit(other)
+    fresh = dataclasses.replace(tiny.job(tmp_path / "b", nbs=4), seed=1)
+    engine.fit(fresh)
+    assert equal(state(other), state(fresh)) and len(pd.read_csv(job.dir / "log.csv")) == 3
+
+
+@pytest.mark.parametrize("arch", ["yolo12n", "yolov8n"])
+def test_training_starts_from_the_encoder(tmp_path, arch):
+    """The trap: weights put into a YOLO by hand are thrown away by its trainer. Seen here as the trainer starts."""
+    images, _ = tiny.frames(tmp_path / "unlabelled", 8)
+    encoder = pretraining.pretrain(arch, images, 64, 1, 0, tmp_path / "ssl" / "encoder.pt")
+    job = tiny.job(tmp_path, arch=arch, epochs=1, encoder=encoder)
+    seen = {}
+
+    class Look(engine._trainer(job)):
+        def _setup_train(self):
+            super()._setup_train()
+            seen.update({k: v.clone() for k, v in self.model.state_dict().items()})
+            raise Kill
+
+    with pytest.raises(Kill):
+        overrides = {"model": f"{arch}.yaml", "data": "frames", "imgsz": 96, "epochs": 1, "device": "cpu",
+                     "project": str(job.dir), "name": "u", "pretrained": False, "plots": False}  # fmt: skip
+        Look(overrides=overrides).train()
+    pretrained = engine.read_weights(encoder)["state_dict"]
+    assert len(pretrained) > 100 and all(torch.equal(seen[k], v) for k, v in pretrained.items())
+    untrained = autoencoder.Autoencoder(arch).encoder_state()
+    assert any(not torch.equal(seen[k], v) for k, v in untrained.items())
+
+
+def test_an_encoder_of_another_backbone_is_refused(tmp_path):
+    images, _ = tiny.frames(tmp_path / "unlabelled", 4)
+    encoder = pretraining.pretrain("yolov8n", images, 64, 1, 0, tmp_path / "encoder.pt")
+    with pytest.raises(WeightsError, match=r"encoder.pt is the encoder of yolov8n"):
+        engine.fit(tiny.job(tmp_path, encoder=encoder))
+
+
+def test_test_fold_is_not_validated_while_training(tmp_path):
+    job = tiny.job(tmp_path, epochs=1)
+    engine.fit(job)
+    assert not list(job.dir.rglob("best.pt"))
+    log = pd.read_csv(job.dir / "log.csv")
+    assert {"Cells/box", "Crystals/cls", "Crystals/dfl", "loss", "lr"} <= set(log) and not any(
+        "metrics" in c for c in log
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("heads", ["single", "multi"])
+def test_overfits_a_few_fields(tmp_path, heads):
+    """Losses, labels and coordinates are right: a detector from scratch learns eight fields by heart."""
+    job = tiny.job(
+        tmp_path, heads=heads, epochs=100, hsv_s=0.0, hsv_v=0.0, scale=0.1, fliplr=0.0, **LEARN
+    )
+    weights = engine.fit(job)
+    log = pd.read_csv(job.dir / "log.csv")
+    assert log.loss.iloc[-1] < log.loss.iloc[0] / 2
+    predictions = predict_fields(
+        engine.detector(weights, 0.001, "cpu", 96), job.images, None, 0.0, tmp_path / "p.csv"
+    )
+    assert summary(evaluate(job.boxes, predictions, 3, list(job.images.image)))["map50"] > 0.5
+
+
+def test_weights_hold_tensors_and_plain_data_only(tmp_path):
+    job = tiny.job(tmp_path, epochs=1)
+    weights = engine.fit(job)
+    content = torch.load(weights, weights_only=True)
+    assert (
+        content["meta"]["classes"] == ["disc", "square", "bar"]
+        and content["meta"]["heads"] == "multi"
+    )
+    model = engine.load_model(weights)
+    assert not model.training and equal(dict(model.state_dict()), content["state_dict"])
+
+
+def test_bad_weights_are_refused_with_a_name(tmp_path):
+    with pytest.raises(WeightsError, match="nowhere.pt does not exist"):
+        engine.load_model(tmp_path / "nowhere.pt")
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(WeightsError, match="text.pt is not a weights file"):
+        engine.load_model(tmp_path / "text.pt")
+    torch.save(tiny.TAXONOMY, tmp_path / "code.pt")  # a pickled object of ours: still code
+    with pytest.raises(WeightsError, match="code.pt is not a weights file"):
+        engine.load_model(tmp_path / "code.pt")
+
+
+def test_weights_of_another_taxonomy_are_refused(tmp_path):
+    with pytest.raises(WeightsError, match="was trained on 2 classes"):
+        check_taxonomy({"classes": ["a", "b"]}, tiny.TAXONOMY, tmp_path / "weights.pt")
+
+
+def test_labels_are_written_in_the_librarys_units(tmp_path):
+    job = tiny.job(tmp_path)
+    listing = engine.write_fields(job, tmp_path / "fields")
+    first = np.loadtxt(tmp_path / "fields" / "labels" / "000000.txt")
+    mine = job.boxes[job.boxes.image == "field0"].iloc[0]
+    cls, x, y, w, h = first[0]
+    assert cls == mine.cls and np.allclose(
+        [x - w / 2, y - h / 2, x + w / 2, y + h / 2],
+        mine[["x1", "y1", "x2", "y2"]].astype(float) / 96,
+        atol=1e-5,
+    )
+    assert len(listing.read_text().split()) == 8

@@ -1,0 +1,72 @@
+"""The autoencoder: its encoder is the detector's backbone, its loss falls, an interruption changes nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from openurine_lib.model import autoencoder
+from openurine_lib.model.build import build_model
+from openurine_lib.training import pretraining
+from openurine_lib.training.weights import read_weights
+
+
+@pytest.fixture
+def fields(tmp_path):
+    return tiny.frames(tmp_path / "fields", 8)[0]
+
+
+@pytest.mark.parametrize(
+    ("arch", "layers"), [("yolo12n", 9), ("yolov8n", 10), ("yolov5n", 10), ("yolo11n", 11)]
+)
+def test_the_encoder_is_the_detectors_backbone(arch, layers):
+    network = autoencoder.Autoencoder(arch)
+    assert len(network.encoder) == layers
+    detector = build_model(arch, tiny.TAXONOMY, "multi")
+    assert set(network.encoder_state()) == {
+        k for k in detector.state_dict() if int(k.split(".")[1]) < layers
+    }
+    x = torch.rand(2, 3, 64, 96)
+    assert network(x).shape == x.shape
+
+
+def test_loss_is_l1_and_ssim():
+    x = torch.rand(2, 3, 64, 64)
+    l1, dissimilarity = autoencoder.reconstruction_loss(x, x)
+    assert l1 == 0 and dissimilarity.abs() < 1e-5
+    l1, dissimilarity = autoencoder.reconstruction_loss((x + 0.1).clamp(0, 1), x)
+    assert 0.05 < l1 <= 0.1 and 0 < dissimilarity < 0.5
+
+
+def test_the_loss_falls(fields, tmp_path):
+    pretraining.pretrain("yolo12n", fields, 64, 12, 0, tmp_path / "encoder.pt")
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert (log.l1 + log.ssim).iloc[-1] < 0.8 * (log.l1 + log.ssim).iloc[0]
+    examples = np.load(tmp_path / "reconstructions.npz")
+    assert examples["before"].shape == examples["after"].shape == (8, 64, 64, 3)
+
+
+def test_an_interrupted_pretraining_ends_the_same(fields, tmp_path, monkeypatch):
+    pretraining.pretrain("yolo12n", fields, 64, 3, 0, tmp_path / "whole" / "encoder.pt")
+    step, calls = pretraining._step, []
+
+    def die_in_the_second_epoch(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretraining, "_step", die_in_the_second_epoch)
+        pretraining.pretrain("yolo12n", fields, 64, 3, 0, tmp_path / "broken" / "encoder.pt")
+    pretraining.pretrain("yolo12n", fields, 64, 3, 0, tmp_path / "broken" / "encoder.pt")
+    a, b = (
+        read_weights(tmp_path / name / "encoder.pt")["state_dict"] for name in ("whole", "broken")
+    )
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_nothing_to_pretrain_on_is_said(fields, tmp_path):
+    with pytest.raises(ValueError, match="no unlabelled field"):
+        pretraining.pretrain("yolo12n", fields.iloc[:0], 64, 1, 0, tmp_path / "encoder.pt")

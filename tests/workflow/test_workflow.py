@@ -1,0 +1,333 @@
+"""The runner, what counts as a change, and the whole workflow at the smallest size."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import estimate
+import nbformat
+import notebook
+import pytest
+
+from openurine_lib import method, open_run, profile
+from openurine_lib.experiments import fingerprints
+from openurine_lib.experiments.methods import predict_key, train_key
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+
+def written(
+    path: Path,
+    *cells: str,
+    parameters: str = "seed = 0\nprofile = 'smoke'\nquick = True\nrate = 0.5",
+) -> Path:
+    """A notebook of a parameters cell and some code cells."""
+    nb = nbformat.v4.new_notebook(
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
+    )
+    nb.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, *cells)]
+    nb.cells[0].metadata.tags = ["parameters"]
+    nbformat.write(nb, path)
+    return path
+
+
+# --- the runner
+
+
+def test_parameters_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    nb = written(tmp_path / "a.ipynb")
+    assert notebook.parameters_of(nb) == {"seed": 0, "profile": "smoke", "quick": True, "rate": 0.5}
+    assert notebook.checked(nb, {"seed": "3", "quick": "false", "profile": "07", "rate": "1"}) == {
+        "seed": 3,
+        "quick": False,
+        "profile": "07",
+        "rate": 1.0,
+    }
+    with pytest.raises(
+        notebook.ParameterError, match="no parameter sed; it has: seed, profile, quick, rate"
+    ):
+        notebook.execute(nb, tmp_path / "out.ipynb", {"sed": 1})
+    with pytest.raises(notebook.ParameterError, match="seed is of type int, not 'x'"):
+        notebook.checked(nb, {"seed": "x"})
+    with pytest.raises(notebook.ParameterError, match="quick is true or false"):
+        notebook.checked(nb, {"quick": "maybe"})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_executed_copy_or_the_failed_one_is_kept(tmp_path: Path) -> None:
+    nb = written(tmp_path / "a.ipynb", "print('seed is', seed)", "assert seed < 5, 'too much'")
+    out = tmp_path / "kept" / "out.ipynb"
+    with pytest.raises(
+        notebook.NotebookFailed, match=r"cell \d: AssertionError: too much\n.*out.failed.ipynb"
+    ):
+        notebook.execute(nb, out, {"seed": 7}, progress=False)
+    assert [f.name for f in out.parent.iterdir()] == ["out.failed.ipynb"]
+    notebook.execute(nb, out, {"seed": 1}, progress=False)
+    assert [f.name for f in out.parent.iterdir()] == ["out.ipynb"]
+    assert "seed is 1" in out.read_text()
+
+
+def test_command_line_refuses_with_the_list(tmp_path: Path) -> None:
+    nb = written(tmp_path / "a.ipynb")
+    command = [
+        sys.executable,
+        "-m",
+        "notebook",
+        str(nb),
+        str(tmp_path / "o.ipynb"),
+        "-p",
+        "foldd",
+        "1",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and "has no parameter foldd; it has: seed" in done.stderr
+
+
+# --- what counts as a change
+
+
+def digests(package: Path) -> dict[str, str]:
+    """Digests as computed by a copy of the package."""
+    script = f"""
+import json
+from openurine_lib import changes, method, profile
+p, ours, stock = profile("demo"), method("ours-yolo12m"), method("yolov8m")
+found = {{kind: changes.ingredients(kind, p, 0, ours) for kind in ("ssl", "train", "predict", "search")}}
+found["stock"] = changes.ingredients("train", p, 0, stock)
+found["table"] = changes.of_notebook("{ROOT}/notebooks/06_comparison.ipynb")
+print(json.dumps({{kind: str(parts) for kind, parts in found.items()}}))
+"""
+    environment = os.environ | {"PYTHONPATH": str(package.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+        env=environment,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("copy") / "openurine_lib"
+    shutil.copytree(ROOT / "openurine_lib", copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("loss.py", "from __future__", "# a comment\nfrom __future__", set()),
+        (
+            "config/methods.yaml",
+            "# --- Table 4",
+            "new: {answers: {4: x}, engine: none}\n# --- Table 4",
+            set(),
+        ),
+        ("config/methods.yaml", "arch: yolov8m,", "arch: yolov8s,", {"stock"}),
+        ("results.py", "\ndef table(", "\nADDED = 1\n\n\ndef table(", {"table"}),
+        ("ssl.py", "\nclass Autoencoder", "\nADDED = 1\n\n\nclass Autoencoder", {"ssl"}),
+    ],
+)
+def test_changes(package: Path, file: str, old: str, new: str, changed: set[str]) -> None:
+    before, path = digests(package), package / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    try:
+        after = digests(package)
+    finally:
+        path.write_text(text)
+    assert {k for k in before if before[k] != after[k]} == changed
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "changed"),
+    [
+        ("ssl_epochs", 99, {"ssl"}),
+        ("max_test_fields", 1, {"predict"}),
+        ("max_train_fields", 1, {"train", "search"}),
+    ],
+)
+def test_a_profile_change_concerns_the_jobs_that_use_it(
+    field: str, value: int, changed: set[str]
+) -> None:
+    demo, ours = profile("demo"), method("ours-yolo12m")
+    other, kinds = (
+        dataclasses.replace(demo, **{field: value}),
+        ("ssl", "train", "predict", "search"),
+    )
+    assert {
+        k
+        for k in kinds
+        if fingerprints.ingredients(k, demo, 0, ours) != fingerprints.ingredients(k, other, 0, ours)
+    } == changed
+
+
+@pytest.mark.parametrize(
+    "new", [{"why": "new"}, {"doi": "10.1/new"}, {"published_size": {"params_m": 1.0}}]
+)
+def test_what_is_said_of_a_row_is_no_change_of_its_training(new: dict[str, Any]) -> None:
+    demo, ours = profile("demo"), method("ours-yolo12m")
+    other = dataclasses.replace(ours, **new)
+    for kind in ("ssl", "train", "predict", "search"):
+        assert fingerprints.ingredients(kind, demo, 0, ours) == fingerprints.ingredients(
+            kind, demo, 0, other
+        )
+
+
+def test_prose_and_outputs_of_a_notebook_are_no_change(tmp_path: Path) -> None:
+    nb = written(tmp_path / "a.ipynb", "x = 1  # one")
+    first = fingerprints.of_notebook(nb)
+    content = nbformat.read(nb, 4)
+    content.cells.append(nbformat.v4.new_markdown_cell("prose"))
+    content.cells[1].source, content.cells[1].execution_count = "x = 1", 3
+    nbformat.write(content, nb)
+    assert fingerprints.of_notebook(nb) == first
+    assert fingerprints.of_notebook(written(tmp_path / "a.ipynb", "x = 2")) != first
+
+
+def test_data_is_compared_by_content_and_read_once(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache.json"
+    data.mkdir()
+    (data / "a.txt").write_text("1")
+    first = fingerprints.of_data(data, cache)
+    os.utime(data / "a.txt", (1, 1))
+    assert fingerprints.of_data(data, cache) == first  # a copy with other times
+    (data / "a.txt").write_text("2")
+    assert fingerprints.of_data(data, cache) != first
+
+
+def test_every_method_has_its_ingredients() -> None:
+    p = profile("paper")
+    for kind in ("dataset", "ssl", "train", "predict", "search"):
+        assert fingerprints.ingredients(
+            kind, p, 0, method("ours-yolo12m")
+        ) != fingerprints.ingredients(kind, p, 1, method("ours-yolo12m"))
+
+
+# --- a job
+
+
+def test_a_folder_made_from_something_else_is_cleared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import job
+
+    folder = tmp_path / "train" / "key" / "fold0"
+    job._keep_or_clear(folder, {"code": "1", "data": "a"})
+    (folder / "checkpoint.pt").write_text("half")
+    job._keep_or_clear(folder, {"code": "1", "data": "a"})
+    assert (folder / "checkpoint.pt").exists()
+    job._keep_or_clear(folder, {"code": "2", "data": "a"})
+    assert [f.name for f in folder.iterdir()] == ["made_from.json"]
+    assert "made from another code" in capsys.readouterr().out
+
+
+def test_paper_profile_in_jobs_and_hours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "_operations", lambda arch: 1.0)
+    estimate.describe(open_run(profile_name="paper"), given=0.02)
+    text = capsys.readouterr().out
+    p = profile("paper")
+    assert "0.02 s an image (given)" in text and "CPU" not in text
+    ours = next(w for w in estimate.work(open_run(profile_name="paper")) if w.kind == "05 search")
+    assert (
+        ours.images == p.search["trials"] * p.search["epochs"] * p.synthetic["fields"] * 0.8 * 0.8
+    )
+
+
+# --- all of it
+
+
+COMMAND = [
+    sys.executable,
+    str(ROOT / "workflow" / "reproduce.py"),
+    "--profile",
+    "smoke",
+    "--jobs",
+    "2",
+]
+
+
+def rooted(root: Path) -> dict[str, Any]:
+    return {"env": os.environ | {"OPENURINE_ROOT": str(root)}, "cwd": root}
+
+
+def reproduce(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, **rooted(root))
+
+
+def test_reproduce_refuses_before_long_work(tmp_path: Path) -> None:
+    assert "no profile 'smok'" in reproduce(tmp_path, "--profile", "smok").stderr
+    done = reproduce(tmp_path, "--data", str(tmp_path / "nowhere"))
+    assert done.returncode == 2 and "nowhere' does not exist" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_whole_run(tmp_path: Path) -> None:
+    """Every notebook once, then nothing; killed while it trains, then the same tables.
+
+    With OPENURINE_WHOLE_RUN the run stays for the notebooks' own tests.
+    """
+    root = Path(os.environ.get("OPENURINE_WHOLE_RUN", tmp_path))
+    done = reproduce(root)
+    assert done.returncode == 0, done.stderr[-5000:]
+    figures = root / "paper_figures" / "smoke"
+    page = figures / "index.html"
+    assert done.stdout.rstrip().endswith(str(page))
+    assert "Missing" not in page.read_text()
+    assert len((figures / "claims.csv").read_text().splitlines()) > 25
+    for stem in [f"table{n}" for n in range(1, 9)]:
+        assert all(
+            (figures / f"{stem}.{s}").stat().st_size for s in ("csv", "md", "tex", "json")
+        ), stem
+    for stem in ("fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5"):
+        assert all((figures / f"{stem}.{s}").stat().st_size for s in ("png", "pdf")), stem
+
+    started = time.monotonic()
+    again = reproduce(root)
+    assert again.returncode == 0 and "[" not in again.stderr, again.stderr
+    assert time.monotonic() - started < 60
+
+    tables = {
+        t: (figures / t).read_bytes()
+        for t in ("table4.csv", "table5.csv", "table7.csv", "table8.csv")
+    }
+    ours = method("ours-yolo12m")
+    training = root / "runs" / "smoke" / "train" / train_key(ours, profile("smoke"))
+    shutil.rmtree(training)
+    shutil.rmtree(root / "runs" / "smoke" / "predict" / predict_key(ours, profile("smoke")))
+    for name in (*tables, "index.html"):
+        (figures / name).unlink()
+    killed = subprocess.Popen(
+        COMMAND, start_new_session=True, stderr=subprocess.DEVNULL, **rooted(root)
+    )
+    until = time.monotonic() + 300
+    while not training.exists() and killed.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not list(training.rglob("weights.pt")) and not (figures / "table4.csv").exists(), (
+        "killed too late"
+    )
+    after = reproduce(root)
+    assert after.returncode == 0, after.stderr[-5000:]
+    assert (
+        "03 training: " + training.name in after.stderr and after.stderr.count("03 training") == 1
+    )
+    assert {t: (figures / t).read_bytes() for t in tables} == tables

@@ -1,0 +1,122 @@
+"""Runs a notebook with parameters and keeps the executed copy.
+
+``python -m notebook notebooks/06_comparison.ipynb out.ipynb -p profile demo -p seed 0``
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+KERNEL = {
+    "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one in the home folder
+    "SPYDER": "1",  # tqdm.auto then draws its bars as text, which reaches the terminal and the log; a widget would not
+    "TQDM_MININTERVAL": "2",
+}
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not have, or a value that does not fit it."""
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised; the message names the notebook, the cell and the kept copy."""
+
+
+def parameters_of(notebook: str | Path) -> dict[str, Any]:
+    """The notebook's parameters and their defaults, from its cell tagged ``parameters``."""
+    if not Path(notebook).is_file():
+        raise FileNotFoundError(f"no notebook {notebook}")
+    found = papermill.inspect_notebook(str(notebook))
+    return {name: ast.literal_eval(entry["default"]) for name, entry in found.items()}
+
+
+def checked(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given parameters in the types of the notebook's defaults. Raises ParameterError, naming what there is."""
+    defaults = parameters_of(notebook)
+    name = Path(notebook).name
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        raise ParameterError(
+            f"{name} has no parameter {', '.join(unknown)}; it has: {', '.join(defaults) or 'none'}"
+        )
+    return {
+        key: _as(type(defaults[key]), value, f"{name}: parameter {key}")
+        for key, value in given.items()
+    }
+
+
+def execute(
+    notebook: str | Path, out: str | Path, parameters: Mapping[str, Any], progress: bool = True
+) -> Path:
+    """Executes ``notebook`` in its own folder and writes the executed copy to ``out``.
+
+    While it runs the copy is ``out``'s ``*.running.ipynb``; if a cell raises, it stays as ``*.failed.ipynb`` and
+    NotebookFailed tells where. What the cells print goes to standard output and error as it comes.
+    """
+    notebook, out = Path(notebook).resolve(), Path(out).resolve()
+    values = checked(notebook, parameters)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    running, failed = out.with_suffix(".running.ipynb"), out.with_suffix(".failed.ipynb")
+    os.environ.update(KERNEL)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(running),
+            values,
+            kernel_name="python3",
+            cwd=str(notebook.parent),
+            progress_bar=progress,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except PapermillExecutionError as error:
+        os.replace(running, failed)
+        raise NotebookFailed(
+            f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}\nexecuted copy: {failed}"
+        ) from error
+    os.replace(running, out)
+    failed.unlink(missing_ok=True)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m notebook", description=__doc__)
+    parser.add_argument("notebook")
+    parser.add_argument("out")
+    parser.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print(execute(options.notebook, options.out, dict(options.parameter)))
+    except (ParameterError, NotebookFailed, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _as(kind: type, value: Any, what: str) -> Any:
+    """``value`` as the type of a default; texts (from a command line) are read."""
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in ("true", "false"):
+            raise ParameterError(f"{what} is true or false, not {value!r}")
+        return value.lower() == "true"
+    if kind is type(value) or kind is type(None):
+        return value
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{what} is of type {kind.__name__}, not {value!r}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
