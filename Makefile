@@ -18,10 +18,10 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
-EXACT := notebooks/00_paper_audit.ipynb notebooks/01_dataset_statistics.ipynb
+EXACT := notebooks/00_start_here.ipynb notebooks/01_dataset_statistics.ipynb notebooks/11_paper_audit.ipynb
 TRAINED := $(filter-out $(EXACT),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help reproduce test test-fast lint bench docs lab lock clean
+.PHONY: help reproduce test test-fast lint format bench docs lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -64,10 +64,15 @@ test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the note
 test-fast: $(STAMP) ## the unit tests alone
 	@$(PY) -m pytest -q -n 2 -m 'not slow' tests
 
-lint: $(STAMP) ## style and types
+lint: $(STAMP) ## style, types, and the floors: imports run downward
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-cache
+
+format: $(STAMP) ## what can be put right by a machine: line breaks, the order of imports
+	@$(PY) -m ruff check --select I,F401,UP --fix .
+	@$(PY) -m ruff format .
 
 bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.md
 	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step; do \

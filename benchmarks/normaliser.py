@@ -38,7 +38,6 @@ from openurine_lib.experiments.methods import profile
 from openurine_lib.experiments.run import Run
 from openurine_lib.inference import CONFIDENCE, predict_fields, read_rgb
 from openurine_lib.model.build import build_model
-from openurine_lib.model.heads import MultiHeadModel
 from openurine_lib.model.loss import MultiHeadLoss
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
@@ -135,7 +134,7 @@ def warm_start(data: Dataset, images: pd.DataFrame, folder: Path) -> Path:
 
 def fit(data: Dataset, images: pd.DataFrame, way: str, seed: int, out: Path, warm: Path) -> Path:
     """Trains with one of the normalisers, or returns what is there."""
-    MultiHeadModel.init_criterion = lambda model: MultiHeadLoss(model, shared=WAYS[way])  # type: ignore[method-assign]
+    MultiHeadLoss.shared = WAYS[way]
     boxes = data.boxes_of(images)
     job = TrainJob(
         ARCH,
@@ -177,9 +176,11 @@ def summarised(data: Dataset, train: pd.DataFrame, ap: pd.DataFrame) -> list[dic
 def at_start(data: Dataset, images: pd.DataFrame, batches: int = 32) -> list[dict[str, Any]]:
     """Losses of an untrained model by head, both ways from the same predictions; means over batches."""
     torch.manual_seed(0)
-    model = build_model(ARCH, data.taxonomy, "multi", head_weights={}).train()
+    model = build_model(ARCH, data.taxonomy, "multi", lambdas={}).train()
     model.args = DEFAULT_CFG
-    losses = {way: MultiHeadLoss(model, shared) for way, shared in WAYS.items()}
+    losses = {way: model.init_criterion() for way in WAYS}
+    for way, loss in losses.items():
+        loss.shared = WAYS[way]
     sums: dict[tuple[str, str], list[float]] = {}
     empty: dict[str, list[bool]] = {}
     chosen = images.sample(min(len(images), batches * BATCH), random_state=0)

@@ -78,7 +78,7 @@ def _one(run: Any, weights: Path, o: argparse.Namespace) -> dict[str, Any]:
     meta = read_weights(weights)["meta"]
     fields = run.dataset.test_images(meta["fold"], o.fields)
     truth, slice_px = run.dataset.boxes_of(fields), o.slice if "-slices-" in meta["key"] else None
-    digest = exported.digest(weights)
+    digest = exported.digest_of_file(weights)
     place = run.dir / "parity" / digest[:12]
     place.mkdir(parents=True, exist_ok=True)
     copy = Path(shutil.copyfile(weights, place / "weights.pt"))  # the exports go beside it

@@ -66,9 +66,9 @@ def tables(run: Run, rows: list[str]) -> None:
         scores = summary(steps.ensure_metrics(run, m, FOLD))
         lines.append({"method": name, "row": m.answers[4], "network": run.profile.arch(m), "engine": m.engine,
                       "epochs": run.profile.epochs_of(m)} | {k: 100 * scores[k] for k in METRICS}
-                     | {k: sizes.of_run(run, m).get(k) for k in ("params_m", "gflops")}
+                     | {k: sizes.size_of_run(run, m).get(k) for k in ("params_m", "gflops")}
                      | json.loads((run.train_dir(m, FOLD) / SECONDS).read_text(encoding="utf-8")))  # fmt: skip
-    compared = significance.table(run).set_index("method")[
+    compared = significance.table4_significance(run).set_index("method")[
         ["groups", "difference", "low", "high", "p_holm"]
     ]
     table = pd.DataFrame(lines).join(compared, on="method")

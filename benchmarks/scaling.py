@@ -191,7 +191,7 @@ def images(n: int) -> dict[str, object]:
 
     def prepare() -> None:
         (run.dir / "dataset" / "meta.json").unlink(missing_ok=True)
-        dataset.prepare(run)
+        dataset.prepare(Path(run.data), run.dir / "dataset", run.seed)
 
     hashes = pd.DataFrame(
         {"image": names, "group": names, "phash": [rng.bytes(32).hex() for _ in names]}

@@ -13,7 +13,7 @@ START = """
 import sys, time
 import ultralytics  # before torch, whose threads it then sets to one
 import torch
-from openurine_lib.training.pretraining import Autoencoder, _laid_out, _step, reconstruction_loss
+from openurine_lib.training.pretraining import Autoencoder, _step, reconstruction_loss, to_device
 from openurine_lib.speed.processor import ready_for, use_cores
 torch.manual_seed(0)
 x = torch.rand(int(sys.argv[1]), 3, int(sys.argv[2]), int(sys.argv[2]))
@@ -38,7 +38,7 @@ timed(step)
 
 OURS = """
 ready_for("cpu")
-model = _laid_out(model)
+model = to_device(model, "cpu")
 optimizer = torch.optim.AdamW(model.parameters())
 timed(lambda: _step(model, optimizer, x))
 """

@@ -31,7 +31,8 @@ OURS = """
 import sys, time
 from pathlib import Path
 from openurine_lib import open_run
-from openurine_lib.training.engines import TrainJob, ultralytics as engine
+from openurine_lib.training.engines import ultralytics as engine
+from openurine_lib.training.job import TrainJob
 from openurine_lib.experiments.methods import profile
 d = open_run(sys.argv[1], "smoke", 0).dataset
 images = d.images[d.images.split == "labelled"].reset_index(drop=True)

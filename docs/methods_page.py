@@ -1,4 +1,7 @@
-"""``docs/methods.md``: every row of ``methods.yaml`` on a page, with sizes and references. ``make docs`` writes it."""
+"""``docs/methods.md``: every row of ``methods.yaml`` on a page, with sizes and references.
+
+``make docs`` calls this. It first measures the networks that are new, into ``config/sizes.csv``.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from tqdm import tqdm
 
+from openurine_lib.data import taxonomy
 from openurine_lib.experiments import formatting
 from openurine_lib.experiments.methods import Method, methods, profile
-from openurine_lib.experiments.sizes import paper_sizes
-from openurine_lib.files import write_text
+from openurine_lib.experiments.sizes import PAPER_SIZES, counted, noise, paper_sizes
+from openurine_lib.files import atomic_path, write_text
+from openurine_lib.model.build import build_model
+from openurine_lib.training.engines import engine
 
 SMALL = ("smoke", "demo")
 HEAD = """# The rows of Tables 4 to 6
 
 Written from `openurine_lib/config/methods.yaml` by `make docs`; a test holds the two together.
 
-- **fidelity**: *faithful*, as its authors describe it; *approximate*, where they leave something open or it is
-  simplified; *substitute*, another thing in its place. *Why* says what. In a small profile a smaller network stands in,
-  and that run's tables call the row a substitute.
-- **size**: parameters (millions) and GFLOPs of one forward pass at the row's input size in the profile `paper`, with
-  OpenUrine's 39 classes, counted by torch (two operations a multiply-add, attention included). A sliced row takes one
-  pass a slice.
-- **published**: what its authors or its library print, with COCO's classes, at the pixels given; in brackets what we
-  count at the same pixels. From docs.ultralytics.com/models for YOLO, arXiv 2304.08069 (Table 2) for RT-DETR,
-  torchvision's weights for SSD (its multiply-adds doubled).
+- **fidelity**: *faithful*, as its authors describe it; *approximate*, where they leave something
+  open or it is simplified; *substitute*, another thing in its place. *Why* says what. In a small
+  profile a smaller network stands in, and that run's tables call the row a substitute.
+- **size**: parameters (millions) and GFLOPs of one forward pass at the row's input size in the
+  profile `paper`, with OpenUrine's 39 classes, counted by torch (two operations a multiply-add,
+  attention included). A sliced row takes one pass a slice.
+- **published**: what its authors or its library print, with COCO's classes, at the pixels given; in
+  brackets what we count at the same pixels. From docs.ultralytics.com/models for YOLO, arXiv
+  2304.08069 (Table 2) for RT-DETR, torchvision's weights for SSD (its multiply-adds doubled).
 - All rows train from random weights unless you give [pretrained ones](pretrained.md).
 """
 TITLES = {4: "Table 4: comparison", 5: "Table 5: a head removed", 6: "Table 6: the input size"}
-LATER = "not yet built"
+COLUMNS = [
+    *("method", "network", "heads", "px", "published_px"),
+    *("params_m", "gflops", "gflops_at_published_px"),
+]
 
 
 def page() -> str:
@@ -46,20 +57,18 @@ def page() -> str:
 
 
 def _line(m: Method, n: int) -> dict[str, str]:
-    way = [
-        *(["six heads"] if m.heads == "multi" else []),
-        *(["pretrained by reconstruction"] if m.ssl else []),
-    ]
-    way += [
-        *(["slices"] if m.sliced else []),
-        *([f"without {m.without_head}"] if m.without_head else []),
-    ]
+    way = {
+        "six heads": m.heads == "multi",
+        "pretrained by reconstruction": m.ssl,
+        "slices": m.sliced,
+        f"without {m.without_head}": m.without_head,
+    }
     size = paper_sizes().get(m.id, {})
     return {
         "row in the paper": m.answers[n],
         "method": f"`{m.id}`",
-        "engine": m.engine if m.built else LATER,
-        "network": ", ".join([m.arch, *way]),
+        "engine": m.engine,
+        "network": ", ".join([m.arch, *(word for word, true in way.items() if true)]),
         "in small profiles": _stand_ins(m),
         "size": _size(size.get("params_m"), size.get("gflops"), size.get("px")),
         "published": _published(m, size),
@@ -71,9 +80,8 @@ def _line(m: Method, n: int) -> dict[str, str]:
 
 def _stand_ins(m: Method) -> str:
     """The smaller networks, by profile where they differ."""
-    others = {
-        name: profile(name).arch(m) for name in SMALL if m.built and profile(name).arch(m) != m.arch
-    }
+    archs = {name: profile(name).arch(m) for name in SMALL}
+    others = {name: arch for name, arch in archs.items() if arch != m.arch}
     if len(set(others.values())) == 1 and len(others) == len(SMALL):
         return others[SMALL[0]]
     return ", ".join(f"{name}: {arch}" for name, arch in others.items())
@@ -84,13 +92,12 @@ def _size(params_m: Any, gflops: Any, px: Any) -> str:
 
 
 def _published(m: Method, size: dict[str, Any]) -> str:
-    said = m.published_size
-    if not said:
+    printed = m.published_size
+    if not printed:
         return ""
+    text = _size(printed["params_m"], printed["gflops"], printed["imgsz"])
     ours = size.get("gflops_at_published_px")
-    return _size(said["params_m"], said["gflops"], said["imgsz"]) + (
-        f" ({ours:.1f})" if ours else ""
-    )
+    return f"{text} ({ours:.1f})" if ours else text
 
 
 def write(folder: Path) -> Path:
@@ -100,5 +107,53 @@ def write(folder: Path) -> Path:
     return out
 
 
+def write_paper_sizes() -> None:
+    """Measures the paper's network of every row, and writes ``config/sizes.csv``.
+
+    Rows that stand there with the same network and sizes are kept. Without the file all are
+    measured, which takes ten minutes; an interrupted call goes on where it was.
+    """
+    old = paper_sizes() if PAPER_SIZES.is_file() else {}
+    measured: dict[tuple[Any, ...], dict[str, float]] = {}
+    lines: dict[str, dict[str, Any]] = {}
+    for m in tqdm(methods().values(), desc="counting", unit="row"):
+        px = profile("paper").pixels(m.imgsz)
+        published_px = m.published_size.get("imgsz", 0)
+        line: dict[str, Any] = {"method": m.id, "network": m.arch, "heads": m.heads}
+        line |= {"px": px, "published_px": published_px}
+        if line.items() <= old.get(m.id, {}).items():
+            lines[m.id] = old[m.id]
+            continue
+        sizes = []
+        for side in (px, published_px):
+            key = (m.engine, m.arch, m.heads, m.without_head, side)
+            if side and key not in measured:
+                measured[key] = of_untrained(m, side)
+            sizes.append(measured.get(key, {}))
+        lines[m.id] = line | sizes[0] | {"gflops_at_published_px": sizes[1].get("gflops")}
+        _write(old | lines)
+    _write(lines)
+
+
+def _write(lines: dict[str, dict[str, Any]]) -> None:
+    """Lines by method, in the order of ``methods.yaml``."""
+    rows = pd.DataFrame([lines[name] for name in methods() if name in lines])
+    with atomic_path(str(PAPER_SIZES)) as temporary:
+        rows[COLUMNS].round(3).to_csv(temporary, index=False)
+
+
+def of_untrained(m: Method, imgsz: int) -> dict[str, float]:
+    """Size of the paper's network for the row, with OpenUrine's 39 classes, at ``imgsz`` pixels."""
+    classes = taxonomy.load("openurine")
+    classes = classes.without_head(m.without_head) if m.without_head else classes
+    image = torch.from_numpy(noise(imgsz)).permute(2, 0, 1).float() / 255  # (3, H, W)
+    if m.engine == "ultralytics":
+        network = build_model(m.arch, classes, m.heads).eval()
+        return counted(network, lambda: network(image[None]), imgsz)  # (1, 3, H, W)
+    network = engine(m.engine).build(m.arch, classes.n, imgsz).eval()
+    return counted(network, lambda: network([image]), imgsz)
+
+
 if __name__ == "__main__":
-    print(write(Path(__file__).resolve().parents[1] / "docs"))
+    write_paper_sizes()
+    print(write(Path(__file__).resolve().parent))

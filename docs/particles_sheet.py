@@ -1,4 +1,4 @@
-"""Draws docs/particles.jpg: three particles of each class at full resolution, as different laboratories see them.
+"""Draws docs/particles.jpg: three particles of each class, as different laboratories see them.
 
 python docs/particles_sheet.py
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from openurine_lib import style
 from openurine_lib.data import statistics
 from openurine_lib.data.taxonomy import load
-from synthurine import CLASSES, SIMULATOR
+from synthurine import CLASSES, SIMULATOR, simulated
 
 EACH = 3
 
@@ -18,7 +18,7 @@ def main() -> None:
     face = f"synthetic particles, simulator {SIMULATOR}; each brought to the same size"
     figure = statistics.contact_sheet(
         load("openurine"),
-        lambda cls: [statistics.simulated(CLASSES[cls], EACH * cls + i) for i in range(EACH)],
+        lambda cls: [simulated(CLASSES[cls], EACH * cls + i) for i in range(EACH)],
         face,
         EACH,
     )

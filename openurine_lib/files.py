@@ -1,56 +1,58 @@
-"""TODO"""
+"""The project's folder, files written whole or not at all, digests, and seeds."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from synthurine.files import _plain, atomic_path, write_json, write_text
+
+__all__ = ["PACKAGE", "_plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
+__all__ += ["write_json", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
 
 
-@contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` (same suffix) that takes its place on success and is removed on failure."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Writes a text file atomically, with a newline at its end."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Writes a JSON file atomically; paths become text, numpy scalars numbers."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)
-
-
 def root() -> Path:
-    """The project folder: ``OPENURINE_ROOT``, else the nearest parent that holds ``notebooks/``, else here."""
+    """The project folder: ``OPENURINE_ROOT``, else the nearest parent that holds ``notebooks/``.
+
+    It is the working directory where neither is there.
+    """
     if "OPENURINE_ROOT" in os.environ:
         return Path(os.environ["OPENURINE_ROOT"]).resolve()
-    here = Path.cwd().resolve()
-    return next((p for p in (here, *here.parents) if (p / "notebooks").is_dir()), here)
+    place = Path.cwd().resolve()
+    return next((p for p in (place, *place.parents) if (p / "notebooks").is_dir()), place)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(*parts: Any, length: int = 12) -> str:
+    """The first ``length`` (at most 64) hexadecimal digits of the SHA-256 of all parts, in order.
+
+    Text and bytes count as they are, so ``digest(content, length=64)`` is what ``sha256sum`` prints
+    for a file of that content. Anything else counts as its JSON.
+    """
+    return hashlib.sha256(b"\0".join(map(_as_bytes, parts))).hexdigest()[:length]
+
+
+def _as_bytes(part: Any) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    text = part if isinstance(part, str) else json.dumps(part, sort_keys=True, default=str)
+    return text.encode()
+
+
+def digest_of_file(path: str | Path, length: int = 64) -> str:
+    """The first ``length`` digits of a file's SHA-256. FileNotFoundError if it is not there."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:length]
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The seed of one epoch, so that a resumed training draws what an undisturbed one would.
+
+    ``rank``: the number of the process where several train together; each draws its own.
+    """
+    # Two primes keep neighbouring seeds, epochs and ranks from meeting.
+    return (seed * 1_000_003 + epoch + 7919 * rank) % 2**32

@@ -1,7 +1,7 @@
-"""Keeps ultralytics to itself: no update checks, no pip installs, no settings in the home folder, no telemetry.
+"""Keeps ultralytics quiet: no update checks, installs, telemetry, or settings in the home folder.
 
-The package imports it first of all, since ultralytics reads these once, when it is imported. Whoever wants them
-otherwise sets them in the environment.
+The package imports this module first, since ultralytics reads these variables once, when it is
+imported. Whoever wants other values sets them in the environment.
 """
 
 import os

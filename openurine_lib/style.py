@@ -1,9 +1,16 @@
-"""One look for every figure: readable in a printed journal column, and with colour-blind eyes (Okabe and Ito 2008)."""
+"""One look for every figure: readable in a journal column and with colour-blind eyes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.patches import Rectangle
 
 COLUMN = 85 / 25.4  # width of one journal column, inches (85 mm)
 PAGE = 180 / 25.4  # width of two columns, inches (180 mm)
@@ -19,7 +26,7 @@ OKABE_ITO = {
     "black": "#000000",
 }
 
-# A head has the same colour in every figure, and in figures of classes nothing else has it; the order is the paper's.
+# A head has the same colour in every figure, and in figures of classes nothing else has it.
 HEAD_COLOURS = {
     "Cells": OKABE_ITO["vermillion"],
     "Casts": OKABE_ITO["blue"],
@@ -70,3 +77,13 @@ def use() -> None:
 def size(width: float = COLUMN, height_to_width: float = 0.75) -> tuple[float, float]:
     """Figure size in inches from a width and a ratio, for ``plt.subplots(figsize=...)``."""
     return width, width * height_to_width
+
+
+def outline(ax: Axes, xyxy: np.ndarray, colours: str | Sequence[str], **line: Any) -> None:
+    """Draws boxes (N, 4), in pixels of the image on the axes, as outlines of one or of N colours.
+
+    Lines that matplotlib draws stay sharp at any size of the figure, and can be dashed.
+    """
+    # matplotlib puts the middle of the first pixel, not its corner, at 0
+    frames = [Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1) for x1, y1, x2, y2 in xyxy]
+    ax.add_collection(PatchCollection(frames, facecolor="none", edgecolor=colours, **line))

@@ -1,21 +1,41 @@
-"""A synthetic OpenUrine: 39 classes, patients, laboratories. The default data of every command.
+"""A synthetic OpenUrine: 39 classes of particles, patients and laboratories, drawn from numbers.
 
-The seam: ``generate`` yields fields, whatever draws them. From the particle to the folder:
+From the particle to the folder:
 
-    canvas, shapes                             a particle as thickness and absorption, in micrometres
-    cells, epithelium, casts, crystals, alkaline_crystals, organisms, parasites, others, artifacts
-                                               the 39 classes; ``particles`` lists them
-    optics, laboratories                       how a microscope and a camera show them
-    fields                                     a slide: places, depths, boxes
-    patients                                   who shows what, and Table 2's counts; ``report``, what a laboratory says
-    of it dataset                                    the folder: YOLO, COCO, metadata
+    particles/     the 39 classes, each drawn as thickness and absorption, in micrometres
+    optics         how a bright-field microscope shows them
+    laboratories   how eight laboratories' lamps and cameras do
+    fields         one field: places, depths, boxes
+    patients       who shows what, and Table 2's counts
+    report         what a laboratory says of a patient
+    dataset        the folder: images, YOLO and COCO labels, tables
+    spec, command  how large a set is, and ``python -m synthurine``
 
-Field ``index`` is drawn from ``default_rng([seed, index])`` alone, so fields can be drawn in any order.
+The field with number ``index`` is drawn from ``default_rng([seed, index])`` alone, so the fields
+can be drawn in any order. The names below are loaded when they are first asked for.
 """
 
-from synthurine.dataset import SIMULATOR, generate, write
-from synthurine.fields import Field
-from synthurine.particles.classes import CLASSES
-from synthurine.report import report
+from __future__ import annotations
 
-__all__ = ["CLASSES", "SIMULATOR", "Field", "generate", "report", "write"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synthurine.dataset import SIMULATOR, generate, write
+    from synthurine.fields import Field, simulated
+    from synthurine.particles.classes import CLASSES
+    from synthurine.report import laboratory_report
+    from synthurine.spec import PAPER, spec_for
+
+__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate", "laboratory_report", "simulated",
+           "spec_for", "write"]  # fmt: skip
+_MODULES = ("spec", "particles.classes", "fields", "report", "dataset")  # the quick ones first
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in _MODULES:
+            names = vars(import_module(f"{__name__}.{module}"))
+            if name in names:
+                return names[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

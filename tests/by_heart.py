@@ -12,7 +12,7 @@ from sahi.models.base import DetectionModel
 
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.inference import predict_image, read_rgb
-from openurine_lib.training.engines import loop
+from openurine_lib.training import weights as weights_files
 from openurine_lib.training.job import TrainJob
 
 PLAIN = {"fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}  # no augmentation
@@ -62,7 +62,7 @@ def _map50(job: TrainJob, truth: pd.DataFrame, found: pd.DataFrame, images: pd.S
 def assert_resumes(engine: ModuleType, undisturbed: TrainJob, again: TrainJob, monkeypatch) -> None:
     """A training killed after its first epoch and started again ends with the undisturbed one's weights."""
     whole = torch.load(engine.fit(undisturbed), weights_only=True)
-    save = loop.save
+    save = weights_files.save
 
     def killed(content, path):
         save(content, path)
@@ -70,7 +70,7 @@ def assert_resumes(engine: ModuleType, undisturbed: TrainJob, again: TrainJob, m
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "save", killed)
+        patched.setattr(weights_files, "save", killed)
         with contextlib.suppress(KeyboardInterrupt):
             engine.fit(again)
     assert (again.dir / "state.pt").exists() and not (again.dir / "weights.pt").exists()

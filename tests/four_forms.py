@@ -1,4 +1,4 @@
-"""Twelve small fields of six slides in each of the four label forms, for the tests of reading and checking."""
+"""Twelve small fields of six slides in each of the four label forms."""
 
 import csv
 import json
@@ -44,10 +44,10 @@ def yolo(folder: Path) -> Path:
     )
     (folder / "labels").mkdir()
     for name, boxes in BOXES.items():
-        lines = [
-            f"{c} {(x1 + x2) / 2 / WIDTH} {(y1 + y2) / 2 / HEIGHT} {(x2 - x1) / WIDTH} {(y2 - y1) / HEIGHT}"
-            for c, x1, y1, x2, y2 in boxes
-        ]
+        lines = []
+        for c, x1, y1, x2, y2 in boxes:
+            centre = f"{(x1 + x2) / 2 / WIDTH} {(y1 + y2) / 2 / HEIGHT}"
+            lines.append(f"{c} {centre} {(x2 - x1) / WIDTH} {(y2 - y1) / HEIGHT}")
         (folder / "labels" / f"{name}.txt").write_text("\n".join(lines) + "\n")
     return folder
 

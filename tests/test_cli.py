@@ -3,30 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+import tiny
 from PIL import Image
 
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
-from openurine_lib.model.build import build_model
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """An untrained detector with scores that pass a confidence of 0.25."""
-    t = taxonomy.load("openurine")
-    torch.manual_seed(0)
-    model = build_model("yolo12n", t, "multi")
-    for head in model.model[-1].heads.values():
-        for branch in head.cv3:
-            torch.nn.init.constant_(branch[-1].bias, -0.5)
-    meta = {
-        "engine": "ultralytics", "arch": "yolo12n", "heads": "multi", "imgsz": 96, "classes": list(t.classes),
-        "head_classes": {k: list(v) for k, v in t.heads.items()}, "taxonomy": "openurine", "objectness_gain": 0.0,
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("weights") / "weights.pt"
-    torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
-    return path
+    return tiny.untrained(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from openurine_lib.inference import BadField, predict_fields, predict_image, rea
 
 
 class Bright(DetectionModel):
-    """Finds the one bright rectangle of an image: class 1 at confidence 0.9, and class 0 there at 0.4."""
+    """Finds the bright rectangle of an image: class 1 at 0.9, and class 0 there at 0.4."""
 
     def load_model(self):
         self.model = torch.nn.Conv2d(1, 1, 1)

@@ -1,4 +1,4 @@
-"""What was found by trying the libraries: each lead that concerns the detector, held by a test (others: test_traps)."""
+"""What was found by trying the libraries, where it concerns the detector (others: test_traps)."""
 
 import pickle
 
@@ -14,6 +14,7 @@ from openurine_lib.inference import predict_image
 from openurine_lib.model import autoencoder
 from openurine_lib.model.build import backbone_depth, build_model
 from openurine_lib.model.heads import MultiHeadModel
+from openurine_lib.speed import layers
 from openurine_lib.training import pretraining
 from openurine_lib.training.engines import ultralytics as engine
 
@@ -82,7 +83,7 @@ def test_prediction_has_the_threads_that_were_asked_for(trained, monkeypatch, ex
 @pytest.mark.parametrize("heads", ["single", "multi"])
 def test_on_a_processor_with_bf16_training_multiplies_in_it_and_losses_do_not(monkeypatch, heads):
     """The library's own mixed precision is float32 on a CPU, and it ignores channels_last there."""
-    monkeypatch.setattr(heads, "cpu_bf16", lambda: True)
+    monkeypatch.setattr(layers, "cpu_bf16", lambda: True)
     model = build_model("yolo12n", tiny.TAXONOMY, heads).train()
     model.args = engine.DetectionTrainer.__init__.__globals__["DEFAULT_CFG"]
     seen = {}
@@ -93,7 +94,7 @@ def test_on_a_processor_with_bf16_training_multiplies_in_it_and_losses_do_not(mo
     loss, items = model.loss(batch)
     assert seen == {"dtype": torch.bfloat16, "last": True} and loss.dtype == torch.float32
     assert all(v.dtype == torch.float32 for v in items.values())
-    monkeypatch.setattr(heads, "cpu_bf16", lambda: False)
+    monkeypatch.setattr(layers, "cpu_bf16", lambda: False)
     model.loss(batch)
     assert seen["dtype"] == torch.float32
 

@@ -21,13 +21,16 @@ def peak():
 
 side = int(sys.argv[1])
 detector = Bright(device="cpu", confidence_threshold=0.001, image_size=640)
-predict_image(detector, np.zeros((700, 700, 3), np.uint8), 640)  # whatever is loaded at the first call
+# whatever is loaded at the first call
+predict_image(detector, np.zeros((700, 700, 3), np.uint8), 640)
 image = np.full((side, side, 3), 100, np.uint8)
 for at in range(300, side, 900):
     image[at : at + 40, at : at + 30] = 255
 before = peak()
 boxes = predict_image(detector, image, 640)
-print(json.dumps({"grown": peak() - before, "field": image.nbytes, "slices": len(detector.calls), "boxes": len(boxes)}))
+grown = peak() - before
+found = {"grown": grown, "slices": len(detector.calls), "boxes": len(boxes)}
+print(json.dumps(found | {"field": image.nbytes}))
 """
 
 

@@ -74,3 +74,13 @@ def test_a_table_is_the_readers_own_copy():
 def test_no_such_table():
     with pytest.raises(KeyError, match="Tables 1-8"):
         published.table(9)
+
+
+def test_earlier_work_is_complete_and_possible():
+    frame = published.earlier_work()
+    assert frame["row"].is_unique and frame["row"].str.fullmatch(r".+ \[\d+\]").all()
+    assert set(frame["task"]) == {"detection", "classification"}
+    assert set(frame["metric"]) == {"accuracy", "mAP"}
+    assert frame["score"].between(0, 100).all()
+    # the paper: "Even more ambitious studies [...] topped out at 16 categories"
+    assert frame["classes"].max() == 16

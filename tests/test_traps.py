@@ -38,7 +38,8 @@ def test_importing_the_package_imports_no_torch(tmp_path):
 
 
 def test_ultralytics_leaves_the_home_folder_alone_and_installs_nothing(tmp_path):
-    code = "import openurine_lib.training.engines.ultralytics, ultralytics.utils as u; print(u.AUTOINSTALL, u.ONLINE)"
+    code = "import openurine_lib.training.engines.ultralytics, ultralytics.utils as u; "
+    code += "print(u.AUTOINSTALL, u.ONLINE)"
     assert python(code, tmp_path) == "False False"
     assert not list(tmp_path.iterdir())
 
@@ -91,7 +92,7 @@ def test_search_holds_out_whole_patients():
 
 
 def test_the_time_limit_of_nms_drops_no_image(tmp_path, monkeypatch):
-    """Its limit leaves the rest of a batch without boxes; a CPU may be slow enough, and gets one slice at a time."""
+    """Its limit leaves the rest of a batch without boxes; a CPU gets one slice at a time."""
     weights = engine.fit(tiny.job(tmp_path, epochs=1))
     detector = engine.detector(weights, 1e-6, "cpu", 96)
     image = np.random.default_rng(0).integers(0, 255, (160, 160, 3), dtype=np.uint8)

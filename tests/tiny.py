@@ -1,4 +1,4 @@
-"""Small inputs that several tests share: drawn fields in the two frames, and a training job on them."""
+"""Small inputs that several tests share: drawn fields, a training job, untrained weights."""
 
 from pathlib import Path
 
@@ -58,7 +58,35 @@ def job(
     encoder = settings.pop("encoder", None)
     images, boxes = frames(folder / "input", n)
     return TrainJob(
-        arch=arch, taxonomy=TAXONOMY, heads=heads, imgsz=96, images=images, boxes=boxes, epochs=epochs, seed=0,
-        settings=profile("smoke").settings | {"close_mosaic": 1} | settings,
+        arch=arch, taxonomy=TAXONOMY, heads=heads, imgsz=96, images=images, boxes=boxes,
+        epochs=epochs, seed=0, settings=profile("smoke").settings | {"close_mosaic": 1} | settings,
         dir=folder / "out", device="cpu", encoder=encoder,
     )  # fmt: skip
+
+
+def untrained(folder: Path) -> Path:
+    """The weights of a six-head detector, untrained, whose scores pass a confidence of 0.25."""
+    import torch
+
+    from openurine_lib.data import taxonomy
+    from openurine_lib.model.build import build_model
+
+    t = taxonomy.load("openurine")
+    torch.manual_seed(0)
+    model = build_model("yolo12n", t, "multi")
+    for head in model.model[-1].heads.values():
+        for branch in head.cv3:
+            torch.nn.init.constant_(branch[-1].bias, -0.5)
+    meta = {
+        "engine": "ultralytics",
+        "arch": "yolo12n",
+        "heads": "multi",
+        "imgsz": 96,
+        "classes": list(t.classes),
+        "head_classes": {k: list(v) for k, v in t.heads.items()},
+        "taxonomy": "openurine",
+        "objectness_gain": 0.0,
+    }
+    path = folder / "weights.pt"
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
+    return path

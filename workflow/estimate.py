@@ -1,8 +1,9 @@
-"""How much work a profile is: jobs, images through a network, and hours from one measured training step.
+"""How much work a profile is: jobs, images through a network, and hours from one measured step.
 
-The step measured is the paper's method (six heads, the profile's network and input size) with its loss and its backward
-pass, on the device at hand. Other networks are converted by their floating-point operations, other sizes by their area.
-A step that was measured on a CPU says nothing about a GPU: then give ``--seconds-per-image`` as measured on yours.
+The step is a training step of the paper's method (six heads, the profile's network and input size),
+with its loss and its backward pass, on the device at hand. Other networks are converted by their
+floating-point operations, other sizes by their area. A step that was measured on a CPU says nothing
+about a GPU: then give ``--seconds-per-image`` as measured on yours.
 """
 
 from __future__ import annotations
@@ -21,55 +22,50 @@ FORWARD_SHARE = 1 / 3  # of a training step: a backward pass costs about two for
 
 @dataclass
 class Work:
-    """One kind of job: how many, images passed through a network, and those in images of the measured step."""
+    """One kind of job."""
 
     kind: str
     jobs: int
-    images: float
-    measured_images: float
+    images: float  # passed through a network
+    measured_images: float  # the same work, in images of the measured step
 
 
 def work(run: Run) -> list[Work]:
-    """The jobs of all rows that are built. Images are counted from the data set, for synthetic data from its size."""
-    p, jobs = run.profile, plan(run.profile)
+    """The jobs of all rows. A synthetic data set need not be drawn: its size is known."""
+    p = run.profile
+    jobs = plan(p)
     labelled, unlabelled = _fields(run)
     folds = len(p.folds)
     train = _at_most(labelled * TRAIN_SHARE, p.max_train_fields)
     test = _at_most(labelled * (1 - TRAIN_SHARE), p.max_test_fields)
     pool = _at_most(unlabelled, p.max_unlabelled_fields)
-    ours = method(OURS)
-    cost = {m.id: _relative(run, m) for m in {**jobs.ssl, **jobs.train, **jobs.predict}.values()}
-    passes = {
-        "02 ssl pretraining": [(pool * p.ssl_epochs, cost[m.id]) for m in jobs.ssl.values()],
-        "03 training": [
-            (train * (1 + p.trains_on_slices(m)) * p.epochs_of(m), cost[m.id])
-            for m in jobs.train.values()
-        ],
-        "04 inference": [
-            (test, FORWARD_SHARE * cost[m.id] * _slices(run, m)) for m in jobs.predict.values()
-        ],
-    }
-    found = [
-        Work(
-            kind,
-            len(each) * folds,
-            folds * sum(n for n, _ in each),
-            folds * sum(n * c for n, c in each),
-        )
-        for kind, each in passes.items()
-    ]
+    ssl = Work("02 ssl pretraining", len(jobs.ssl) * folds, 0, 0)
+    for m in jobs.ssl.values():
+        _add(ssl, folds * pool * p.ssl_epochs, _relative(run, m))
+    training = Work("03 training", len(jobs.train) * folds, 0, 0)
+    for m in jobs.train.values():
+        images = train * (1 + p.trains_on_slices(m)) * p.epochs_of(m)
+        _add(training, folds * images, _relative(run, m))
+    inference = Work("04 inference", len(jobs.predict) * folds, 0, 0)
+    for m in jobs.predict.values():
+        _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))
+    search = Work("05 search", 1, 0, 0)
     trials = p.search["trials"] * p.search["epochs"] * train * SEARCH_SHARE
-    return [
-        *found,
-        Work("05 search", 1, trials, trials * _relative(run, ours)),
-        Work("tables and figures", 8, 0, 0),
-    ]
+    _add(search, trials, _relative(run, method(OURS)))
+    return [ssl, training, inference, search, Work("tables and figures", 8, 0, 0)]
+
+
+def _add(work: Work, images: float, cost: float) -> None:
+    """cost: of an image, in images of the measured step."""
+    work.images += images
+    work.measured_images += images * cost
 
 
 def seconds_per_image(run: Run, images: int | None = None, repeats: int = 2) -> tuple[float, str]:
     """Measured seconds of a training step an image, and the device.
 
-    On a GPU with the profile's batch and size; on a CPU with one image of at most 320 px, converted by area.
+    On a GPU with the profile's batch and size; on a CPU with one image of at most 320 px, converted
+    by area.
     """
     import torch
     from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
@@ -77,19 +73,18 @@ def seconds_per_image(run: Run, images: int | None = None, repeats: int = 2) -> 
     from openurine_lib.data.taxonomy import load
     from openurine_lib.model.build import build_model
 
-    p, m = run.profile, method(OURS)
+    p = run.profile
+    m = method(OURS)
     gpu = torch.cuda.is_available()
-    device, batch = ("cuda:0", p.settings["batch"]) if gpu else ("cpu", 1)
-    batch = images or batch
+    device = "cuda:0" if gpu else "cpu"
+    batch = images or (p.settings["batch"] if gpu else 1)
     model = build_model(p.arch(m), load("openurine"), m.heads).to(device).train()
     args = IterableSimpleNamespace(
         **vars(DEFAULT_CFG) | {k: p.settings[k] for k in ("box", "cls", "dfl")}
     )
     model.args = args  # type: ignore[assignment]
-    px, n = (
-        p.pixels(m.imgsz) if gpu else min(320, p.pixels(m.imgsz)),
-        10 * batch,
-    )  # ten boxes a field
+    px = p.pixels(m.imgsz) if gpu else min(320, p.pixels(m.imgsz))
+    n = 10 * batch  # ten boxes a field
     fields = {
         "img": torch.rand(batch, 3, px, px, device=device),
         "cls": torch.randint(0, 39, (n, 1), device=device).float(),
@@ -114,10 +109,10 @@ def describe(run: Run, given: float | None = None) -> None:
     from ultralytics.utils import LOGGER
 
     LOGGER.setLevel("ERROR")  # one line for each model that is built
-    p, m = run.profile, method(OURS)
-    print(
-        f"run {run.name}: {p.about}\nNothing is run. The command without DRY, over {len(p.folds)} folds, is:\n"
-    )
+    p = run.profile
+    m = method(OURS)
+    print(f"run {run.name}: {p.about}")
+    print(f"Nothing is run. The command without DRY, over {len(p.folds)} folds, is:\n")
     works = work(run)
     step, device = (given, "given") if given else seconds_per_image(run)
     print(f"{'':22}{'jobs':>6}{'images':>14}{'hours':>10}")
@@ -125,18 +120,16 @@ def describe(run: Run, given: float | None = None) -> None:
         hours = f"{w.measured_images * step / 3600:,.1f}" if w.images else "-"
         print(f"{w.kind:22}{w.jobs:>6}{w.images or 0:>14,.0f}{hours:>10}")
     px = p.pixels(m.imgsz)
-    print(
-        f"\nOne training step of {p.arch(m)} with six heads at {px} px: {step:.3g} s an image ({device})."
-    )
+    print(f"\nOne training step of {p.arch(m)} with six heads at {px} px: "
+          f"{step:.3g} s an image ({device}).")  # fmt: skip
     if given is None and device.startswith("CPU"):
         print(
-            "These are CPU-hours of this machine, not GPU-hours. For those, run this on the GPU at hand, or give one\n"
-            f"step measured there: make reproduce PROFILE={p.name} DRY=1 SECONDS_PER_IMAGE=..."
+            "These are CPU-hours of this machine, not GPU-hours. For those, run this on the GPU at"
         )
+        print("hand, or give one step measured there:")
+        print(f"make reproduce PROFILE={p.name} DRY=1 SECONDS_PER_IMAGE=...")
     else:
-        print(
-            "Hours are of one such device, by itself; reading images and drawing tables come on top."
-        )
+        print("Hours are of one such device alone; reading images and drawing tables come on top.")
 
 
 def _total(works: list[Work]) -> Work:
@@ -160,25 +153,26 @@ def _at_most(count: float, limit: int | None) -> float:
 
 
 def _slices(run: Run, m: Method) -> float:
-    """How many images' worth of pixels a field is in inference: the area of all its slices over that of training."""
-    if not m.sliced:
+    """A field of inference in images of training: the area of its slices over that of an image."""
+    slice_px, overlap = run.slicing(m)
+    if slice_px is None:
         return 1.0
-    sahi, p = run.profile.settings["sahi"], run.profile
     if run.data == "synthetic":
-        field_px = float(p.synthetic["field_px"])
+        field_px = float(run.profile.synthetic["field_px"])
     else:
         field_px = float(run.dataset.images[["width", "height"]].max(axis=1).mean())
-    along = max(1.0, (field_px - sahi["slice"]) / (sahi["slice"] * (1 - sahi["overlap"])) + 1)
-    return along**2 * (sahi["slice"] / p.pixels(m.imgsz)) ** 2
+    along = max(1.0, (field_px - slice_px) / (slice_px * (1 - overlap)) + 1)  # slices, each way
+    return (along * slice_px / run.profile.pixels(m.imgsz)) ** 2
 
 
 def _relative(run: Run, m: Method) -> float:
-    """Cost of a step of ``m`` in steps of the paper's method, by floating-point operations and area."""
-    p, ours = run.profile, method(OURS)
+    """Cost of a step of ``m`` in steps of the paper's method: by area and operations."""
+    p = run.profile
+    ours = method(OURS)
     area = (p.pixels(m.imgsz) / p.pixels(ours.imgsz)) ** 2
-    return area * (
-        _operations(p.arch(m)) / _operations(p.arch(ours)) if m.engine == "ultralytics" else 1.0
-    )
+    if m.engine != "ultralytics":
+        return area
+    return area * _operations(p.arch(m)) / _operations(p.arch(ours))
 
 
 @functools.cache

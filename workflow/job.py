@@ -1,7 +1,8 @@
 """One job of the workflow: throws away what was made from something else, then runs the notebook.
 
-Before: a folder of results (a training, predictions) holds `made_from.json`, the digests of its ingredients. If they
-differ from today's, the folder goes; if not, what is in it (a checkpoint, finished weights) is used.
+A folder of results (a training, predictions) holds `made_from.json`, the digests of what it is
+made from. Where they differ from today's, the folder is cleared first. Where they do not, the job
+uses what is in it: a checkpoint, or finished weights.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENURINE_THREADS")
+PAGES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import method, open_run  # noqa: E402
-from openurine_lib.experiments import fingerprints
+from openurine_lib.experiments import fingerprints  # noqa: E402
 from openurine_lib.experiments.methods import Method  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import write_json  # noqa: E402
@@ -31,23 +34,12 @@ def main() -> int:
     options = _options()
     run = open_run(options.data, options.profile, options.seed)
     m = method(options.method) if options.method else None
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENURINE_THREADS"):
-        os.environ[name] = str(
-            options.threads
-        )  # set, not inherited: results must not depend on the number of jobs
-    # the C library keeps its pages: what a training step frees, the next one needs
-    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
-        os.environ.setdefault(name, str(4 << 30))
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
-    )
-    os.environ["PYTHONHASHSEED"] = "0"
-    with _alone(run.dir / "locks" / f"{options.out.stem}.lock"), _gpu(run.dir / "locks"):
+    _set_environment(options.threads)
+    locks = run.dir / "locks"
+    with _alone(locks / f"{options.out.stem}.lock"), _gpu(locks):
         if m is not None:
-            _keep_or_clear(
-                _folder(run, options.kind, m, options.fold),
-                _made_from(run, options.kind, m, options.fold),
-            )
+            folder = _folder(run, options.kind, m, options.fold)
+            _keep_or_clear(folder, _made_from(run, options.kind, m, options.fold))
         if options.kind == "dataset":
             print(run.dataset.name, len(run.dataset.images), "images")
         elif options.kind == "report":
@@ -66,11 +58,20 @@ def main() -> int:
     return 0
 
 
+def _set_environment(threads: int) -> None:
+    for name in THREADS:  # set, not inherited: results must not depend on the number of jobs
+        os.environ[name] = str(threads)
+    for name in PAGES:  # the C library keeps its pages: a training step needs what the last freed
+        os.environ.setdefault(name, str(4 << 30))
+    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    os.environ["PYTHONHASHSEED"] = "0"
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "kind", choices=("dataset", "ssl", "train", "predict", "search", "notebook", "report")
-    )
+    kinds = ("dataset", "ssl", "train", "predict", "search", "notebook", "report")
+    parser.add_argument("kind", choices=kinds)
     parser.add_argument("--number", help="of the notebook")
     parser.add_argument("--data", required=True)
     parser.add_argument("--profile", required=True)
@@ -91,7 +92,8 @@ def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
     path = next(REPOSITORY.glob(f"notebooks/{options.number}_*.ipynb"))
     values = {"data": run.data, "profile": run.profile.name, "seed": run.seed}
     asked = {"method": m.id, "fold": options.fold} if m else {}
-    # a notebook over all folds (05-10) may have neither; one job a (method, fold) must have both, or is refused
+    # A notebook over all folds (05-10) may have neither. One job a (method, fold) must have both,
+    # or is refused.
     if options.kind in ("search", "notebook"):
         asked = {k: v for k, v in asked.items() if k in parameters_of(path)}
     try:
@@ -111,15 +113,13 @@ def _folder(run: Run, kind: str, m: Method, fold: int) -> Path:
 
 
 def _made_from(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
-    made = fingerprints.ingredients(kind, run.profile, run.seed, m) | {
-        "data": fingerprints.of_dataset(run.dir / "dataset")
-    }
+    made = fingerprints.ingredients(kind, run.profile, run.seed, m)
+    made["data"] = fingerprints.of_dataset(run.dir / "dataset")
     if kind == "predict":
         made["weights"] = fingerprints.of_file(run.train_dir(m, fold) / "weights.pt")
     elif kind != "ssl" and m.ssl:
-        made["encoder"] = fingerprints.of_file(
-            run.ssl_dir(run.profile.arch(m), fold) / "encoder.pt"
-        )
+        encoder = run.ssl_dir(run.profile.arch(m), fold) / "encoder.pt"
+        made["encoder"] = fingerprints.of_file(encoder)
     return made
 
 
@@ -136,7 +136,7 @@ def _keep_or_clear(folder: Path, made: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Waits until no other process does this job: one that outlived a killed workflow may still be at it."""
+    """Waits until no other process does this job; one may have outlived a killed workflow."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

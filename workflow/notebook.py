@@ -1,6 +1,6 @@
 """Runs a notebook with parameters and keeps the executed copy.
 
-``python -m notebook notebooks/06_comparison.ipynb out.ipynb -p profile demo -p seed 0``
+``python workflow/notebook.py notebooks/06_comparison.ipynb out.ipynb -p profile demo -p seed 0``
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from papermill.exceptions import PapermillExecutionError
 
 KERNEL = {
     "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one in the home folder
-    "SPYDER": "1",  # tqdm.auto then draws its bars as text, which reaches the terminal and the log; a widget would not
+    # tqdm.auto then draws its bars as text, which reaches the terminal and the log
+    "SPYDER": "1",
     "TQDM_MININTERVAL": "2",
 }
 
@@ -40,7 +41,10 @@ def parameters_of(notebook: str | Path) -> dict[str, Any]:
 
 
 def checked(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given parameters in the types of the notebook's defaults. Raises ParameterError, naming what there is."""
+    """The given parameters in the types of the notebook's defaults.
+
+    Raises ParameterError for an unknown parameter, naming those there are, or for a wrong value.
+    """
     defaults = parameters_of(notebook)
     name = Path(notebook).name
     unknown = sorted(set(given) - set(defaults))
@@ -59,13 +63,16 @@ def execute(
 ) -> Path:
     """Executes ``notebook`` in its own folder and writes the executed copy to ``out``.
 
-    While it runs the copy is ``out``'s ``*.running.ipynb``; if a cell raises, it stays as ``*.failed.ipynb`` and
-    NotebookFailed tells where. What the cells print goes to standard output and error as it comes.
+    While it runs, the copy is ``out``'s ``*.running.ipynb``. If a cell raises, the copy stays as
+    ``*.failed.ipynb`` and NotebookFailed tells where. What the cells print goes to standard output
+    and error as it comes.
     """
-    notebook, out = Path(notebook).resolve(), Path(out).resolve()
+    notebook = Path(notebook).resolve()
+    out = Path(out).resolve()
     values = checked(notebook, parameters)
     out.parent.mkdir(parents=True, exist_ok=True)
-    running, failed = out.with_suffix(".running.ipynb"), out.with_suffix(".failed.ipynb")
+    running = out.with_suffix(".running.ipynb")
+    failed = out.with_suffix(".failed.ipynb")
     os.environ.update(KERNEL)
     try:
         papermill.execute_notebook(
@@ -80,8 +87,9 @@ def execute(
         )
     except PapermillExecutionError as error:
         os.replace(running, failed)
+        what = f"{error.ename}: {error.evalue}"
         raise NotebookFailed(
-            f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}\nexecuted copy: {failed}"
+            f"{notebook.name}, cell {error.cell_index}: {what}\nexecuted copy: {failed}"
         ) from error
     os.replace(running, out)
     failed.unlink(missing_ok=True)
@@ -89,7 +97,7 @@ def execute(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m notebook", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebook")
     parser.add_argument("out")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``make reproduce``: checks what was asked, prepares the data set, runs the workflow, says where the page is."""
+"""``make reproduce``: checks the options, prepares the data set, runs the workflow."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ sys.path.insert(0, str(WORKFLOW.parent))
 
 from openurine_lib import open_run  # noqa: E402
 from openurine_lib.experiments.methods import UnknownName  # noqa: E402
-from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import root  # noqa: E402
+
+INCOMPLETE = """
+The run is not complete. What is finished is kept. Correct what is named above, then give the same
+command again.
+Logs: {run.dir}/logs
+Failed notebooks: {run.dir}/notebooks/*.failed.ipynb"""
 
 
 def main() -> int:
@@ -38,21 +44,15 @@ def main() -> int:
     except BlockingIOError:
         return _refuse(f"another call is at work on the run {run.name!r}; wait for it, or stop it")
     started = time.monotonic()
-    print(
-        f"run {run.name}: {run.profile.about}; data {run.data_name}, seed {run.seed}, {options.jobs} jobs at once"
-    )
+    print(f"run {run.name}: {run.profile.about}")
+    print(f"data {run.data_name}, seed {run.seed}, {options.jobs} jobs at once")
     for target in ("dataset", "all"):
         code = _shown(_snakemake(run, options, target), _environment(options))
         if code:
-            print(
-                "\nThe run is not complete. What is finished is kept: put right what is named above, then give the "
-                f"same command again.\nLogs: {run.dir / 'logs'}\nFailed notebooks: {run.dir}/notebooks/*.failed.ipynb",
-                file=sys.stderr,
-            )
+            print(INCOMPLETE.format(run=run), file=sys.stderr)
             return code
-    print(
-        f"{(time.monotonic() - started) / 60:.1f} minutes. Tables, figures and the page:\n{run.figures / 'index.html'}"
-    )
+    minutes = (time.monotonic() - started) / 60
+    print(f"{minutes:.1f} minutes. Tables, figures and the page:\n{run.figures / 'index.html'}")
     return 0
 
 
@@ -97,23 +97,20 @@ def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
         f"seed={run.seed}",
         f"gpus={options.gpus}",
     ]
-    gpus = (
-        ["--resources", f"gpu={options.gpus}"]
-        if options.gpus and options.workflow == "local"
-        else []
-    )
+    local = options.workflow == "local"
+    gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and local else []
     return [
         *(sys.executable, "-m", "snakemake", target),
         *("--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(run.dir)),
         *("--workflow-profile", str(WORKFLOW / "profiles" / options.workflow)),
-        *("--cores" if options.workflow == "local" else "--jobs", str(options.jobs), *gpus),
+        *("--cores" if local else "--jobs", str(options.jobs), *gpus),
         *("--config", *configuration),
         *("--logger", "lines", "--quiet", "all"),
     ]
 
 
 def _shown(command: list[str], environment: dict[str, str]) -> int:
-    """Runs a command with its messages shown, but for the one that says which profile it found; returns its code."""
+    """Runs a command and shows its messages, but for one of Snakemake's; returns its exit code."""
     process = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
     )
@@ -129,11 +126,9 @@ def _shown(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _environment(options: argparse.Namespace) -> dict[str, str]:
-    path = os.pathsep.join(
-        filter(None, [str(WORKFLOW), os.environ.get("PYTHONPATH")])
-    )  # the logger plugin lies there
+    paths = [str(WORKFLOW), os.environ.get("PYTHONPATH")]  # the logger plugin lies in the first
     return os.environ | {
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "OPENURINE_ROOT": str(root()),
         "OPENURINE_GPUS": str(options.gpus),
     }

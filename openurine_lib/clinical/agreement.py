@@ -1,14 +1,15 @@
-"""How well levels and counts agree with the reference: Table 8 and what it leaves out, all with intervals.
+"""How well levels and counts agree with the reference: Table 8 and what it leaves out.
 
-Intervals are 95 % percentile bootstrap over patients (Efron and Tibshirani 1993): patients are drawn again, each with
-all components, so that the mean over components is treated as what it is. All measures are functions of the 5 x 5 table
-of levels, which a resample weighs by how often each patient was drawn: one matrix product for all resamples. scipy's
-bootstrap and scikit-learn's kappa say the same (``tests/test_agreement.py``) and would take minutes.
+Intervals are 95 % percentile bootstrap over patients (Efron and Tibshirani 1993). A resample draws
+patients, each with all components, so that the mean over components is treated as what it is. All
+measures are functions of the 5 x 5 table of levels, which a resample weighs by how often it drew
+each patient: one matrix product for all resamples. scipy's bootstrap and scikit-learn's kappa give
+the same (``tests/clinical/test_agreement.py``), but would take minutes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,249 +25,217 @@ RESAMPLES, ENDS = 2000, (2.5, 97.5)
 N = len(LEVELS)
 FACTORS = (0.5, 0.71, 1.0, 1.41, 2.0)
 CURVE = tuple(2 ** np.linspace(-1, 1, 17))
-SEEN = 0.5  # added to both counts of a ratio, so that a count of 0 has one (Bland and Altman's logarithms)
-
-
-def measures(tables: np.ndarray) -> np.ndarray:
-    """(..., 5) from tables of patients (..., 5, 5) by reference level and level here: MEASURES, percent but for kappa.
-
-    Sensitivity and specificity are for "present", any level above none. Kappa is Cohen's with quadratic weights (Cohen
-    1968, doi:10.1037/h0026256). NaN where a measure is 0 / 0: nobody has the component, everybody has it, or
-    reference and prediction are one and the same level for all.
-    """
-    apart = np.abs(np.subtract.outer(np.arange(N), np.arange(N)))
-    total = tables.sum((-2, -1))
-    by_chance = tables.sum(-1)[..., :, None] * tables.sum(-2)[..., None, :]
-    disagree = _share(
-        (tables * apart**2).sum((-2, -1)) * total, (by_chance * apart**2).sum((-2, -1))
-    )
-    return np.stack(
-        [
-            100 * _share((tables * (apart == 0)).sum((-2, -1)), total),
-            100 * _share((tables * (apart <= 1)).sum((-2, -1)), total),
-            100 * _share(tables[..., 1:, 1:].sum((-2, -1)), tables[..., 1:, :].sum((-2, -1))),
-            100 * _share(tables[..., 0, 0], tables[..., 0, :].sum(-1)),
-            1 - disagree,
-        ],
-        axis=-1,
-    )
-
-
-def agreement(pairs: pd.DataFrame, components: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
-    """Table 8 in full: [row, patients, present, <measure>, <measure>_low, <measure>_high, ..., reason].
-
-    ``pairs`` [group, component, level, level_here]. A row for every component of ``components`` or of the pairs, in the
-    order of Table 8; the last is the mean over the components that have the measure. ``present``: patients who have it
-    by the reference. ``reason`` says why a measure is missing.
-    """
-    rows = _order([*components, *pairs["component"]])
-    point, low, high = intervals(pairs, rows, seed)
-    columns = {
-        name: values
-        for i, m in enumerate(MEASURES)
-        for name, values in ((m, point[:, i]), (f"{m}_low", low[:, i]), (f"{m}_high", high[:, i]))
-    }
-    known = pairs.groupby("component")["level"].agg(
-        patients="size", present=lambda level: (level > 0).sum()
-    )
-    known = known.reindex(rows, fill_value=0)
-    table = pd.DataFrame({"row": [*rows, MEAN], **columns})
-    table.insert(1, "patients", [*known["patients"], pairs["group"].nunique()])
-    table.insert(2, "present", pd.array([*known["present"], None], "Int64"))
-    reasons = map(_reason, known["patients"], known["present"], point[:-1, -1])
-    table["reason"] = [*reasons, ""]
-    return table
+# Added to both counts of a ratio, so that a count of 0 has one (Bland and Altman's logarithms).
+SEEN = 0.5
 
 
 def table8(chosen: pd.DataFrame, fixed: pd.DataFrame) -> pd.DataFrame:
-    """Table 8, the paper's accuracy and this run's, from ``agreement`` at the chosen operating points.
+    """Table 8, the paper's accuracy and this run's: ``table8_components`` at the chosen points.
 
-    ``accuracy_fixed``: the accuracy at the one fixed confidence (``fixed``: of ``agreement``).
+    ``accuracy_fixed``: the accuracy at the one fixed confidence (``fixed``: of
+    ``table8_components``).
     """
-    ends = {end: f"accuracy_here{end}" for end in ("_low", "_high")}
-    here = chosen[["row", "patients", "accuracy", "within_one", "kappa", "reason"]]
-    here = here.assign(**{name: chosen[f"accuracy{end}"] for end, name in ends.items()})
-    here = here.merge(
-        fixed[["row", "accuracy"]].rename(columns={"accuracy": "accuracy_fixed"}), on="row"
-    )
+    ends = {"accuracy_low": "accuracy_here_low", "accuracy_high": "accuracy_here_high"}
+    columns = ["row", "patients", "accuracy", *ends, "within_one", "kappa", "reason"]
+    at_fixed = fixed[["row", "accuracy"]].rename(columns={"accuracy": "accuracy_fixed"})
+    here = chosen[columns].rename(columns=ends).merge(at_fixed, on="row")
     both = against_paper.beside(published.table(8), here).astype({"patients": "Int64"})
-    first = [
-        "row",
-        "patients",
-        "accuracy_paper",
-        "accuracy_here",
-        *ends.values(),
-        "accuracy_difference",
-    ]
-    return both[[*first, "accuracy_fixed", "within_one", "kappa", "reason"]]
+    accuracies = ["accuracy_paper", "accuracy_here", *ends.values(), "accuracy_difference"]
+    rest = ["accuracy_fixed", "within_one", "kappa", "reason"]
+    return both[["row", "patients", *accuracies, *rest]]
 
 
-def intervals(
-    pairs: pd.DataFrame, rows: Sequence[str], seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(measures, lower ends, upper ends), each (len(rows) + 1, 5): the rows' and, last, their mean's.
-
-    No ends (NaN) for fewer than two patients.
-    """
-    tables = _tables(pairs, rows)
-    point = _with_mean(measures(tables.sum(0)))
-    low, high = _ends(_resampled(tables, seed), point)
-    few = (
-        np.append(tables.sum((0, 2, 3)), len(tables)) < 2
-    )  # of one patient there is nothing to draw
-    low[few], high[few] = np.nan, np.nan
-    return point, low, high
-
-
-def gain(pairs: pd.DataFrame, others: pd.DataFrame, seed: int = 0) -> tuple[float, float, float]:
-    """Mean accuracy of ``pairs`` minus that of ``others`` on the same patients, with its paired interval (points)."""
-    rows = _order(pairs["component"])
-    tables = [_tables(p, rows) for p in (pairs, others)]
-    point, other = (_with_mean(measures(t.sum(0)))[-1, :1] for t in tables)
-    drawn, other_drawn = (_resampled(t, seed)[:, -1, :1] for t in tables)
-    low, high = _ends(drawn - other_drawn, point - other)
-    return float((point - other)[0]), float(low[0]), float(high[0])
-
-
-def confusion(pairs: pd.DataFrame, components: Sequence[str] = ()) -> pd.DataFrame:
-    """[row, reference, none, rare, few, moderate, many]: patients by reference level (down) and level here (across)."""
-    rows = _order([*components, *pairs["component"]])
-    tables = _tables(pairs, rows).sum(0).reshape(-1, N).astype(int)
-    table = pd.DataFrame(tables, columns=list(LEVELS))
-    table.insert(0, "reference", list(LEVELS) * len(rows))
-    table.insert(0, "row", np.repeat(rows, N))
-    return table
-
-
-def scaled(
-    pairs: pd.DataFrame,
-    cutoffs: Mapping[str, list[float]],
-    both: bool,
-    factors: Sequence[float] = FACTORS,
-    seed: int = 0,
+def table8_components(
+    pairs: pd.DataFrame, components: Sequence[str] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """What depends on the cut-offs: [row, factor, accuracy, kappa and their _low and _high] with all cut-offs scaled.
+    """Table 8 in full: [row, patients, present, <measure>, <measure>_low, <measure>_high, reason].
 
-    A component's rows are what scaling its cut-offs alone does; the mean's are what scaling all of them does. ``both``:
-    the reference was graded from counts by the same cut-offs, and is graded anew too; a laboratory's levels stay.
+    ``pairs`` [group, component, level, level_here]. A row for every component of ``components`` or
+    of the pairs, in the order of Table 8; the last is the mean over the components that have the
+    measure. ``present``: patients who have it by the reference. ``reason``: why a measure is
+    missing.
     """
-    found = []
-    for factor in factors:
-        cuts = {component: [factor * c for c in cuts] for component, cuts in cutoffs.items()}
-        again = pairs.assign(level_here=level_of(pairs, "count_here", cuts))
-        if both:
-            again["level"] = level_of(pairs, "count", cuts)
-        found.append(agreement(again, seed=seed).assign(factor=factor))
-    names = [f"{m}{end}" for m in ("accuracy", "kappa") for end in ("", "_low", "_high")]
-    table, order = pd.concat(found)[["row", "factor", *names]], list(found[0]["row"])
-    return table.sort_values(
-        "row", key=lambda r: r.map(order.index), kind="stable", ignore_index=True
+    rows = in_order([*components, *pairs["component"]])
+    tables = _tables(pairs, rows)
+    point, low, high = _with_ends(_resampled(tables, seed))  # each (rows + 1, 5)
+    patients = [*tables.sum((0, 2, 3)), len(tables)]
+    low[np.less(patients, 2)] = high[np.less(patients, 2)] = np.nan  # one alone cannot be resampled
+    tally = pairs.groupby("component")["level"].agg(
+        patients="size", present=lambda level: (level > 0).sum()
     )
+    tally = tally.reindex(rows, fill_value=0)
+    table = pd.DataFrame({"row": [*rows, MEAN]})
+    table["patients"] = [*tally["patients"], pairs["group"].nunique()]
+    table["present"] = pd.array([*tally["present"], None], "Int64")
+    for i, measure in enumerate(MEASURES):
+        table[measure] = point[:, i]
+        table[f"{measure}_low"] = low[:, i]
+        table[f"{measure}_high"] = high[:, i]
+    reasons = map(_reason, tally["patients"], tally["present"], point[:-1, -1])
+    return table.assign(reason=[*reasons, ""])
 
 
-def counts(pairs: pd.DataFrame, components: Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
-    """Counts against the reference's: [row, patients, reference, here, ratio, ratio_low, ratio_high, least, most].
-
-    Bland and Altman's limits of agreement on the logarithmic scale, since errors grow with counts (1999,
-    doi:10.1177/096228029900800204): ``ratio`` is the geometric mean of (here + SEEN) / (reference + SEEN) with its
-    interval; 95 % of patients are expected between ``least`` and ``most`` (mean -+ 1.96 standard deviations of the
-    logarithm; NaN for fewer than two patients). ``reference`` and ``here`` are the mean counts.
-    """
-    table, rng = [], np.random.default_rng(seed)
-    for row in _order([*components, *pairs["component"]]):
-        p = pairs[(pairs["component"] == row) & pairs["count"].notna()]
-        log, n = np.log(ratio(p).to_numpy(float)), len(p)
-        line = {
-            "row": row,
-            "patients": n,
-            "reference": p["count"].mean(),
-            "here": p["count_here"].mean(),
-        }
-        line |= {"ratio": float(np.exp(log.mean())) if n else np.nan}
-        if n > 1:
-            drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ log / n
-            line |= dict(
-                zip(("ratio_low", "ratio_high"), np.exp(np.percentile(drawn, ENDS)), strict=True)
-            )
-            limits = np.exp(log.mean() + np.array([-1.96, 1.96]) * log.std(ddof=1))
-            line |= dict(zip(("least", "most"), limits, strict=True))
-        table.append(line)
-    columns = [
-        "row",
-        "patients",
-        "reference",
-        "here",
-        "ratio",
-        "ratio_low",
-        "ratio_high",
-        "least",
-        "most",
-    ]
-    return pd.DataFrame(table, columns=columns).astype(dict.fromkeys(columns[2:], float))
-
-
-def ratio(pairs: pd.DataFrame) -> pd.Series:
-    """(count here + SEEN) / (the reference's + SEEN) of each row."""
-    return (pairs["count_here"] + SEEN) / (pairs["count"] + SEEN)
-
-
-def _tables(pairs: pd.DataFrame, rows: Sequence[str]) -> np.ndarray:
-    """(patients, rows, 5, 5): a 1 where the patient's level by the reference and here meet; 0 if not reported."""
-    groups = {g: i for i, g in enumerate(sorted(pairs["group"].unique()))}
-    tables = np.zeros((len(groups), len(rows), N, N))
-    places = {row: i for i, row in enumerate(rows)}
-    at = (
-        pairs["group"].map(groups),
-        pairs["component"].map(places),
-        pairs["level"],
-        pairs["level_here"],
-    )
-    tables[tuple(column.to_numpy(int) for column in at)] = 1
-    return tables
-
-
-def _resampled(tables: np.ndarray, seed: int) -> np.ndarray:
-    """(RESAMPLES, rows + 1, 5): the measures of resampled patients, and last their means."""
-    n = len(tables)
-    if n == 0:
-        return np.full((RESAMPLES, tables.shape[1] + 1, len(MEASURES)), np.nan)
-    times = draws(n, RESAMPLES, seed)  # (R, n)
-    drawn = (times @ tables.reshape(n, -1)).reshape(RESAMPLES, *tables.shape[1:])
-    return _with_mean(measures(drawn))
-
-
-def _with_mean(values: np.ndarray) -> np.ndarray:
-    """The mean over components (axis -2) as one more; of those only that have the measure."""
-    there = ~np.isnan(values)
-    mean = _share(np.where(there, values, 0).sum(-2), there.sum(-2))
-    return np.concatenate([values, mean[..., None, :]], axis=-2)
-
-
-def _ends(drawn: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles over resamples, without those that lack the measure; NaN where ``point`` is."""
-    low, high = interval(drawn)
-    return np.where(np.isnan(point), np.nan, low), np.where(np.isnan(point), np.nan, high)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(
-        part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0
-    )
-
-
-def _order(components: Sequence[str] | pd.Series) -> list[str]:
-    """Each once, those of Table 8 first and in its order."""
-    printed = {row: i for i, row in enumerate(published.table(8, summaries=False)["row"])}
-    return sorted(dict.fromkeys(components), key=lambda c: printed.get(c, len(printed)))
+def in_order(components: Iterable[str]) -> list[str]:
+    """Each component once, those of Table 8 first and in its order."""
+    printed = list(published.table(8, summaries=False)["row"])
+    names = dict.fromkeys(components)
+    return [*(c for c in printed if c in names), *(c for c in names if c not in printed)]
 
 
 def _reason(patients: int, present: int, kappa: float) -> str:
     """Why a component lacks a measure."""
     if not patients:
         return "not in the reference"
-    said = [
-        (present == 0, "nobody has it: no sensitivity"),
-        (present == patients, "everybody has it: no specificity"),
-        (np.isnan(kappa), "one level throughout: no kappa"),
-    ]
-    return "; ".join(text for true, text in said if true)
+    reasons = {
+        "nobody has it: no sensitivity": present == 0,
+        "everybody has it: no specificity": present == patients,
+        "one level throughout: no kappa": np.isnan(kappa),
+    }
+    return "; ".join(text for text, applies in reasons.items() if applies)
+
+
+def measures(tables: np.ndarray) -> np.ndarray:
+    """MEASURES (..., 5), percent but for kappa, from tables of patients (..., 5, 5).
+
+    A table counts patients by reference level (first) and level here. Sensitivity and specificity
+    are for "present", any level above none. Kappa is Cohen's with quadratic weights (Cohen 1968,
+    doi:10.1037/h0026256). NaN where a measure is 0 / 0: nobody has the component, everybody has it,
+    or reference and prediction are one and the same level for all.
+    """
+    level = np.arange(N)
+    distance = np.abs(np.subtract.outer(level, level))  # (5, 5)
+    present, absent, known = level > 0, level == 0, level >= 0
+    all_cells = np.outer(known, known)
+    # of each share the cells that are right, and those that count
+    right = [distance == 0, distance <= 1, np.outer(present, present), np.outer(absent, absent)]
+    counted = [all_cells, all_cells, np.outer(present, known), np.outer(absent, known)]
+    sums = [np.tensordot(tables, np.stack(cells), ((-2, -1), (1, 2))) for cells in (right, counted)]
+    shares = 100 * _ratio(*sums)  # (..., 4)
+
+    # kappa: the squared distances of the pairs, against those that the margins give by chance
+    by_chance = tables.sum(-1)[..., :, None] * tables.sum(-2)[..., None, :]
+    observed = (tables * distance**2).sum((-2, -1)) * tables.sum((-2, -1))
+    kappa = 1 - _ratio(observed, (by_chance * distance**2).sum((-2, -1)))
+    return np.concatenate([shares, kappa[..., None]], axis=-1)
+
+
+def accuracy_gain(
+    pairs: pd.DataFrame, others: pd.DataFrame, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean accuracy of ``pairs`` minus that of ``others`` on the same patients, in points.
+
+    Also the ends of its interval, which is paired: both are resampled alike.
+    """
+    rows = in_order(pairs["component"])
+    of_both = (_resampled(_tables(frame, rows), seed)[:, -1, 0] for frame in (pairs, others))
+    gain, low, high = _with_ends(np.subtract(*of_both))
+    return float(gain), float(low), float(high)
+
+
+def table8_confusion(pairs: pd.DataFrame, components: Sequence[str] = ()) -> pd.DataFrame:
+    """[row, reference, none, rare, few, moderate, many]: patients by both levels.
+
+    The reference's levels run down, the levels here across.
+    """
+    rows = in_order([*components, *pairs["component"]])
+    counts = _tables(pairs, rows).sum(0).reshape(-1, N).astype(int)
+    index = pd.MultiIndex.from_product([rows, LEVELS], names=["row", "reference"])
+    return pd.DataFrame(counts, index, list(LEVELS)).reset_index()
+
+
+def table8_sensitivity(
+    pairs: pd.DataFrame,
+    cutoffs: Mapping[str, list[float]],
+    both: bool,
+    factors: Sequence[float] = FACTORS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What depends on the cut-offs: [row, factor, accuracy, kappa and their _low and _high].
+
+    All cut-offs are scaled. A component's rows are what scaling its cut-offs alone does; the mean's
+    are what scaling all of them does. ``both``: the reference was graded from counts by the same
+    cut-offs, and is graded anew too; a laboratory's levels stay.
+    """
+    tables = []
+    for factor in factors:
+        scaled = {name: [factor * cut for cut in cuts] for name, cuts in cutoffs.items()}
+        again = pairs.assign(level_here=level_of(pairs, "count_here", scaled))
+        if both:
+            again["level"] = level_of(pairs, "count", scaled)
+        tables.append(table8_components(again, seed=seed).assign(factor=factor))
+    names = [f"{m}{end}" for m in ("accuracy", "kappa") for end in ("", "_low", "_high")]
+    rows = list(tables[0]["row"])
+    table = pd.concat(tables)[["row", "factor", *names]]
+    return table.sort_values(
+        "row", key=lambda r: r.map(rows.index), kind="stable", ignore_index=True
+    )
+
+
+def table8_counts(
+    pairs: pd.DataFrame, components: Sequence[str] = (), seed: int = 0
+) -> pd.DataFrame:
+    """Counts against the reference's: [row, patients, reference, here, ratio, ..., least, most].
+
+    Bland and Altman's limits of agreement on the logarithmic scale, since errors grow with counts
+    (1999, doi:10.1177/096228029900800204). ``ratio``: the geometric mean of (here + SEEN) /
+    (reference + SEEN), with its interval ``ratio_low``, ``ratio_high``. 95 % of patients are
+    expected between ``least`` and ``most``, the mean -+ 1.96 standard deviations of the logarithm;
+    NaN for fewer than two patients. ``reference`` and ``here`` are the mean counts.
+    """
+    lines = []
+    rng = np.random.default_rng(seed)
+    for row in in_order([*components, *pairs["component"]]):
+        of_row = pairs[(pairs["component"] == row) & pairs["count"].notna()]
+        logarithm = np.log(count_ratio(of_row).to_numpy(float))
+        n = len(of_row)
+        line = [row, n, of_row["count"].mean(), of_row["count_here"].mean()]
+        line.append(np.exp(logarithm.mean()) if n else np.nan)
+        if n > 1:
+            drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ logarithm / n
+            reach = np.array([-1.96, 1.96]) * logarithm.std(ddof=1)
+            line += [*np.exp(np.percentile(drawn, ENDS)), *np.exp(logarithm.mean() + reach)]
+        lines.append(line + [np.nan] * (9 - len(line)))
+    ends = ["ratio", "ratio_low", "ratio_high", "least", "most"]
+    columns = ["row", "patients", "reference", "here", *ends]
+    return pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(columns[2:], float))
+
+
+def count_ratio(pairs: pd.DataFrame) -> pd.Series:
+    """(count here + SEEN) / (the reference's + SEEN) of each row."""
+    return (pairs["count_here"] + SEEN) / (pairs["count"] + SEEN)
+
+
+def _tables(pairs: pd.DataFrame, rows: Sequence[str]) -> np.ndarray:
+    """(patients, rows, 5, 5): a 1 where a patient's two levels meet; 0 if not reported."""
+    patient, patients = pd.factorize(pairs["group"], sort=True)
+    component = pd.Index(rows).get_indexer(pairs["component"])
+    tables = np.zeros((len(patients), len(rows), N, N))
+    levels = (pairs[column].to_numpy(int) for column in ("level", "level_here"))
+    tables[(patient, component, *levels)] = 1
+    return tables
+
+
+def _resampled(tables: np.ndarray, seed: int) -> np.ndarray:
+    """(1 + RESAMPLES, rows + 1, 5): first the measures of all patients, then of resampled ones.
+
+    The last row is the mean over the components that have the measure.
+    """
+    n = len(tables)
+    drawn = draws(n, RESAMPLES, seed) if n else np.empty((RESAMPLES, 0))
+    times = np.vstack([np.ones(n), drawn])  # (1 + R, n): how often each patient counts
+    values = measures(np.tensordot(times, tables, 1))
+    defined = ~np.isnan(values)
+    mean = _ratio(np.where(defined, values, 0).sum(1), defined.sum(1))
+    return np.concatenate([values, mean[:, None]], axis=1)
+
+
+def _with_ends(values: np.ndarray) -> np.ndarray:
+    """(3, ...): the first value, and the percentiles of the rest; all NaN where the first is."""
+    ends = np.where(np.isnan(values[0]), np.nan, interval(values[1:]))
+    return np.stack([values[0], *ends])
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole; NaN for 0 / 0."""
+    undefined = np.full(np.broadcast(part, whole).shape, np.nan)
+    return np.divide(part, whole, out=undefined, where=whole > 0)

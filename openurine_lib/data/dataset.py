@@ -1,44 +1,30 @@
-"""A data set is two frames, images and boxes; ``prepare`` draws or reads, checks and splits it once, and stores it."""
+"""A data set is two frames, images and boxes; ``prepare`` makes them of a folder once."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 
+from openurine_lib.config import CONFIG
 from openurine_lib.data import splits
-from openurine_lib.data.check import Checked, Report, check, fingerprint
-from openurine_lib.data.problems import LAYOUT, DataError, Problem
+from openurine_lib.data import taxonomy as taxonomies
+from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.check import Checked, Report, check
 from openurine_lib.data.readers import read
-from openurine_lib.data.source import listed
+from openurine_lib.data.source import LAYOUT, DataError, Problem, listed
 from openurine_lib.data.taxonomy import Taxonomy
-from openurine_lib.files import PACKAGE, atomic_path, write_json
+from openurine_lib.files import atomic_path, digest, digest_of_file, write_json
 
-if TYPE_CHECKING:
-    from openurine_lib.experiments.run import Run
-
-MADE_BY = (
-    "data/dataset",
-    "data/source",
-    "data/readers",
-    "data/patients",
-    "data/check",
-    "data/images",
-    "data/splits",
-    "data/taxonomy",
-)  # a change here prepares anew
-BOX_COLUMNS = ["image", "cls", "x1", "y1", "x2", "y2"]
+BOX_COLUMNS = ["image", "cls", *XYXY]
 IMAGE_COLUMNS = ["image", "path", "group", "width", "height", "um_per_px", "split", "fold"]
-TEXT = dict.fromkeys(
-    ("image", "path", "group", "split", "image_a", "image_b", "component", "level"), str
-)
+TEXTS = ["image", "path", "group", "split", "image_a", "image_b", "component", "level"]
+NUMBERS = [*XYXY, "um_per_px", "count"]  # the last two may be empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,119 +35,82 @@ class Dataset:
     synthetic: bool
     taxonomy: Taxonomy
     fingerprint: str  # of all names and contents; the same on every machine
-    # [image, path, group, width, height, um_per_px (NaN: not known), split, fold]; fold -1 where not "labelled"
-    images: pd.DataFrame
-    boxes: pd.DataFrame  # [image, cls, x1, y1, x2, y2]
-    laboratory: (
-        pd.DataFrame | None
-    )  # [group, component, level, count (per HPF, or NaN)]; None without a report
+    images: pd.DataFrame  # IMAGE_COLUMNS; um_per_px NaN where not known, fold -1 where not labelled
+    boxes: pd.DataFrame  # BOX_COLUMNS
+    laboratory: pd.DataFrame | None  # [group, component, level, count (per HPF, or NaN)]
     near_duplicates: pd.DataFrame  # [image_a, image_b, bits] of different groups
     report: pd.DataFrame  # the checking pass: [check, found, then, example]
     seed: int
     meta: dict[str, Any]  # the data set's own meta.json
 
-    def _part(self, split: str) -> pd.DataFrame:
-        return self.images[self.images["split"] == split]
+    def _sample(self, images: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+        return splits.subsample(images, self.boxes, limit, self.seed).reset_index(drop=True)
 
     def train_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
-        """Labelled images of the other folds, at most ``limit``, all classes kept where that many images can."""
-        labelled = self._part("labelled")
-        return splits.subsample(
-            labelled[labelled["fold"] != fold], self.boxes, limit, self.seed
-        ).reset_index(drop=True)
+        """Labelled images of the other folds, at most ``limit``, with all classes if they can."""
+        labelled = self.images[self.images["split"] == "labelled"]
+        return self._sample(labelled[labelled["fold"] != fold], limit)
 
     def test_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
-        """Labelled images of the fold, at most ``limit``, all classes kept where that many images can."""
-        labelled = self._part("labelled")
-        return splits.subsample(
-            labelled[labelled["fold"] == fold], self.boxes, limit, self.seed
-        ).reset_index(drop=True)
+        """Labelled images of the fold, at most ``limit``, with all classes if they can."""
+        return self._sample(self.images[self.images["fold"] == fold], limit)
 
     def unlabelled_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
-        """Unlabelled images for pretraining, at most ``limit``, none of a patient or slide in the fold's test part."""
-        tested = set(self.images.loc[self.images["fold"] == fold, "group"])
-        pool = self._part("unlabelled")
-        pool = pool[~pool["group"].isin(tested)]
-        return splits.subsample(pool, self.boxes, limit, self.seed).reset_index(drop=True)
+        """Unlabelled images for pretraining, at most ``limit``, of no group that the fold tests."""
+        tested = self.images.loc[self.images["fold"] == fold, "group"]
+        pool = self.images[self.images["split"] == "unlabelled"]
+        return self._sample(pool[~pool["group"].isin(tested)], limit)
 
     def cohort_images(self) -> pd.DataFrame:
-        """Fields of the clinical validation (Table 8), of patients that no fold has; may be empty."""
-        return self._part("cohort").reset_index(drop=True)
+        """Fields of the clinical validation (Table 8), of patients in no fold; may be empty."""
+        return self.images[self.images["split"] == "cohort"].reset_index(drop=True)
 
     def boxes_of(self, images: pd.DataFrame) -> pd.DataFrame:
         """The boxes of some images."""
         return self.boxes[self.boxes["image"].isin(images["image"])].reset_index(drop=True)
 
 
-def prepare(run: Run) -> Dataset:
-    """The run's data set: drawn (if synthetic), read, checked, split and stored, or only loaded if nothing changed.
+def prepare(folder: Path, place: Path, seed: int) -> Dataset:
+    """The data set of a folder: read, checked, split and stored in ``place``.
 
-    Raises DataError with everything that is wrong in the data; the list is kept in ``run.dir/dataset/check.json``.
+    It is only loaded if nothing changed. Raises DataError with everything that is wrong in the
+    data; ``place/check.json`` keeps the list.
     """
-    place = run.dir / "dataset"
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"):  # jobs that run side by side wait for the first one
-        folder = _drawn(run, place) if run.data == "synthetic" else Path(run.data)
-        sources = _sources(folder, run.seed)
-        stored = place / "meta.json"
-        if not stored.exists() or json.loads(stored.read_text())["sources"] != sources:
-            _build(folder, run.seed, sources, place)
+        sources = _sources(folder, seed)
+        meta = place / "meta.json"
+        if not meta.exists() or json.loads(meta.read_text())["sources"] != sources:
+            _build(folder, place, seed, sources)
     return load(place)
 
 
-def _drawn(run: Run, place: Path) -> Path:
-    """The folder of the synthetic data set; drawn again if another size, seed or simulator is asked for."""
-    import synthurine
-
-    asked = {"spec": run.profile.synthetic, "seed": run.seed, "simulator": synthurine.SIMULATOR}
-    folder, drawn, begun = place / "fields", place / "drawn.json", place / "drawing.json"
-    if not drawn.exists() or json.loads(drawn.read_text()) != asked:
-        drawn.unlink(missing_ok=True)
-        if (
-            not begun.exists() or json.loads(begun.read_text()) != asked
-        ):  # else it goes on where it was interrupted
-            shutil.rmtree(folder, ignore_errors=True)
-            write_json(begun, asked)
-        synthurine.write(folder, run.profile.synthetic, run.seed)
-        begun.replace(drawn)
-    return folder
-
-
 def _sources(folder: Path, seed: int) -> str:
-    """Hash of all that a prepared data set depends on, from names, sizes and times: quick."""
-    files = [
-        (f.relative_to(folder).as_posix(), s.st_size, s.st_mtime_ns)
-        for f in listed(folder)
-        for s in [f.stat()]
-    ]
-    code = [(PACKAGE / f"{name}.py").read_bytes() for name in MADE_BY]
-    code += [f.read_bytes() for f in sorted((PACKAGE / "config" / "taxonomies").glob("*.yaml"))]
-    return _hash([repr((str(folder), seed, files)).encode(), *code])
+    """Digest of all that a prepared data set depends on; files count by name, size and time."""
+    files = []
+    for file in listed(folder):
+        state = file.stat()
+        files.append((file.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns))
+    # Any change of this package counts: preparing anew costs seconds, a stale set a wrong result.
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    code += sorted(Path(str(CONFIG / "taxonomies")).glob("*.yaml"))
+    return digest(str(folder), seed, files, *(file.read_bytes() for file in code), length=16)
 
 
-def _hash(contents: list[bytes]) -> str:
-    digest = hashlib.sha256()
-    for content in contents:
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()[:16]
-
-
-def _build(folder: Path, seed: int, sources: str, place: Path) -> None:
+def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
     source = read(folder)
     try:
         checked = check(source)
-        images, boxes, near = _split(folder, checked, seed)
+        images, boxes = _with_folds(folder, checked, seed)
     except DataError as error:
         _write_report(place, Report(len(source.images), len(source.found), problems=error.problems))
         raise
-    own = folder / "meta.json"
-    meta = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
-    frames: dict[str, pd.DataFrame | None] = {
+    frames = {
         "images": images[IMAGE_COLUMNS],
         "boxes": boxes,
-        "near_duplicates": near,
+        "near_duplicates": splits.near_duplicates(images),
+        "laboratory": checked.laboratory,
     }
-    frames["laboratory"] = checked.laboratory
     for name, frame in frames.items():
         if frame is None:
             (place / f"{name}.csv").unlink(missing_ok=True)
@@ -169,36 +118,35 @@ def _build(folder: Path, seed: int, sources: str, place: Path) -> None:
         with atomic_path(place / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
     _write_report(place, checked.report)
-    described = {
+    path = folder / "meta.json"
+    meta = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    content = {  # with the frames, the fields of a Dataset
         "name": folder.name,
         "synthetic": bool(meta.get("synthetic", False)),
         "seed": seed,
         "sources": sources,
+        "fingerprint": fingerprint(folder, checked.images),
+        "meta": meta,
+        "taxonomy": dataclasses.asdict(checked.taxonomy),
     }
-    described |= {"fingerprint": fingerprint(folder, checked.images, listed(folder)), "meta": meta}
-    described |= {"taxonomy": dataclasses.asdict(checked.taxonomy)}
-    write_json(place / "meta.json", described)  # last: it seals the rest
+    write_json(place / "meta.json", content)  # last: it seals the rest
 
 
-def _split(
-    folder: Path, checked: Checked, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(images, boxes, near duplicates) with ids and folds."""
+def _with_folds(folder: Path, checked: Checked, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(images, boxes) with ids and folds, in the order of the ids."""
     images = checked.images
-    stems = images["file"].map(lambda f: Path(f).stem)
-    paths = images["file"].map(lambda f: Path(f).with_suffix("").as_posix().replace("/", "_"))
+    # An image's id is its stem, or its whole path where two folders have images of the same name.
+    stems = images["file"].map(lambda file: Path(file).stem)
+    paths = images["file"].map(lambda file: Path(file).with_suffix("").as_posix().replace("/", "_"))
     images["image"] = stems if stems.is_unique else paths
     if not images["image"].is_unique:
+        what = "shares its name with another image"
+        remedy = "give it a name of its own (suffixes do not count)"
         twice = images.loc[images["image"].duplicated(), "file"]
-        what, remedy = (
-            "shares its name with another image",
-            "give it a name of its own (suffixes do not count)",
-        )
         raise DataError(str(folder), [Problem(LAYOUT, file, 0, what, remedy) for file in twice])
-    images["path"] = images["file"].map(lambda f: str((folder / f).resolve()))
-    boxes = checked.boxes.assign(
-        image=checked.boxes["file"].map(images.set_index("file")["image"])
-    )[BOX_COLUMNS]
+    images["path"] = images["file"].map(lambda file: str((folder / file).resolve()))
+    image_of = images.set_index("file")["image"]
+    boxes = checked.boxes.assign(image=checked.boxes["file"].map(image_of))[BOX_COLUMNS]
     labelled = images["split"] == "labelled"
     images["fold"] = -1
     try:
@@ -208,62 +156,42 @@ def _split(
         problem = Problem(LAYOUT, folder.name, 0, str(error), "add data of more patients or slides")
         raise DataError(str(folder), [problem]) from error
     images = images.sort_values("image", ignore_index=True)
-    return (
-        images,
-        boxes.sort_values(["image"], kind="stable", ignore_index=True),
-        splits.near_duplicates(images),
-    )
+    return images, boxes.sort_values("image", kind="stable", ignore_index=True)
+
+
+def fingerprint(folder: Path, images: pd.DataFrame) -> str:
+    """Digest of all names and contents in a folder, the same on every machine.
+
+    ``images``: [file, sha], whose contents need not be read again.
+    """
+    contents = dict(zip(images["file"], images["sha"], strict=True))
+    for file in listed(folder):
+        name = file.relative_to(folder).as_posix()
+        if name not in contents:
+            contents[name] = digest_of_file(file)
+    lines = sorted(f"{name} {sha}" for name, sha in contents.items())
+    return digest("\n".join(lines), length=16)
 
 
 def _write_report(place: Path, report: Report) -> None:
-    problems = [dataclasses.asdict(q) for q in report.problems]
-    content = {
-        "images": report.images,
-        "boxes": report.boxes,
-        "repairs": report.repairs,
-        "problems": problems,
-    }
+    content = dataclasses.asdict(report)
     write_json(place / "check.json", content | {"table": report.frame().to_dict("records")})
 
 
 def load(place: Path) -> Dataset:
     """A data set that ``prepare`` stored."""
-
-    def frame(name: str) -> pd.DataFrame:
-        types: Any = TEXT
-        return pd.read_csv(
-            place / f"{name}.csv", dtype=types, keep_default_na=False, float_precision="round_trip"
-        )
-
+    how: dict[str, Any] = {
+        "dtype": dict.fromkeys(TEXTS, str) | dict.fromkeys(NUMBERS, float),
+        "keep_default_na": False,  # "None" and "NA" may be names of patients
+        "na_values": dict.fromkeys(NUMBERS, ""),
+        "float_precision": "round_trip",
+    }
+    names = ("images", "boxes", "near_duplicates", "laboratory")
+    files = {name: place / f"{name}.csv" for name in names}
+    frames = {name: pd.read_csv(file, **how) for name, file in files.items() if file.exists()}
     meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-    entry = meta["taxonomy"]
-    ids = {key: {k: tuple(v) for k, v in entry[key].items()} for key in ("heads", "components")}
-    return Dataset(
-        name=meta["name"],
-        synthetic=meta["synthetic"],
-        taxonomy=Taxonomy(
-            entry["name"],
-            tuple(entry["classes"]),
-            ids["heads"],
-            entry["aliases"],
-            ids["components"],
-            {int(c): tuple(names) for c, names in entry["openurine"].items()},
-        ),
-        fingerprint=meta["fingerprint"],
-        images=_numbers(frame("images"), "um_per_px"),
-        boxes=frame("boxes").astype({c: float for c in ("x1", "y1", "x2", "y2")}),
-        laboratory=_numbers(frame("laboratory"), "count")
-        if (place / "laboratory.csv").exists()
-        else None,
-        near_duplicates=frame("near_duplicates"),
-        report=pd.DataFrame(
-            json.loads((place / "check.json").read_text(encoding="utf-8"))["table"]
-        ),
-        seed=meta["seed"],
-        meta=meta["meta"],
-    )
-
-
-def _numbers(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The column as floats, NaN where it is empty."""
-    return frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce").astype(float)})
+    report = json.loads((place / "check.json").read_text(encoding="utf-8"))
+    del meta["sources"]
+    meta["taxonomy"] = taxonomies.from_json(meta["taxonomy"])
+    frames["report"] = pd.DataFrame(report["table"])
+    return Dataset(**{"laboratory": None, **meta, **frames})

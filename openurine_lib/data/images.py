@@ -1,14 +1,13 @@
-"""One door for image files: what a microscope, a phone or a program saved becomes uint8 RGB, or one clear error.
+"""Every image file is opened here: it becomes uint8 RGB, or one clear error.
 
 Choices that a reader of results must know:
 
-- more than 8 bits a value (PNG, TIFF): cameras put 10, 12 or 14 bits into 16. The least of 8, 10, 12, 14 and 16 bits
-  that holds the image's brightest value is taken as its range, and the range is scaled to 0..255.
-- transparency is laid over white, the background of bright field.
-- several pages or frames are refused: which of them is the field, nobody but the user knows. (Phones add a preview to
-  a JPEG and call it MPO; there the photograph is the first.)
-- more than MAX_PIXELS are refused before they are decoded, whatever Pillow's own limit is at the moment (sahi
-  switches it off).
+- More than 8 bits a value (PNG, TIFF): cameras put 10, 12 or 14 bits into 16. The least of 8, 10,
+  12, 14 and 16 bits that holds the image's brightest value is its range, scaled to 0..255.
+- Transparency is laid over white, the background of bright field.
+- Several pages or frames are refused: only the user knows which of them is the field. (Phones add a
+  preview to a JPEG and call it MPO; there the photograph is the first.)
+- More than MAX_PIXELS are refused before they are decoded, since sahi switches Pillow's limit off.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 150_000_000  # about 12,000 x 12,000; decoding takes some ten bytes a pixel
+TOO_LARGE = f"more than {MAX_PIXELS // 10**6} million pixels; cut it into smaller fields"
 DEPTHS = (8, 10, 12, 14, 16)
 ORIENTATION = 0x0112  # EXIF: how the camera was held
 
@@ -39,7 +39,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 
 def look(path: str | Path) -> None:
-    """Raises BadField for a file that is missing, no image, or refused; reads no more than its beginning."""
+    """Raises BadField for a file that is missing, no image, or refused; decodes nothing."""
     try:
         with Path(path).open("rb") as file, opened(file):
             pass
@@ -48,32 +48,26 @@ def look(path: str | Path) -> None:
 
 
 def opened(file: IO[bytes]) -> Image.Image:
-    """The image behind an open file, not yet decoded. Raises ValueError for what is refused, and what Pillow raises."""
+    """The image of an open file, not yet decoded. Raises ValueError, and what Pillow raises."""
     try:
         image = Image.open(file)
     except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"more than {MAX_PIXELS // 10**6} million pixels; cut it into smaller fields"
-        ) from error
-    except (
-        UnidentifiedImageError,
-        ImportError,
-    ) as error:  # the latter is ultralytics', whose Image.open tries a plugin
+        raise ValueError(TOO_LARGE) from error
+    # ImportError: ultralytics replaces Image.open by one that tries a plugin for unknown formats.
+    except (UnidentifiedImageError, ImportError) as error:
         raise ValueError("of no image format that is known here") from error
     if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width} x {image.height} px"
-        raise ValueError(
-            f"{size} are more than {MAX_PIXELS // 10**6} million; cut it into smaller fields"
-        )
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise ValueError(f"{image.n_frames} pages or frames; save the one that is the field as PNG")  # type: ignore[attr-defined]
+        raise ValueError(f"{image.width} x {image.height} px, {TOO_LARGE}")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise ValueError(f"{frames} pages or frames; save the one that is the field as PNG")
     if image.mode in ("I", "F"):
         raise ValueError("32 bits a value; save it with 8 or 16 bits")
     return image
 
 
 def decode(content: bytes) -> np.ndarray:
-    """A file's content as uint8 (H, W, 3) RGB, turned as its EXIF says; raises what ``opened`` raises."""
+    """A file's content as uint8 (H, W, 3) RGB, turned as its EXIF says. Raises as ``opened``."""
     image = opened(io.BytesIO(content))
     if _deep(image) and image.mode in ("RGB", "RGBA", "LA"):
         image = Image.fromarray(_eight_bits(_deep_colour(image, content)))
@@ -87,18 +81,18 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def plain(image: Image.Image) -> bool:
-    """Whether every library reads the file as ``decode`` does: 8 bits, grey or RGB, not transparent, upright or a JPEG.
+    """Whether every library reads the file as ``decode`` does.
 
-    OpenCV, with which ultralytics reads what it trains on, drops transparency and the low byte of 16 bits.
+    OpenCV, with which ultralytics reads what it trains on, drops transparency and the low byte of
+    16 bits, and turns nothing but JPEGs.
     """
     upright = image.format in ("JPEG", "MPO") or image.getexif().get(ORIENTATION, 1) == 1
-    return (
-        image.mode in ("L", "RGB") and upright and not (_deep(image) or image.has_transparency_data)
-    )
+    opaque = image.mode in ("L", "RGB") and not image.has_transparency_data
+    return opaque and upright and not _deep(image)
 
 
 def _deep(image: Image.Image) -> bool:
-    """Whether a PNG or TIFF has 16 bits a value; Pillow gives such colours in 8, so the mode does not tell."""
+    """Whether a PNG or TIFF has 16 bits a value; Pillow's mode does not tell."""
     tiles = getattr(image, "tile", [])  # codec, place, offset, arguments
     arguments = tiles[0][3] if tiles else ""
     layout = arguments if isinstance(arguments, str) else str(arguments[0])
@@ -106,13 +100,14 @@ def _deep(image: Image.Image) -> bool:
 
 
 def _deep_colour(image: Image.Image, content: bytes) -> np.ndarray:
-    """A colour image's values with all their bits, which Pillow does not keep: uint16 (H, W, 3 or 4) RGB or RGBA."""
+    """A 16-bit image's values with all their bits: uint16 (H, W, 3 or 4), RGB or RGBA."""
     if image.getexif().get(ORIENTATION, 1) != 1:
         raise ValueError("16 bits a colour, and turned by its EXIF; save it upright, as PNG")
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("its 16-bit layout is not understood; save it as 8-bit PNG")
-    return cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    return cv2.cvtColor(values, order)
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:

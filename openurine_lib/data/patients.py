@@ -1,137 +1,125 @@
-"""The two tables that lie beside the images: who each image is from, and what the laboratory reported (Table 8)."""
+"""The tables beside the images: who each image is from, what the laboratory reported (Table 8)."""
 
 from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pandas as pd
 
+from openurine_lib.data import source as s
 from openurine_lib.data.levels import LEVELS
-from openurine_lib.data.problems import LABORATORY, LAYOUT, MALFORMED, NO_GROUP
-from openurine_lib.data.source import Source, header, table_rows
+from openurine_lib.data.source import Source
 from openurine_lib.data.taxonomy import Taxonomy, normal
 
-GROUP_FILES = {
-    "slides.csv": "slide",
-    "patients.csv": "patient",
-    "groups.csv": "group",
-}  # file -> its column
+# file -> its column
+GROUP_FILES = {"slides.csv": "slide", "patients.csv": "patient", "groups.csv": "group"}
 PIXEL = "um_per_px"  # optional column of the groups file, or an entry of meta.json for all images
 
 
 def groups(source: Source) -> tuple[dict[str, str], dict[str, float], list[str]]:
-    """(image -> its patient or slide, image -> micrometres a pixel where known, rows that name no image).
+    """(image -> its patient or slide, image -> um a pixel where known, rows that name no image).
 
     What is wrong is added to the source's problems.
     """
     present = [name for name in GROUP_FILES if (source.folder / name).is_file()]
     if len(present) != 1:
+        columns = " | ".join(GROUP_FILES.values())
+        remedy = f"keep one of {', '.join(GROUP_FILES)} with the columns image and {columns}"
+        kind = s.LAYOUT if present else s.NO_GROUP
         what = f"has {' and '.join(present) or 'no groups file'}"
-        remedy = f"keep one of {', '.join(GROUP_FILES)} with the columns image and {' | '.join(GROUP_FILES.values())}"
-        source.bad(LAYOUT if present else NO_GROUP, source.folder.name, 0, what, remedy)
+        source.bad(kind, source.folder.name, 0, what, remedy)
         return {}, {}, []
-    file, path = present[0], source.folder / present[0]
-    column = next((c for c in GROUP_FILES.values() if c in header(path)), GROUP_FILES[file])
-    found: dict[str, str] = {}
-    sizes: dict[str, float] = dict.fromkeys(source.images, _pixel_of_all(source))
+    file = present[0]
+    path = source.folder / file
+    column = next((c for c in GROUP_FILES.values() if c in s.header(path)), GROUP_FILES[file])
+    group_of: dict[str, str] = {}
+    um_per_px = dict.fromkeys(source.images, _pixel_of_all(source))
     idle: list[str] = []
-    for line, row in table_rows(source, path, ("image", column), (PIXEL,)):
+    for line, row in s.table_rows(source, path, ("image", column), (PIXEL,)):
         image = source.image(row["image"])
         if image is None:
             idle.append(f"{file}:{line}: {row['image']}")
             continue
-        if found.setdefault(image, row[column]) != row[column]:
-            what = f"image {row['image']!r} is of {column} {row[column]!r} here and of {found[image]!r} above"
-            source.bad(MALFORMED, file, line, what, "keep one of the rows")
+        first = group_of.setdefault(image, row[column])
+        if first != row[column]:
+            places = f"{column} {row[column]!r} here and of {first!r} above"
+            what = f"image {row['image']!r} is of {places}"
+            source.bad(s.MALFORMED, file, line, what, "keep one of the rows")
         if row[PIXEL]:
-            sizes[image] = _number(row[PIXEL])
-            if not 0 < sizes[image] < math.inf:
+            um_per_px[image] = _number(row[PIXEL])
+            if not 0 < um_per_px[image] < math.inf:
                 remedy = "write micrometres a pixel, a number above 0, or leave it empty"
-                source.bad(MALFORMED, file, line, f"column {PIXEL}: {row[PIXEL]!r}", remedy)
+                source.bad(s.MALFORMED, file, line, f"column {PIXEL}: {row[PIXEL]!r}", remedy)
+    remedy = f"add its {column}: it keeps the folds apart"
     for image in source.images:
-        if image not in found:
-            source.bad(
-                NO_GROUP,
-                file,
-                0,
-                f"has no row for {image}",
-                f"add its {column}: it keeps the folds apart",
-            )
-    return found, sizes, idle
+        if image not in group_of:
+            source.bad(s.NO_GROUP, file, 0, f"has no row for {image}", remedy)
+    return group_of, um_per_px, idle
 
 
 def laboratory(
-    source: Source, taxonomy: Taxonomy, known_groups: set[str]
+    source: Source, taxonomy: Taxonomy, groups_seen: set[str]
 ) -> tuple[pd.DataFrame | None, list[str]]:
-    """laboratory.csv as ([group, component, level, count], rows on a group without images); None without the file.
+    """laboratory.csv as a frame [group, component, level, count], and its rows without an image.
 
-    ``count``, an optional column, is the laboratory's mean count per high-power field; NaN where it gives none.
-    Wrong cells are added to the problems.
+    None without the file. ``count``, an optional column, is the laboratory's mean count per
+    high-power field; NaN where it gives none. Wrong cells are added to the source's problems.
     """
     path = source.folder / "laboratory.csv"
     if not path.is_file():
         return None, []
     components = {normal(c): c for c in taxonomy.components}
-    rows: dict[tuple[str, str], tuple[str, float]] = {}
+    report: dict[tuple[str, str], tuple[str, float]] = {}
     unseen: list[str] = []
-    for line, row in table_rows(source, path, ("group", "component", "level"), ("count",)):
-        group, component, level = (
-            row["group"],
-            components.get(normal(row["component"])),
-            row["level"].casefold(),
-        )
+    for line, row in s.table_rows(source, path, ("group", "component", "level"), ("count",)):
+        group = row["group"]
+        component = components.get(normal(row["component"]))
+        level = row["level"].casefold()
         count = _number(row["count"]) if row["count"] else math.nan
-        for column, good, expected in (
-            ("component", component is not None, f"one of {', '.join(taxonomy.components)}"),
-            ("level", level in LEVELS, f"one of {', '.join(LEVELS)}"),
-            (
-                "count",
-                not row["count"] or 0 <= count < math.inf,
-                "a mean per high-power field, or leave it empty",
-            ),
-        ):
-            if not good:
-                source.bad(
-                    LABORATORY,
-                    path.name,
-                    line,
-                    f"column {column}: {row[column]!r}",
-                    f"write {expected}",
-                )
-        if group not in known_groups:
+        remedies = {}
+        if component is None:
+            remedies["component"] = f"write one of {', '.join(taxonomy.components)}"
+        if level not in LEVELS:
+            remedies["level"] = f"write one of {', '.join(LEVELS)}"
+        if row["count"] and not 0 <= count < math.inf:
+            remedies["count"] = "write a mean per high-power field, or leave it empty"
+        for column, remedy in remedies.items():
+            what = f"column {column}: {row[column]!r}"
+            source.bad(s.LABORATORY, path.name, line, what, remedy)
+        if group not in groups_seen:
             unseen.append(f"{path.name}:{line}: {group}")
-        if component and rows.setdefault((group, component), (level, count))[0] != level:
-            what = f"{component} of {group} is {level} here and {rows[group, component][0]} above"
-            source.bad(LABORATORY, path.name, line, what, "keep one of the rows")
-    if rows and not any(group in known_groups for group, _ in rows):
-        what = f"none of its groups has an image; the first is {next(iter(rows))[0]!r}"
-        source.bad(LABORATORY, path.name, 0, what, f"write them as in {' | '.join(GROUP_FILES)}")
-    columns = ["group", "component", "level", "count"]
-    return pd.DataFrame([(*key, *said) for key, said in rows.items()], columns=columns), unseen
+        if component is None:
+            continue
+        first, _ = report.setdefault((group, component), (level, count))
+        if first != level:
+            what = f"{component} of {group} is {level} here and {first} above"
+            source.bad(s.LABORATORY, path.name, line, what, "keep one of the rows")
+    if report and not any(group in groups_seen for group, _ in report):
+        what = f"none of its groups has an image; the first is {next(iter(report))[0]!r}"
+        source.bad(s.LABORATORY, path.name, 0, what, f"write them as in {' | '.join(GROUP_FILES)}")
+    rows = [(*key, *value) for key, value in report.items()]
+    return pd.DataFrame(rows, columns=["group", "component", "level", "count"]), unseen
 
 
-def _number(text: str) -> float:
+def _number(value: Any) -> float:
     """The number, or NaN for what is none."""
     try:
-        return float(text)
-    except ValueError:
+        return float(value)
+    except (TypeError, ValueError):
         return math.nan
 
 
 def _pixel_of_all(source: Source) -> float:
     """The pixel size that meta.json gives for all images, micrometres; NaN if it gives none."""
     path = source.folder / "meta.json"
-    given = json.loads(path.read_text(encoding="utf-8")).get(PIXEL) if path.is_file() else None
-    if given is None:
+    value = json.loads(path.read_text(encoding="utf-8")).get(PIXEL) if path.is_file() else None
+    if value is None:
         return math.nan
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
-        source.bad(
-            MALFORMED,
-            path.name,
-            0,
-            f"{PIXEL}: {given!r}",
-            "write micrometres a pixel, a number above 0",
-        )
-        return math.nan
-    return float(given)
+    # JSON has numbers: text and true are none, though Python could read them as such.
+    number = _number(value) if type(value) in (int, float) else math.nan
+    if not 0 < number < math.inf:
+        remedy = "write micrometres a pixel, a number above 0"
+        source.bad(s.MALFORMED, path.name, 0, f"{PIXEL}: {value!r}", remedy)
+    return number

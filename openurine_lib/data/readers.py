@@ -1,10 +1,8 @@
-"""Label files as rows: YOLO, COCO JSON, Pascal VOC and CSV are read into one frame that knows each box's file and line.
+"""YOLO, COCO JSON, Pascal VOC and CSV labels are read into a Source, which knows each box's line.
 
-Why not through globox or supervision? Both were tried on broken files. globox 2.9 and supervision 0.31 stop at the
-first one that they meet. globox then gives the file of a YOLO label, but nothing for Pascal VOC; supervision the file
-and the text of a YOLO line, but no number, and neither for Pascal VOC. Here every bad line is to be named, all at once,
-so the syntax is left to parsers that know lines (csv, json, lxml) and only the few fields of a box are picked here.
-Judging the boxes is left to check.py.
+Why not through globox or supervision? Here every bad line is to be named, all at once. globox 2.9
+and supervision 0.31 stop at the first one, and for most forms they name no line. So the syntax is
+left to parsers that know lines (csv, json, lxml), and only the fields of a box are picked here.
 """
 
 from __future__ import annotations
@@ -18,57 +16,49 @@ from typing import Any
 import yaml
 from lxml import etree
 
-from openurine_lib.data.problems import LAYOUT, MALFORMED, UNKNOWN, DataError, Problem
-from openurine_lib.data.source import SUFFIXES, Source, header, listed, split_of, table_rows
+from openurine_lib.data import source as s
+from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.source import Source
 
-BETWEEN = re.compile(r"[\s,:]*")
-CSV_COLUMNS = ("image", "class", "x1", "y1", "x2", "y2")
+JSON_TOKEN = re.compile(
+    r'"(?:[^"\\]|\\.)*"|[{}\n]'
+)  # a whole text, or what tells objects and lines
+CSV_COLUMNS = ("image", "class", *XYXY)
 
 
 def read(folder: str | Path) -> Source:
-    """A data set's folder in whichever of the four forms it has. Raises DataError if it has none of them."""
-    folder = Path(folder)
-    files = listed(folder)
-    images = {f.relative_to(folder).as_posix(): f for f in files if f.suffix.lower() in SUFFIXES}
-    source = Source(folder, {name: split_of(name) for name in images})
-    by_suffix = {
-        suffix: [f for f in files if f.suffix.lower() == suffix]
-        for suffix in (".json", ".xml", ".csv")
-    }
-    described = [f for f in by_suffix[".json"] if f.name != "meta.json"]
-    tables = [f for f in by_suffix[".csv"] if set(CSV_COLUMNS) <= set(header(f))]
+    """A data set's folder in whichever of the four forms it has. Raises DataError without one."""
+    folder = Path(folder).resolve()  # also "." has a name then, which messages show
+    files = s.listed(folder)
+    images = [f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in s.SUFFIXES]
+    source = Source(folder, {image: s.split_of(image) for image in images})
+    labels = [f for f in files if f.suffix == ".txt" and "labels" in f.relative_to(folder).parts]
+    coco = [f for f in files if f.suffix.lower() == ".json" and f.name != "meta.json"]
+    voc = [f for f in files if f.suffix.lower() == ".xml"]
+    csvs = [f for f in files if f.suffix.lower() == ".csv"]
+    tables = [f for f in csvs if set(CSV_COLUMNS) <= set(s.header(f))]
     if (folder / "data.yaml").is_file():
-        read_yolo(
-            source,
-            [f for f in files if f.suffix == ".txt" and "labels" in f.relative_to(folder).parts],
-        )
-    elif described:
-        for file in described:
-            read_coco(source, file)
-    elif by_suffix[".xml"]:
-        for file in by_suffix[".xml"]:
-            read_voc(source, file)
-    elif tables:
-        for file in tables:
-            read_table(source, file)
+        read_yolo(source, labels)
+    elif not coco + voc + tables:
+        forms = "data.yaml with labels/ (YOLO), .json (COCO), .xml (Pascal VOC)"
+        remedy = f"it needs {forms} or a CSV with the columns {', '.join(CSV_COLUMNS)}"
+        problem = s.Problem(s.LAYOUT, str(folder), 0, "holds no labels", remedy)
+        raise s.DataError(str(folder), [problem])
     else:
-        columns = ", ".join(CSV_COLUMNS)
-        wanted = f"data.yaml with labels/ (YOLO), .json (COCO), .xml (Pascal VOC) or a CSV with the columns {columns}"
-        raise DataError(
-            str(folder), [Problem(LAYOUT, str(folder), 0, "holds no labels", f"it needs {wanted}")]
-        )
+        reader = read_coco if coco else read_voc if voc else read_table
+        for file in coco or voc or tables:
+            reader(source, file)
     if "labelled" not in source.images.values():
-        source.bad(LAYOUT, str(folder), 0, "holds no labelled images", "put them into images/")
+        source.bad(s.LAYOUT, str(folder), 0, "holds no labelled images", "put them into images/")
     return source
 
 
 def read_yolo(source: Source, labels: list[Path]) -> None:
-    """``class x_center y_center width height`` in fractions of the image, a line a box; names from data.yaml."""
+    """YOLO: ``class x_center y_center width height`` in fractions of the image, a line a box."""
     source.fractions = True
     names = _yolo_names(source)
-    images = {
-        _label_of(image): image for image, split in source.images.items() if split == "labelled"
-    }
+    labelled = [image for image, split in source.images.items() if split == "labelled"]
+    images = {_label_of(image): image for image in labelled}
     for path in labels:
         file = source.relative(path)
         image = images.get(file)
@@ -81,93 +71,144 @@ def read_yolo(source: Source, labels: list[Path]) -> None:
             if not values:
                 continue
             try:
-                cls, (x, y, w, h) = int(values[0]), map(float, values[1:])
+                cls = int(values[0])
+                x, y, w, h = map(float, values[1:])
             except ValueError:
+                what = f"{line.strip()!r} is not a class and four numbers"
                 remedy = "write: class x_center y_center width height"
-                source.bad(
-                    MALFORMED,
-                    file,
-                    number,
-                    f"{line.strip()!r} is not a class and four numbers",
-                    remedy,
-                )
+                source.bad(s.MALFORMED, file, number, what, remedy)
                 continue
-            if cls not in names:
+            if cls in names:
+                corners = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+                source.add(image, names[cls], corners, file, number)
+            else:
                 remedy = "add its name to data.yaml or correct the class"
-                source.bad(UNKNOWN, file, number, f"class {cls} is not in data.yaml", remedy)
-                continue
-            source.add(
-                image, names[cls], (x - w / 2, y - h / 2, x + w / 2, y + h / 2), file, number
-            )
+                source.bad(s.UNKNOWN, file, number, f"class {cls} is not in data.yaml", remedy)
+
+
+def _yolo_names(source: Source) -> dict[int, str]:
+    """Number -> class name from data.yaml, whose ``names`` is a list or a mapping."""
+    text = source.text(source.folder / "data.yaml") or ""
+    try:
+        listing = yaml.safe_load(text)["names"]
+        pairs = listing.items() if isinstance(listing, dict) else enumerate(listing)
+        names = {int(number): str(name) for number, name in pairs}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 0
+        what = f"has no readable `names` ({error!s:.80})"
+        source.bad(s.MALFORMED, "data.yaml", line, what, "list the class names there")
+        return {}
+    lines = text.splitlines()
+    for name in names.values():
+        number = next((i for i, line in enumerate(lines, 1) if name in line), 0)
+        source.names[name] = ("data.yaml", number)
+    return names
+
+
+def _label_of(image: str) -> str:
+    """images/a.jpg -> labels/a.txt, as ultralytics does it (the last folder of that name)."""
+    path = "/" + Path(image).with_suffix(".txt").as_posix()
+    return "/labels/".join(path.rsplit("/images/", 1)).removeprefix("/")
 
 
 def read_coco(source: Source, path: Path) -> None:
-    """COCO JSON: ``images`` (id, file_name), ``annotations`` (image_id, category_id, bbox), ``categories``."""
-    file, text = source.relative(path), source.text(path)
+    """COCO JSON: images (id, file_name), categories, annotations (image_id, category_id, bbox)."""
+    file = source.relative(path)
+    text = source.text(path)
     if text is None:
         return
     try:
-        lists = {key: list(_items(text, key)) for key in ("images", "categories", "annotations")}
+        content = _load_json(text)
+        lists = {key: content[key] for key in ("images", "categories", "annotations")}
+        wrong = [key for key, entries in lists.items() if not isinstance(entries, list)]
+        if wrong:
+            raise TypeError(f"{wrong[0]} is not a list")
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else 0
+        line = getattr(error, "lineno", 0)
         remedy = "it needs the lists images, annotations and categories"
-        source.bad(MALFORMED, file, line, f"is not COCO JSON: {error!s}", remedy)
+        source.bad(s.MALFORMED, file, line, f"is not COCO JSON: {error!s}", remedy)
         return
-    tables: dict[str, dict[Any, str]] = {"images": {}, "categories": {}}
-    for key, label in (("images", "file_name"), ("categories", "name")):
-        for line, entry in lists[key]:
+    names: dict[str, dict[Any, str]] = {"images": {}, "categories": {}}  # list -> id -> name
+    for key, field in (("images", "file_name"), ("categories", "name")):
+        for entry in lists[key]:
+            line = getattr(entry, "line", 0)  # what is no object has none
             try:
-                tables[key][entry["id"]] = str(entry[label])
+                name = names[key][entry["id"]] = str(entry[field])
             except (KeyError, TypeError):
-                source.bad(
-                    MALFORMED, file, line, f"an entry of {key} has no id or {label}", "complete it"
-                )
+                what = f"an entry of {key} has no id or {field}"
+                source.bad(s.MALFORMED, file, line, what, "complete it")
                 continue
             if key == "categories":
-                source.names[str(entry[label])] = (file, line)
-            elif source.image(str(entry[label])) is None:
-                source.missing(file, line, str(entry[label]))
-    for line, entry in lists["annotations"]:
+                source.names[name] = (file, line)
+            elif source.image(name) is None:
+                source.missing(file, line, name)
+    for entry in lists["annotations"]:
+        line = getattr(entry, "line", 0)
         what = f"annotation {entry!r:.100}"
         try:
-            image_id, category, (x, y, w, h) = (
-                entry["image_id"],
-                entry["category_id"],
-                map(float, entry["bbox"]),
-            )
+            image_id = entry["image_id"]
+            category = entry["category_id"]
+            x, y, w, h = map(float, entry["bbox"])
         except (KeyError, TypeError, ValueError):
             remedy = "give it image_id, category_id and bbox = [x, y, width, height]"
-            source.bad(MALFORMED, file, line, f"{what} lacks a field or a number", remedy)
+            source.bad(s.MALFORMED, file, line, f"{what} lacks a field or a number", remedy)
             continue
-        if category not in tables["categories"]:
-            source.bad(
-                UNKNOWN,
-                file,
-                line,
-                f"{what}: no category has that id",
-                "add it to categories or correct it",
-            )
-        elif image_id not in tables["images"]:
+        if category not in names["categories"]:
+            remedy = "add it to categories or correct it"
+            source.bad(s.UNKNOWN, file, line, f"{what}: no category has that id", remedy)
+        elif image_id not in names["images"]:
             source.missing(file, line, f"id {image_id}")
-        elif (image := source.image(tables["images"][image_id])) is not None:  # else told above
-            source.add(image, tables["categories"][category], (x, y, x + w, y + h), file, line)
+        else:
+            image = source.image(names["images"][image_id])
+            if image is not None:  # else it was told above
+                cls = names["categories"][category]
+                source.add(image, cls, (x, y, x + w, y + h), file, line)
+
+
+class _Object(dict[str, Any]):
+    """An object of a JSON text that knows the line on which it starts."""
+
+    line = 0
+
+
+def _load_json(text: str) -> Any:
+    """The content of a JSON text; its objects know their lines, which json itself does not tell."""
+    lines = _object_lines(text)
+
+    def at_its_line(entry: dict[str, Any]) -> _Object:
+        found = _Object(entry)
+        found.line = next(lines)
+        return found
+
+    return json.loads(text, object_hook=at_its_line)
+
+
+def _object_lines(text: str) -> Iterator[int]:
+    """The line on which each object of a JSON text starts, in the order in which they end."""
+    line = 1
+    starts = []  # of the objects that have not ended yet
+    for token in JSON_TOKEN.finditer(text):
+        if token[0] == "\n":
+            line += 1
+        elif token[0] == "{":
+            starts.append(line)
+        elif token[0] == "}":
+            yield starts.pop()
 
 
 def read_voc(source: Source, path: Path) -> None:
-    """Pascal VOC XML, one file an image. Pixels count from 1 and the last is included: x1 = xmin - 1, x2 = xmax."""
+    """Pascal VOC XML, one file an image.
+
+    Its pixels count from 1 and the last one is included, so x1 = xmin - 1 and x2 = xmax.
+    """
     file = source.relative(path)
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
-        root = etree.parse(
-            str(path), etree.XMLParser(resolve_entities=False, no_network=True)
-        ).getroot()
+        root = etree.parse(str(path), parser).getroot()
     except etree.XMLSyntaxError as error:
-        source.bad(
-            MALFORMED,
-            file,
-            error.lineno or 0,
-            f"is not XML: {error.msg}",
-            "correct or delete the file",
-        )
+        what = f"is not XML: {error.msg}"
+        source.bad(s.MALFORMED, file, error.lineno or 0, what, "correct or delete the file")
         return
     name = root.findtext("filename") or path.stem
     image = source.image(name) or source.image(path.stem)
@@ -175,99 +216,26 @@ def read_voc(source: Source, path: Path) -> None:
         source.missing(file, 0, name)
         return
     for entry in root.iter("object"):
-        cls, line = (entry.findtext("name") or "").strip(), entry.sourceline or 0
-        x1, y1, x2, y2 = (
-            entry.findtext(f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")
-        )
+        line = entry.sourceline or 0
+        cls = (entry.findtext("name") or "").strip()
+        corners = [entry.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
         try:
-            corners = (float(x1 or "") - 1, float(y1 or "") - 1, float(x2 or ""), float(y2 or ""))
+            x1, y1, x2, y2 = (float(corner or "") for corner in corners)
         except ValueError:
             cls = ""
-        if not cls:
-            source.bad(
-                MALFORMED,
-                file,
-                line,
-                "an object has no name or no number in bndbox",
-                "complete or delete it",
-            )
+        if cls:
+            source.add(image, cls, (x1 - 1, y1 - 1, x2, y2), file, line)
         else:
-            source.add(image, cls, corners, file, line)
+            what = "an object has no name or no number in bndbox"
+            source.bad(s.MALFORMED, file, line, what, "complete or delete it")
 
 
 def read_table(source: Source, path: Path) -> None:
     """CSV with the columns image, class, x1, y1, x2, y2 (pixels)."""
-    for line, row in table_rows(source, path, CSV_COLUMNS):
+    file = source.relative(path)
+    for line, row in s.table_rows(source, path, CSV_COLUMNS):
         image = source.image(row["image"])
         if image is None:
-            source.missing(source.relative(path), line, row["image"])
+            source.missing(file, line, row["image"])
         else:
-            source.add(
-                image,
-                row["class"],
-                tuple(row[c] for c in CSV_COLUMNS[2:]),
-                source.relative(path),
-                line,
-            )
-
-
-def _yolo_names(source: Source) -> dict[int, str]:
-    text = source.text(source.folder / "data.yaml") or ""
-    try:
-        listed = yaml.safe_load(text)["names"]
-        names = {
-            int(i): str(name)
-            for i, name in (listed.items() if isinstance(listed, dict) else enumerate(listed))
-        }
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        line = (
-            error.problem_mark.line + 1
-            if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
-            else 0
-        )
-        remedy = "list the class names there"
-        source.bad(MALFORMED, "data.yaml", line, f"has no readable `names` ({error!s:.80})", remedy)
-        return {}
-    lines = text.splitlines()
-    places = {
-        name: next((i for i, line in enumerate(lines, 1) if name in line), 0)
-        for name in names.values()
-    }
-    source.names |= {name: ("data.yaml", line) for name, line in places.items()}
-    return names
-
-
-def _label_of(image: str) -> str:
-    """images/a.jpg -> labels/a.txt, as ultralytics does it (the last folder of that name)."""
-    parts = list(Path(image).with_suffix(".txt").parts)
-    if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    return Path(*parts).as_posix()
-
-
-def _items(text: str, key: str) -> Iterator[tuple[int, Any]]:
-    """(line, element) of a list at the top of a JSON object; json itself does not say where an element stands.
-
-    Raises JSONDecodeError, KeyError, TypeError.
-    """
-    if not isinstance(json.loads(text)[key], list):
-        raise TypeError(f"{key} is not a list")
-    decode, name = json.JSONDecoder().raw_decode, None
-    at = (
-        text.index("{") + 1
-    )  # the syntax is known to be right: walk over the members until the one that is sought
-    while name != key:
-        name, at = decode(text, _next(text, at))
-        at = _next(text, at)
-        if name != key:
-            _, at = decode(text, at)
-    line, counted, at = 1, 0, at + 1
-    while text[at := _next(text, at)] != "]":
-        line, counted = line + text.count("\n", counted, at), at
-        element, at = decode(text, at)
-        yield line, element
-
-
-def _next(text: str, at: int) -> int:
-    """Where the next name or value starts."""
-    return BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+            source.add(image, row["class"], tuple(row[c] for c in XYXY), file, line)

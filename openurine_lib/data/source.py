@@ -1,30 +1,80 @@
-"""A data set as its files say it: which images there are, which boxes, in which file and line; nothing judged yet."""
+"""A data set as its files say it: images and boxes, each with its file and line; not yet judged.
+
+All problems of a data set are collected and raised at once, as one DataError.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from openurine_lib.data.problems import MALFORMED, MISSING, Problem
+from openurine_lib.data.boxes import XYXY
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-COLUMNS = ["image", "class", "x1", "y1", "x2", "y2", "file", "line"]
 SPLIT_FOLDERS = {"unlabeled": "unlabelled", "unlabelled": "unlabelled", "cohort": "cohort"}
+SHOWN = 40  # of so many problems the message tells; check.json and DataError.problems hold all
+
+# Kinds of problems; KINDS has the order in which they are told.
+MISSING = "missing image"
+CORRUPT = "corrupt image"
+MALFORMED = "malformed line"
+UNKNOWN = "class unknown"
+OUTSIDE = "box outside"
+NO_AREA = "box of no area"
+DUPLICATE = "duplicate image"
+NO_GROUP = "image without a group"
+LEAK = "group on both sides"
+LABORATORY = "laboratory report"
+LAYOUT = "layout of the folder"
+KINDS = [MISSING, CORRUPT, MALFORMED, UNKNOWN, OUTSIDE, NO_AREA]
+KINDS += [DUPLICATE, NO_GROUP, LEAK, LABORATORY, LAYOUT]
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that stops a run. ``line`` counts from 1; 0 is the file as a whole."""
+
+    kind: str
+    file: str
+    line: int
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.what} -> {self.remedy}"
+
+
+class DataError(ValueError):
+    """The data set cannot be used as it is; ``problems`` lists everything that was found."""
+
+    def __init__(self, folder: str, problems: list[Problem]) -> None:
+        in_order = sorted(set(problems))
+        self.problems = sorted(in_order, key=lambda p: KINDS.index(p.kind))
+        counts = Counter(p.kind for p in self.problems)
+        summary = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        lines = [f"{folder}: {len(self.problems)} problems ({summary})"]
+        lines += [f"  {p.kind}: {p}" for p in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"  ... and {len(self.problems) - SHOWN} more")
+        super().__init__("\n".join(lines))
 
 
 @dataclass
 class Source:
     """A data set as its files say it, not yet judged.
 
-    ``images``: relative path -> split. ``rows``: a box a row [image, class, x1, y1, x2, y2, file, line], with class as
-    a name, corners in pixels or, if ``fractions``, in fractions of the image's size. ``names``: a declared class ->
-    (file, line).
+    ``images``: relative path -> split. ``found``: (image, class, x1, y1, x2, y2, file, line) of
+    each box, corners in pixels or, if ``fractions``, in fractions of the image's size.
+    ``names``: a declared class -> (file, line).
     """
 
     folder: Path
@@ -34,31 +84,32 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     found: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        names: dict[str, list[str]] = {}
-        for image in self.images:  # an annotation may say images/a.jpg, a.jpg or a
-            for spelling in {image, Path(image).name, Path(image).stem}:
-                names.setdefault(spelling, []).append(image)
-        self._spellings = {
-            spelling: images[0] for spelling, images in names.items() if len(images) == 1
-        }
-
     @property
     def rows(self) -> pd.DataFrame:
-        frame = pd.DataFrame(self.found, columns=COLUMNS)
-        return frame.astype({"x1": float, "y1": float, "x2": float, "y2": float, "line": int})
+        """The boxes as a frame [image, class, x1, y1, x2, y2, file, line]."""
+        frame = pd.DataFrame(self.found, columns=["image", "class", *XYXY, "file", "line"])
+        return frame.astype({**dict.fromkeys(XYXY, float), "line": int})
+
+    @cached_property
+    def _spellings(self) -> dict[str, str | None]:
+        """Names of an image in a file (images/a.jpg, a.jpg, a) -> image; None if several fit."""
+        spellings: dict[str, str | None] = {}
+        for image in self.images:
+            for spelling in {image, Path(image).name, Path(image).stem}:
+                spellings[spelling] = None if spelling in spellings else image
+        return spellings
 
     def image(self, name: str) -> str | None:
-        """Relative path of the image that an annotation calls ``name``; None if there is none (or more than one)."""
+        """Relative path of the one image that an annotation may call ``name``, or None."""
         return self._spellings.get(name) or self._spellings.get(Path(name).name)
 
     def bad(self, kind: str, file: str, line: int, what: str, remedy: str) -> None:
+        """Adds a problem."""
         self.problems.append(Problem(kind, file, line, what, remedy))
 
     def missing(self, file: str, line: int, name: str) -> None:
-        remedy = (
-            "add the image, or remove the entry, or write the path if the name fits several images"
-        )
+        """Adds the problem that an annotation names no image, or several."""
+        remedy = "add the image, or remove the entry, or write the path if the name fits several"
         self.bad(MISSING, file, line, f"there is no one image {name!r} in the folder", remedy)
 
     def add(self, image: str, cls: str, corners: tuple[Any, ...], file: str, line: int) -> None:
@@ -66,29 +117,20 @@ class Source:
         try:
             numbers = [float(c) for c in corners]
         except (TypeError, ValueError):
-            numbers = [math.nan]
-        if not all(map(math.isfinite, numbers)) or len(numbers) != 4:
-            self.bad(
-                MALFORMED,
-                file,
-                line,
-                f"{corners!r} are not four finite numbers",
-                "correct or delete the box",
-            )
-        else:
+            numbers = []
+        if len(numbers) == 4 and all(map(math.isfinite, numbers)):
             self.found.append((image, cls, *numbers, file, line))
+        else:
+            what = f"{corners!r} are not four finite numbers"
+            self.bad(MALFORMED, file, line, what, "correct or delete the box")
 
     def text(self, path: Path) -> str | None:
+        """Content of a text file; None, and a problem, if it is not UTF-8."""
         try:
             return path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            self.bad(
-                MALFORMED,
-                self.relative(path),
-                0,
-                f"is not UTF-8 text ({error})",
-                "save it as UTF-8",
-            )
+            what = f"is not UTF-8 text ({error})"
+            self.bad(MALFORMED, self.relative(path), 0, what, "save it as UTF-8")
             return None
 
     def relative(self, path: Path) -> str:
@@ -98,52 +140,45 @@ class Source:
 def table_rows(
     source: Source, path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a CSV file; rows with cells missing or to spare, and lacking columns, become problems.
+    """(line, row) of a CSV file; lacking columns and bad rows become problems.
 
-    The cells of ``optional`` columns may be empty, and are where the file has no such column.
+    Cells of ``optional`` columns may be empty; they are where the file has no such column.
     """
-    file, text = source.relative(path), source.text(path)
-    reader = csv.DictReader((text or "").splitlines(keepends=True), skipinitialspace=True)
+    file = source.relative(path)
+    text = source.text(path)
+    if text is None:
+        return
+    reader = csv.DictReader(text.splitlines(keepends=True), skipinitialspace=True)
     lacking = [c for c in columns if c not in (reader.fieldnames or [])]
-    if lacking and text is not None:
-        source.bad(
-            MALFORMED,
-            file,
-            1,
-            f"has no column {', '.join(lacking)}",
-            f"its header needs {', '.join(columns)}",
-        )
     if lacking:
+        what = f"has no column {', '.join(lacking)}"
+        source.bad(MALFORMED, file, 1, what, f"its header needs {', '.join(columns)}")
         return
     for row in reader:
         cells = {c: (row.get(c) or "").strip() for c in (*columns, *optional)}
         empty = [c for c in columns if not cells[c]]
-        if empty or None in row:
-            what = (
-                f"row has an empty {', '.join(empty)}"
-                if empty
-                else "row has more cells than the header"
-            )
-            source.bad(MALFORMED, file, reader.line_num, what, "correct or delete the row")
-        else:
+        if not empty and None not in row:  # None is the reader's key for cells beyond the header
             yield reader.line_num, cells
+            continue
+        what = "row has more cells than the header"
+        if empty:
+            what = f"row has an empty {', '.join(empty)}"
+        source.bad(MALFORMED, file, reader.line_num, what, "correct or delete the row")
 
 
 def listed(folder: Path) -> list[Path]:
-    """Every file of a folder, in order, without hidden ones."""
-    files = (
-        f
-        for f in folder.rglob("*")
-        if not any(part.startswith(".") for part in f.relative_to(folder).parts)
-    )
-    return sorted(f for f in files if f.is_file())
+    """Every file of a folder and the folders in it, in order, without hidden ones."""
+
+    def hidden(file: Path) -> bool:
+        return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+    return sorted(f for f in folder.rglob("*") if f.is_file() and not hidden(f))
 
 
 def split_of(image: str) -> str:
     """labelled, unlabelled or cohort, from the folders of an image's relative path."""
-    return next(
-        (SPLIT_FOLDERS[p] for p in Path(image).parts[:-1] if p in SPLIT_FOLDERS), "labelled"
-    )
+    folders = Path(image).parts[:-1]
+    return next((SPLIT_FOLDERS[f] for f in folders if f in SPLIT_FOLDERS), "labelled")
 
 
 def header(file: Path) -> list[str]:

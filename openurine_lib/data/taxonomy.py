@@ -1,10 +1,11 @@
-"""Classes, the super-categories (heads) they belong to, and how people spell them. One YAML file a data set."""
+"""Classes, the super-categories (heads) they belong to, and how people spell them."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ class UnknownClass(ValueError):
 
 
 class TaxonomyError(ValueError):
-    """A taxonomy file that contradicts itself."""
+    """A taxonomy file that contradicts itself; the message names the file and the fault."""
 
 
 def normal(name: str) -> str:
-    """The name without case, spaces and punctuation: ``Epithelial Cell (Renal)`` -> ``epithelialcellrenal``."""
+    """The name without case, spaces and punctuation: ``RBC cast (1)`` -> ``rbccast1``."""
     return "".join(c for c in str(name).casefold() if c.isalnum())
 
 
@@ -39,9 +40,7 @@ class Taxonomy:
     heads: dict[str, tuple[int, ...]]  # only heads that have classes, in the paper's order
     aliases: dict[str, str]  # other spelling -> class
     components: dict[str, tuple[int, ...]]  # clinical components of Table 8 -> class ids
-    openurine: dict[int, tuple[str, ...]] = dataclasses.field(
-        default_factory=dict
-    )  # class id -> OpenUrine's classes
+    openurine: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id -> OpenUrine's classes
 
     @property
     def n(self) -> int:
@@ -56,11 +55,10 @@ class Taxonomy:
         return normal(name) in self._ids
 
     def id(self, name: str) -> int:
-        """Class id of a name or alias; case, spaces and punctuation do not matter. Raises UnknownClass."""
+        """Class id of a name or alias, in any case and punctuation. Raises UnknownClass."""
         if not self.knows(name):
-            raise UnknownClass(
-                f"class {name!r} is not in taxonomy {self.name!r} ({', '.join(self.classes)})"
-            )
+            listing = ", ".join(self.classes)
+            raise UnknownClass(f"class {name!r} is not in taxonomy {self.name!r} ({listing})")
         return self._ids[normal(name)]
 
     def head_of(self, cls_id: int) -> str:
@@ -68,15 +66,14 @@ class Taxonomy:
         return next(head for head, ids in self.heads.items() if cls_id in ids)
 
     def without_head(self, head: str) -> Taxonomy:
-        """Table 5's ablation: the head is gone and its classes are detected by Others; class ids stay.
+        """Table 5's ablation: the head is gone, Others detects its classes; class ids stay.
 
-        A head that has no class here leaves the taxonomy as it is. Raises ValueError for Others and for
-        a name that is no head.
+        A head that has no class here leaves the taxonomy as it is. Raises ValueError for Others and
+        for a name that is no head.
         """
-        if head not in HEADS or head == REST:
-            raise ValueError(
-                f"cannot remove head {head!r}; removable are {', '.join(h for h in HEADS if h != REST)}"
-            )
+        removable = [h for h in HEADS if h != REST]
+        if head not in removable:
+            raise ValueError(f"cannot remove head {head!r}; removable are {', '.join(removable)}")
         heads = dict(self.heads)
         freed = heads.pop(head, ())
         if freed:
@@ -85,81 +82,88 @@ class Taxonomy:
 
 
 def parse(text: str, where: str) -> Taxonomy:
-    """A taxonomy from the text of its YAML file. Raises TaxonomyError naming the file and what is wrong in it."""
+    """A taxonomy from the text of its YAML file; ``where`` names it. Raises TaxonomyError."""
     try:
         entry: dict[str, Any] = yaml.safe_load(text)
-        name, classes = entry["name"], {str(c): head for c, head in entry["classes"].items()}
+        name = entry["name"]
+        head_of = {str(c): head for c, head in entry["classes"].items()}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise TaxonomyError(
-            f"{where}: needs `name` and `classes` (a mapping class -> head): {error}"
-        ) from error
-    wrong = {c: head for c, head in classes.items() if head not in HEADS}
+        needs = "needs `name` and `classes` (a mapping class -> head)"
+        raise TaxonomyError(f"{where}: {needs}: {error}") from error
+    wrong = {c: head for c, head in head_of.items() if head not in HEADS}
     if wrong:
         raise TaxonomyError(f"{where}: no such head: {wrong}; the heads are {', '.join(HEADS)}")
     aliases = {str(alias): str(c) for alias, c in (entry.get("aliases") or {}).items()}
-    spelled = [normal(s) for s in (*classes, *aliases)]
-    twice = sorted({s for s in spelled if spelled.count(s) > 1})
+    spellings = Counter(normal(spelling) for spelling in (*head_of, *aliases))
+    twice = sorted(spelling for spelling, times in spellings.items() if times > 1)
     if twice:
-        raise TaxonomyError(
-            f"{where}: listed twice (case and punctuation do not count): {', '.join(twice)}"
-        )
+        listing = ", ".join(twice)
+        raise TaxonomyError(f"{where}: listed twice (case and punctuation do not count): {listing}")
+    ids = {h: tuple(i for i, c in enumerate(head_of) if head_of[c] == h) for h in HEADS}
+    heads = {h: ids[h] for h in HEADS if ids[h]}
+    taxonomy = Taxonomy(name, tuple(head_of), heads, aliases, {})
     try:
-        names = list(classes)
-        heads = {h: tuple(i for i, c in enumerate(names) if classes[c] == h) for h in HEADS}
-        taxonomy = Taxonomy(
-            name, tuple(names), {h: ids for h, ids in heads.items() if ids}, aliases, {}
-        )
-        for target in aliases.values():
-            taxonomy.id(target)
-        same = {
-            taxonomy.id(c): tuple(map(str, cs)) for c, cs in (entry.get("openurine") or {}).items()
+        openurine = {
+            taxonomy.id(c): tuple(map(str, names))
+            for c, names in (entry.get("openurine") or {}).items()
         }
-        parts = {
-            str(k): tuple(taxonomy.id(c) for c in cs)
-            for k, cs in (entry.get("components") or {}).items()
+        components = {
+            str(component): tuple(map(taxonomy.id, names))
+            for component, names in (entry.get("components") or {}).items()
         }
+        _ = taxonomy._ids  # KeyError for an alias of a class that is not listed
     except (KeyError, UnknownClass) as error:
-        raise TaxonomyError(
-            f"{where}: an alias, component or `openurine` names a class that is not listed: {error}"
-        ) from error
-    return dataclasses.replace(taxonomy, components=parts, openurine=same)
+        what = "an alias, component or `openurine` names a class that is not listed"
+        raise TaxonomyError(f"{where}: {what}: {error}") from error
+    return dataclasses.replace(taxonomy, components=components, openurine=openurine)
+
+
+def from_json(entry: dict[str, Any]) -> Taxonomy:
+    """The taxonomy that ``dataclasses.asdict`` and JSON turned into lists and text keys."""
+    return Taxonomy(
+        entry["name"],
+        tuple(entry["classes"]),
+        {head: tuple(ids) for head, ids in entry["heads"].items()},
+        entry["aliases"],
+        {component: tuple(ids) for component, ids in entry["components"].items()},
+        {int(cls): tuple(names) for cls, names in entry["openurine"].items()},
+    )
 
 
 def shipped() -> dict[str, Taxonomy]:
     """The taxonomies of ``config/taxonomies``, by name."""
-    files = sorted(
-        (f for f in (CONFIG / "taxonomies").iterdir() if f.name.endswith(".yaml")),
-        key=lambda f: f.name,
-    )
-    return {t.name: t for t in (parse(f.read_text(encoding="utf-8"), f.name) for f in files)}
+    files = sorted(Path(str(CONFIG / "taxonomies")).glob("*.yaml"))
+    found = [parse(file.read_text(encoding="utf-8"), file.name) for file in files]
+    return {taxonomy.name: taxonomy for taxonomy in found}
 
 
 def load(name_or_path: str | Path) -> Taxonomy:
     """A shipped taxonomy by name, or one from a file. Raises TaxonomyError if there is neither."""
-    ours = shipped()
-    if str(name_or_path) in ours:
-        return ours[str(name_or_path)]
-    if not Path(name_or_path).is_file():
-        raise TaxonomyError(
-            f"no taxonomy {str(name_or_path)!r}: neither a file nor one of {', '.join(ours)}"
-        )
-    return parse(Path(name_or_path).read_text(encoding="utf-8"), str(name_or_path))
+    name = str(name_or_path)
+    by_name = shipped()
+    if name in by_name:
+        return by_name[name]
+    if not Path(name).is_file():
+        listing = ", ".join(by_name)
+        raise TaxonomyError(f"no taxonomy {name!r}: neither a file nor one of {listing}")
+    return parse(Path(name).read_text(encoding="utf-8"), name)
 
 
 def closest(class_names: Iterable[str]) -> Taxonomy:
     """The shipped taxonomy that knows most of the names."""
     names = list(class_names)
-    return max(shipped().values(), key=lambda t: sum(t.knows(name) for name in names))
+    return max(shipped().values(), key=lambda t: sum(map(t.knows, names)))
 
 
 def match(class_names: Iterable[str]) -> Taxonomy:
-    """The shipped taxonomy that knows all the names. Raises UnknownClass with the names that the closest one lacks."""
+    """The shipped taxonomy that knows all the names. Raises UnknownClass with the others."""
     names = list(class_names)
     best = closest(names)
     missing = [name for name in names if not best.knows(name)]
     if missing:
         raise UnknownClass(
-            f"no shipped taxonomy knows {', '.join(map(repr, missing))} (the closest is {best.name!r}); "
-            "add the class or an alias to it, or put a taxonomy.yaml into the data folder"
+            f"no shipped taxonomy knows {', '.join(map(repr, missing))} (the closest is "
+            f"{best.name!r}); add the class or an alias to it, "
+            "or put a taxonomy.yaml into the data folder"
         )
     return best

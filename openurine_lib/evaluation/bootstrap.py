@@ -1,8 +1,9 @@
 """How far a score may be chance: the bootstrap over groups (patients or slides).
 
-Fields of one patient resemble each other, so what is drawn again, with replacement, is the patient: all fields of a
-group or none (the cluster bootstrap; Davison and Hinkley 1997, section 3.8). Detections are matched to true boxes once;
-in a resample every box counts as often as its group was drawn. So thousands of resamples take a second.
+Fields of one patient resemble each other. So a resample draws groups with replacement, and takes
+all fields of a group or none (the cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+Detections are matched to true boxes once. In a resample, a box counts as often as its group was
+drawn; thousands of resamples then take a second.
 """
 
 from __future__ import annotations
@@ -13,188 +14,211 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from openurine_lib.evaluation.metrics import check, matches
+from openurine_lib.evaluation.metrics import LAST_STEP, check, matches, surest_first
 
-RESAMPLES = 4000  # the smallest p-value is 1 / (RESAMPLES + 1): small enough for Holm's correction of 28 rows
-FOR_LIMITS = 1000  # resamples: enough for the limits of an interval
+# The smallest p-value is 1 / (RESAMPLES + 1): small enough for Holm's correction of 28 rows.
+RESAMPLES = 4000
+FOR_LIMITS = 1000  # resamples that are enough for the ends of an interval
 MIN_GROUPS = 5  # of fewer, resamples say little: 3 groups have only 10 different ones
 LEVEL = 0.95
-GRID = np.linspace(0, 1, 101)  # recall points of ultralytics' (and COCO's) average precision
-MASS = np.concatenate(
-    [[0.0], np.cumsum(np.r_[0.005, np.full(99, 0.01), 0.005])]
-)  # trapezoid weights, summed
+# The recall points of ultralytics' (and COCO's) average precision, and the trapezoid's weight of
+# all points below the first, the second, ... one.
+RECALL_POINTS = np.linspace(0, 1, 101)
+WEIGHT_BELOW = np.r_[0, np.cumsum([LAST_STEP, *[2 * LAST_STEP] * 99, LAST_STEP])]  # (102,)
 
 
 class Matched(NamedTuple):
-    """A method's detections (N, most confident first) and the true boxes (M) of some fields, with their groups."""
+    """Detections (N, most confident first) and true boxes (M) of some fields, with their groups."""
 
-    right: np.ndarray  # (N, 10) booleans, one column an IoU threshold
+    right: np.ndarray  # (N, T) booleans, one column an IoU threshold
     conf: np.ndarray  # (N,)
     cls: np.ndarray  # (N,)
-    group: np.ndarray  # (N,) position in ``groups``
+    group: np.ndarray  # (N,) 0..G-1
     true_cls: np.ndarray  # (M,)
-    true_group: np.ndarray  # (M,)
-    groups: tuple[str, ...]  # G, sorted
+    true_group: np.ndarray  # (M,) 0..G-1
+    n_groups: int  # G
     n_classes: int
 
 
-def matched(
-    truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: pd.DataFrame
+def match_groups(
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    n_classes: int,
+    fields: pd.DataFrame,
+    right: np.ndarray | None = None,
 ) -> Matched:
-    """Matches once, as ``evaluate.score`` does; ``images`` [image, group] are the fields scored.
+    """Matches once, as ``metrics.score`` does (errors too); ``fields`` [image, group] are scored.
 
-    Raises ValueError for a box on another image or of an unknown class.
+    right: (N, T), which detections are right, if that is known; they must be surest first.
     """
-    check(truth, predictions, n_classes, images["image"])
-    groups = sorted(images["group"].unique())
-    place = {
-        image: groups.index(group)
-        for image, group in zip(images["image"], images["group"], strict=True)
-    }
-    ranked = predictions.sort_values("conf", ascending=False, kind="stable")
-    of = [frame["image"].map(place).to_numpy(dtype=int) for frame in (ranked, truth)]
-    cls = [frame["cls"].to_numpy(dtype=int) for frame in (ranked, truth)]
-    conf = ranked["conf"].to_numpy(dtype=float)
+    check(truth, predictions, n_classes, fields["image"])
+    ranked = surest_first(predictions)
+    codes, groups = pd.factorize(fields["group"], sort=True)
+    group_of = dict(zip(fields["image"], codes, strict=True))
     return Matched(
-        matches(truth, ranked), conf, cls[0], of[0], cls[1], of[1], tuple(groups), n_classes
+        right=matches(truth, ranked) if right is None else right,
+        conf=ranked["conf"].to_numpy(dtype=float),
+        cls=ranked["cls"].to_numpy(dtype=int),
+        group=ranked["image"].map(group_of).to_numpy(dtype=int),
+        true_cls=truth["cls"].to_numpy(dtype=int),
+        true_group=truth["image"].map(group_of).to_numpy(dtype=int),
+        n_groups=len(groups),
+        n_classes=n_classes,
     )
 
 
 def draws(n_groups: int, n: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each group is drawn in each resample: (n, n_groups) counts, each row sums to ``n_groups``."""
-    return np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), n)
+    """How often each group is drawn in each resample: (n, n_groups); a row sums to ``n_groups``."""
+    even = np.full(n_groups, 1 / n_groups)
+    return np.random.default_rng(seed).multinomial(n_groups, even, n)
 
 
 def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray:
-    """AP of each class in each resample: (R, C), NaN where a resample has no true box of the class.
+    """AP of each class in each resample: (R, C); NaN where a resample has no true box of the class.
 
-    drawn: (R, G) counts; ``np.ones((1, G))`` gives the score itself. iou: column of ``evaluate.IOUS`` (0: AP50).
-    Equal to ``evaluate.score`` on the fields repeated as often as they were drawn (tests/test_bootstrap.py).
-    Its precision envelope is a step function of recall that only right detections move, so nothing is interpolated.
+    drawn: (R, G) counts; ``np.ones((1, G))`` gives the score itself. iou: column of ``right``.
+    Equal to ``metrics.score`` on the fields repeated as often as they were drawn
+    (tests/evaluation/test_bootstrap.py).
     """
-    out = np.full((len(drawn), m.n_classes), np.nan)
-    g = len(m.groups)
+    ap = np.full((len(drawn), m.n_classes), np.nan)
     for c in np.unique(m.true_cls):
-        boxes = drawn @ np.bincount(m.true_group[m.true_cls == c], minlength=g)  # (R,)
-        own = m.cls == c
-        hit, group = m.right[own, iou], m.group[own]
-        place = np.cumsum(hit) - hit  # which right detection a detection comes before (or is)
-        k = int(hit.sum())
-        wrong = np.zeros((g, k))
-        np.add.at(wrong, (group[~hit & (place < k)], place[~hit & (place < k)]), 1)
-        right = drawn[:, group[hit]].cumsum(1)  # (R, K)
-        found = right + (drawn @ wrong).cumsum(1)
-        precision = np.divide(right, found, out=np.zeros(found.shape), where=found > 0)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        recall = right / np.maximum(boxes, 1)[:, None]
-        mass = np.where(
-            recall < 1, MASS[np.searchsorted(GRID, recall)], 1.0
-        )  # of the recall points below; 1 is reached
-        ap = (envelope * np.diff(mass, axis=1, prepend=0.0)).sum(1)
-        out[:, c] = np.where(boxes > 0, ap, np.nan)
-    return out
+        boxes_of_group = np.bincount(m.true_group[m.true_cls == c], minlength=m.n_groups)
+        boxes = drawn @ boxes_of_group  # (R,)
+        of_class = m.cls == c
+        area = _area_below_curve(m.right[of_class, iou], m.group[of_class], boxes, drawn)
+        ap[:, c] = np.where(boxes > 0, area, np.nan)
+    return ap
+
+
+def _area_below_curve(
+    right: np.ndarray, group: np.ndarray, boxes: np.ndarray, drawn: np.ndarray
+) -> np.ndarray:
+    """AP (R,) of a class from its detections (N,), most confident first, and its boxes (R,).
+
+    The envelope of the precision is a step function of the recall, and only right detections (K of
+    them) move it. So a sum over these gives the trapezoid, and nothing is interpolated.
+    """
+    # Of each group, how many wrong detections lie between two right ones; those after the last
+    # right one change nothing.
+    before = np.cumsum(right) - right  # right detections that come before this one
+    counted = ~right & (before < right.sum())
+    wrong_of_group = np.zeros((drawn.shape[1], int(right.sum())))  # (G, K)
+    np.add.at(wrong_of_group, (group[counted], before[counted]), 1)
+
+    hits = drawn[:, group[right]].cumsum(1)  # (R, K) right ones so far
+    found = hits + (drawn @ wrong_of_group).cumsum(1)  # (R, K) all detections so far
+    precision = np.divide(hits, found, out=np.zeros(found.shape), where=found > 0)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = hits / np.maximum(boxes, 1)[:, None]
+    below = WEIGHT_BELOW[np.searchsorted(RECALL_POINTS, recall)]
+    weight = np.where(recall < 1, below, 1.0)  # the last recall point is reached, not only passed
+    return (envelope * np.diff(weight, axis=1, prepend=0.0)).sum(1)
 
 
 def precision_recall(
     m: Matched, drawn: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall (Eqs. 8 and 9) at IoU 0.5 of each class in each resample, two (R, C) arrays.
+    """Precision and recall (Eqs. 8 and 9) at IoU 0.5 of each class in each resample: two (R, C).
 
-    Read at one given confidence, usually ``evaluate.best_confidence`` of all fields. NaN where a resample has no true
-    box of the class; where nothing of it is found the precision is 1, and 0 if there is no detection at any confidence
-    (ultralytics' habit).
+    NaN where a resample has no true box of the class. Where nothing of a class is found, the
+    precision is 1, and 0 if there is no detection at any confidence (as in ultralytics).
     """
-    g = len(m.groups)
 
     def counts(cls: np.ndarray, group: np.ndarray) -> np.ndarray:
-        table = np.zeros((g, m.n_classes))
-        np.add.at(table, (group, cls), 1)
-        return drawn @ table  # (R, C)
+        of_group = np.zeros((m.n_groups, m.n_classes))
+        np.add.at(of_group, (group, cls), 1)
+        return drawn @ of_group  # (R, C)
 
     sure = m.conf >= confidence
     hit = sure & m.right[:, 0]
-    boxes, any_found = counts(m.true_cls, m.true_group), counts(m.cls, m.group) > 0
-    found, right = counts(m.cls[sure], m.group[sure]), counts(m.cls[hit], m.group[hit])
-    precision = np.where(found > 0, right / np.maximum(found, 1), any_found)
+    boxes = counts(m.true_cls, m.true_group)
+    detected = counts(m.cls, m.group) > 0
+    found = counts(m.cls[sure], m.group[sure])
+    right = counts(m.cls[hit], m.group[hit])
+    precision = np.where(found > 0, right / np.maximum(found, 1), detected)
     recall = right / np.maximum(boxes, 1)
     return np.where(boxes > 0, precision, np.nan), np.where(boxes > 0, recall, np.nan)
 
 
-def kept(resampled: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Resampled values (R, C, ...), where a class that a resample lacks keeps its value of all groups, ``whole``.
+def fill_missing(resampled: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Resamples (R, C, ...); where one lacks a class, it gets the value of all groups, ``whole``.
 
-    A mean over classes is then over the same ones in every resample. Left out instead, the classes that nobody finds,
-    which are the rare ones, would raise the mean of most resamples far above the score itself.
+    A mean over classes is then over the same classes every time. Left out, the rare classes, which
+    nobody finds, would raise the mean of most resamples far above the score.
     """
     return np.where(np.isnan(resampled), whole, resampled)
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """(R, C) -> (R,), leaving out what is NaN (Eq. 10)."""
-    there = ~np.isnan(values)
-    return np.where(there, values, 0).sum(1) / np.maximum(there.sum(1), 1)
+    """(R, C) -> (R,), leaving out what is NaN (Eq. 10); 0 where all is NaN."""
+    present = ~np.isnan(values)
+    return np.where(present, values, 0).sum(1) / np.maximum(present.sum(1), 1)
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval over the first axis (resamples); NaN are left out, all NaN gives NaN."""
     tail = (1 - level) / 2
-    low, high = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
-    there = ~np.isnan(values).all(axis=0)
-    if there.any():
-        low[there], high[there] = np.nanquantile(values[:, there], [tail, 1 - tail], axis=0)
-    return low, high
+    ends = np.full((2, *values.shape[1:]), np.nan)
+    present = ~np.isnan(values).all(axis=0)
+    if present.any():
+        ends[:, present] = np.nanquantile(values[:, present], [tail, 1 - tail], axis=0)
+    return ends[0], ends[1]
 
 
-def about(
+def symmetric_interval(
     value: np.ndarray | float, resampled: np.ndarray, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric interval about the value itself: how far from it that share of the resamples (first axis) lie.
+    """Interval around the value that holds this share of the resamples (first axis).
 
-    For average precision and what is made of it (Hall 1988, https://doi.org/10.1111/j.2517-6161.1988.tb01707.x). A
-    resample repeats some groups and lacks others, and with few groups its AP lies above that of all groups on average;
-    the percentiles of the resamples then lie to one side of the value. NaN as in ``interval``.
+    For average precision (Hall 1988, https://doi.org/10.1111/j.2517-6161.1988.tb01707.x): with few
+    groups a resample, which repeats some and lacks others, has on average a higher AP than all
+    groups, and percentiles would lie to one side of the value. NaN as in ``interval``.
     """
-    half = interval(np.abs(resampled - value), 2 * level - 1)[
-        1
-    ]  # the upper end of this one is the quantile ``level``
+    # the upper end of this interval is the quantile ``level``
+    _, half = interval(np.abs(resampled - value), 2 * level - 1)
     return value - half, value + half
 
 
-def of_ratio(
-    part: Sequence[float], whole: Sequence[float], n: int = FOR_LIMITS
+def ratio_interval(
+    part: Sequence[float], whole: Sequence[float], n: int = FOR_LIMITS, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of sum(part) / sum(whole), such as a recall, by drawing groups again: one number of each a group.
+    """95 % interval of sum(part) / sum(whole), such as a recall; each group has one number of both.
 
-    Groups without a whole say nothing and are not drawn. NaN for fewer than MIN_GROUPS, and where all resamples are
-    alike: if nothing or all is found, drawing again cannot tell how sure that is.
+    Groups without a whole say nothing and are not drawn. NaN for fewer than MIN_GROUPS.
     """
-    both = np.stack([part, whole], axis=1).astype(float)
-    both = both[both[:, 1] > 0]
-    if len(both) < MIN_GROUPS:
+    both = np.stack([part, whole]).astype(float)  # (2, G)
+    parts, wholes = both[:, both[1] > 0]
+    if len(wholes) < MIN_GROUPS:
         return np.nan, np.nan
-    sums = draws(len(both), n) @ both
-    low, high = interval(sums[:, :1] / sums[:, 1:])
-    return (float(low[0]), float(high[0])) if low[0] < high[0] else (np.nan, np.nan)
+    drawn = draws(len(wholes), n, seed)
+    low, high = interval(drawn @ parts / (drawn @ wholes))
+    return float(low), float(high)
+
+
+def percent_interval(found: Sequence[float], boxes: Sequence[float]) -> tuple[float, float]:
+    """``ratio_interval`` of counts in percent; NaN where all or nothing is found in all groups.
+
+    All resamples are then equal, and cannot tell how sure that is.
+    """
+    low, high = ratio_interval(found, boxes)
+    return (100 * low, 100 * high) if low < high else (np.nan, np.nan)
 
 
 def p_value(difference: float, resampled: np.ndarray, groups: int) -> float:
-    """Two-sided p of "no difference": how often a resample (R,) lies as far from the difference as 0 does.
+    """Two-sided p of "no difference": the share of resamples (R,) as far from it as 0 is.
 
-    So it is below 0.05 where 0 is outside ``about``. Never below 2 / 2^groups: a test that may only exchange the two
-    methods' results group by group has so many outcomes, and resampling few groups cannot know more.
+    It is below 0.05 where 0 is outside ``symmetric_interval``. It is never below 2 / 2^groups: to
+    exchange the two methods' results group by group has only so many outcomes.
     """
-    beyond = (
-        np.abs(resampled - difference) >= abs(difference) - 1e-12
-    ).sum()  # equal but for rounding
-    return float(min(1.0, max((beyond + 1) / (len(resampled) + 1), 2.0 ** (1 - groups))))
+    rounding = 1e-12
+    beyond = (np.abs(resampled - difference) >= abs(difference) - rounding).sum()
+    p = max((beyond + 1) / (len(resampled) + 1), 2.0 ** (1 - groups))
+    return float(min(1.0, p))
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's (1979) correction for several comparisons: adjusted p in the given order; NaN is no comparison."""
-    given = np.asarray(p, dtype=float)
-    order = np.argsort(given)[: (~np.isnan(given)).sum()]  # NaN comes last
-    adjusted = np.full(len(given), np.nan)
-    adjusted[order] = np.minimum(
-        1, np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1))
-    )
-    return adjusted
+    """Holm's (1979) correction for several comparisons: adjusted p, in order; NaN stays NaN."""
+    ascending = pd.Series(p, dtype=float).dropna().sort_values()
+    undecided = np.arange(len(ascending), 0, -1)  # comparisons, this one included
+    adjusted = (ascending * undecided).cummax().clip(upper=1)
+    return adjusted.reindex(range(len(p))).to_numpy()

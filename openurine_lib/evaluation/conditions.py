@@ -1,6 +1,7 @@
-"""What makes a particle hard to find: recall against its size, how crowded it lies, and how sharp it is.
+"""What makes a particle hard to find: recall against its size, its neighbours and its sharpness.
 
-Each true box has three measures that need no detector, and is found or missed at its fold's best-F1 confidence.
+Each true box has three measures that need no detector, and is found or missed at its fold's best-F1
+confidence.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from matplotlib.ticker import LogLocator, NullLocator
 from tqdm.auto import tqdm
 
 from openurine_lib import style
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation import bootstrap
-from openurine_lib.evaluation.errors import FOUND, at_confidence
-from openurine_lib.evaluation.metrics import XYXY
-from openurine_lib.evaluation.scored import Scored
+from openurine_lib.evaluation.errors import FOUND, Errors
+from openurine_lib.evaluation.metrics import ByImage, Scored
 
 NEAR = 2.0  # diameters within which a centre is a neighbour's
 BINS = 5  # of about equally many particles
@@ -30,48 +31,40 @@ FEW = 10  # boxes; a point of fewer is not drawn
 
 
 class Measure(NamedTuple):
-    """A measure of a particle: its column in ``particles``, what stands on the axis, and perhaps bins of its own."""
+    """A measure of a particle."""
 
-    column: str
-    label: str
-    edges: tuple[float, ...] = ()  # ends of the bins; the upper end belongs to a bin
+    column: str  # in the frame of ``particles``
+    label: str  # of the axis
+    edges: tuple[float, ...] = ()  # of given bins; the upper edge belongs to a bin
 
 
 def particles(
-    folds: Sequence[Scored], um_per_px: float | None = None
+    folds: Sequence[Scored], errors: Sequence[Errors], um_per_px: float | None = None
 ) -> tuple[pd.DataFrame, tuple[Measure, ...]]:
-    """Every true box [image, group, cls, x1..y2, found, size, crowding, focus], and its three measures.
+    """Every true box [image, group, cls, x1..y2, found, size, crowding, focus], and the measures.
 
-    size: square root of the box's area; in um if every field has an ``um_per_px`` of its own, or one is given for all;
-    else in pixels of the original image.
-    crowding: number of other true boxes, of any class and at least half its size, whose centre lies within NEAR times
-    its size of its own.
-    focus: log2 of the variance of the Laplacian inside the box over that of the whole field, after a blur of one pixel
-    that takes away the camera's noise; it grows with sharp edges, of which a small particle has more for its area.
-    Reads every field once. Raises BadField for one that cannot be read.
+    errors: of each fold, at its confidence (``errors.at_confidence``).
+    size: square root of the box's area; in um if every field has an ``um_per_px``, or one is given
+    for all; else in pixels of the original image. Reads every field once; raises BadField for one
+    that cannot be read.
     """
-    own = all(
-        "um_per_px" in fold.fields and fold.fields["um_per_px"].notna().all() for fold in folds
-    )
-    parts = []
-    for fold in folds:
-        boxes = at_confidence(fold).boxes
-        boxes = boxes.assign(found=boxes["kind"] == FOUND).drop(columns="kind")
-        of = dict(tuple(boxes.groupby("image")))
-        for field in tqdm(
-            list(fold.fields.itertuples()), desc="measuring particles", unit="field", leave=False
-        ):
-            if field.image in of:
-                here = of[field.image]
-                scale = field.um_per_px if own else um_per_px or 1.0
-                measured = {"crowding": crowding(here), "focus": focus(read_rgb(field.path), here)}
-                parts.append(
-                    here.assign(group=field.group, size=diameter(here) * scale, **measured)
-                )
+    scales = pd.concat([fold.fields.reindex(columns=["um_per_px"]) for fold in folds])
+    all_known = bool(scales["um_per_px"].notna().all())
+    measured = []
+    for fold, (_, true) in zip(folds, errors, strict=True):
+        true_on = ByImage(true)
+        fields = fold.fields[fold.fields["image"].isin(true["image"])]
+        for field in tqdm(list(fields.itertuples()), "measuring particles", leave=False):
+            boxes = true_on[field.image]
+            scale = field.um_per_px if all_known else um_per_px or 1.0
+            measures = {"size": diameter(boxes) * scale, "crowding": crowding(boxes)}
+            measures["focus"] = focus(read_rgb(field.path), boxes)
+            found = boxes["kind"] == FOUND
+            measured.append(boxes.assign(group=field.group, found=found, **measures))
     columns = ["image", "group", "cls", *XYXY, "found", "size", "crowding", "focus"]
-    found = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    unit = "µm" if own or um_per_px else "pixels"
-    return found, (
+    table = pd.concat(measured, ignore_index=True) if measured else pd.DataFrame(columns=columns)
+    unit = "µm" if all_known or um_per_px else "pixels"
+    return table[columns], (
         Measure("size", f"size, square root of the box's area ({unit})"),
         Measure("crowding", f"neighbours within {NEAR:g} diameters", (-1, 0, 1, 2, 4, np.inf)),
         Measure("focus", "sharpness against the field's (log2)"),
@@ -84,94 +77,94 @@ def diameter(boxes: pd.DataFrame) -> np.ndarray:
 
 
 def crowding(boxes: pd.DataFrame) -> np.ndarray:
-    """How many other boxes of the field, not much smaller, have their centre within NEAR diameters of each: (M,)."""
-    centres, size = (
-        np.stack([boxes["x1"] + boxes["x2"], boxes["y1"] + boxes["y2"]], axis=1) / 2,
-        diameter(boxes),
-    )
-    apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
-    return ((apart <= NEAR * size[:, None]) & (size[None] >= size[:, None] / 2)).sum(1) - 1
+    """How many neighbours each box of a field has: (M,).
+
+    A neighbour is a box of any class and at least half the size, whose centre lies within NEAR
+    times the size of the box's own.
+    """
+    centres = np.stack([boxes["x1"] + boxes["x2"], boxes["y1"] + boxes["y2"]], axis=1) / 2
+    distance = np.linalg.norm(centres[:, None] - centres[None], axis=2)  # (M, M)
+    size = diameter(boxes)
+    near = distance <= NEAR * size[:, None]
+    not_much_smaller = size[None] >= size[:, None] / 2
+    return (near & not_much_smaller).sum(1) - 1  # the box itself
 
 
 def focus(image: np.ndarray, boxes: pd.DataFrame) -> np.ndarray:
-    """Sharpness of each box of a field (H, W, 3) RGB against the field's, in powers of two: (M,). See ``particles``."""
-    edges = cv2.Laplacian(
-        cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1), cv2.CV_32F
-    )
-    corners = boxes[XYXY].to_numpy()
-    inside = [
-        edges[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))].var()
-        for x1, y1, x2, y2 in corners
-    ]
+    """Sharpness of each box of a field (H, W, 3) RGB against the field's, in powers of two: (M,).
+
+    Sharpness is the variance of the Laplacian, after a blur of one pixel that takes away the
+    camera's noise. It grows with sharp edges, of which a small particle has more for its area.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    edges = cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1), cv2.CV_32F)
+    inside = []
+    for left, top, right, bottom in boxes[XYXY].to_numpy():
+        patch = edges[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))]
+        inside.append(patch.var())
     floor = 1e-6  # an even patch has no edge at all
     return np.log2((np.array(inside, dtype=float) + floor) / (float(edges.var()) + floor))
 
 
 def recall_by(found: pd.DataFrame, measures: Sequence[Measure], taxonomy: Taxonomy) -> pd.DataFrame:
-    """Recall (percent) in bins of each measure: [measure, head, low_edge, high_edge, middle, boxes, groups, recall].
+    """Recall (percent) in bins of each measure: a row for a bin, of all heads, then of each head.
 
-    A row a bin for all heads together, then for each head; recall_low and recall_high are its 95 % bootstrap interval
-    over groups (``bootstrap.of_ratio``). Bins without edges of the measure's own hold about equally many boxes;
-    ``middle`` is the median inside.
+    [measure, head, low_edge, high_edge, middle (median), boxes, groups, recall, and its 95 %
+    interval over groups]. Bins whose edges are not given hold about equally many boxes.
     """
     head = found["cls"].map(taxonomy.head_of)
     rows = []
-    for column, _, own in measures:
+    for column, _, given in measures:
         values = found[column].astype(float)
-        edges = np.array(own)
-        if not own:
-            edges = (
-                np.quantile(values, np.linspace(0, 1, BINS + 1))
-                if len(values)
-                else np.full(BINS + 1, np.nan)
-            )
+        edges = np.array(given) if given else _even_edges(values)
         bins = np.searchsorted(edges[1:-1], values, side="left")
         for name in ("all", *taxonomy.heads):
-            for i in range(len(edges) - 1):
+            for i, (low_edge, high_edge) in enumerate(zip(edges, edges[1:], strict=False)):
                 part = found[(bins == i) & ((head == name) | (name == "all"))]
-                of = part.groupby("group")["found"]
-                low, high = bootstrap.of_ratio(of.sum(), of.size())
-                rows.append({
-                    "measure": column, "head": name, "low_edge": edges[i], "high_edge": edges[i + 1],
-                    "middle": part[column].median(), "boxes": len(part), "groups": part["group"].nunique(),
-                    "recall": 100 * part["found"].mean() if len(part) else np.nan,
-                    "recall_low": 100 * low, "recall_high": 100 * high,
-                })  # fmt: skip
+                groups = part.groupby("group")["found"]
+                low, high = bootstrap.percent_interval(groups.sum(), groups.size())
+                bin_ = {"measure": column, "head": name, "low_edge": low_edge}
+                bin_ |= {"high_edge": high_edge, "middle": part[column].median()}
+                support = {"boxes": len(part), "groups": len(groups)}
+                recall = 100 * part["found"].mean() if len(part) else np.nan
+                ends = {"recall_low": low, "recall_high": high}
+                rows.append(bin_ | support | {"recall": recall} | ends)
     return pd.DataFrame(rows)
 
 
-def plot(table: pd.DataFrame, measures: Sequence[Measure], face: str) -> Figure:
-    """A panel a measure: recall of all particles in black with intervals, of each head as a thin line in its colour."""
+def _even_edges(values: pd.Series) -> np.ndarray:
+    shares = np.linspace(0, 1, BINS + 1)
+    return np.quantile(values, shares) if len(values) else np.full(len(shares), np.nan)
+
+
+def plot_recall(table: pd.DataFrame, measures: Sequence[Measure], banner: str) -> Figure:
+    """A panel for each measure: recall of all particles in black, of each head in its colour.
+
+    table: of ``recall_by``. Bars are the intervals of all particles.
+    """
     fig, axes = plt.subplots(1, len(measures), figsize=style.size(style.PAGE, 0.36), sharey=True)
+    handles = {}
     for ax, measure in zip(axes, measures, strict=True):
         enough = table[(table["measure"] == measure.column) & (table["boxes"] >= FEW)]
-        for head, rows in enough[enough["head"] != "all"].groupby("head"):
-            ax.plot(rows["middle"], rows["recall"], color=style.HEAD_COLOURS[head], marker="o", markersize=2,
-                    linewidth=0.7, label=head)  # fmt: skip
-        every = enough[enough["head"] == "all"]
-        spread = np.abs(
-            every[["recall_low", "recall_high"]].sub(every["recall"], axis=0)
-        ).T.to_numpy()
-        ax.errorbar(
-            every["middle"],
-            every["recall"],
-            yerr=spread,
-            color="black",
-            marker="s",
-            capsize=2,
-            label="all",
-        )
+        for head in style.HEAD_COLOURS:
+            rows = enough[enough["head"] == head]
+            line = {"color": style.HEAD_COLOURS[head], "linewidth": 0.7, "markersize": 2}
+            if len(rows):
+                (handles[head],) = ax.plot(rows["middle"], rows["recall"], marker="o", **line)
+        rows = enough[enough["head"] == "all"]
+        to_ends = rows[["recall_low", "recall_high"]].sub(rows["recall"], axis=0).abs()
+        line = {"color": "black", "marker": "s", "capsize": 2}
+        every = ax.errorbar(rows["middle"], rows["recall"], to_ends.T.to_numpy(), **line)
         ax.set(xlabel=measure.label, ylim=(-3, 103))
-        if measure.column == "size" and len(every):
+        if measure.column == "size" and len(rows):
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
             ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("recall at IoU 0.5 (%)")
-    handles = {
-        label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
+    handles["all"] = every
     order = [name for name in (*style.HEAD_COLOURS, "all") if name in handles]
-    fig.legend([handles[n] for n in order], order, loc="outside upper center", ncols=len(order))
-    fig.supxlabel(face, fontsize=5)
+    place = {"loc": "outside upper center", "ncols": len(order)}
+    fig.legend([handles[name] for name in order], order, **place)
+    fig.supxlabel(banner, fontsize=5)
     return fig

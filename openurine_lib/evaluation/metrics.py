@@ -1,58 +1,99 @@
-"""One evaluator for every method: precision, recall, AP50 and AP50-95 per class, as ultralytics defines them.
+"""One evaluator for every method: precision, recall, AP50 and AP50-95 of each class (Eqs. 8-10).
 
-Matching is its validator's (greedy, in descending confidence, one detection a true box, within a class, at ten IoU
-thresholds), the averages are its ``ap_per_class``: both are called, not copied. Two consequences of its definitions:
+The definitions are those of ultralytics. Its code is called, not copied:
 
-- precision and recall (Eqs. 8 and 9) are read at one confidence, where the mean F1 over the classes present is highest
-  on the scored fields themselves;
-- AP is a trapezoid over 101 recall points. Ultralytics sets the last precision, at recall 1, to 0 even where every box
-  is found, so that a perfect detector has 0.995. Here it is what it is (``at_full_recall``): a perfect detector has 1,
-  as with COCO and in the paper (Table 7 has classes of 100), and only curves that reach recall 1 differ, by at most
-  0.005. COCO's own evaluator differs elsewhere by a point or so (``tests/test_evaluate.py``).
+- *Matching* is its validator's. In descending confidence, a detection takes the free true box of
+  its class that it overlaps most. This is done at ten thresholds of the overlap (IoU).
+- *Precision and recall* are read at one confidence: where the mean F1 over the present classes is
+  highest on the scored fields themselves.
+- *AP* is a trapezoid over 101 recall points. Ultralytics sets the last precision, at recall 1, to 0
+  even where every box is found, so that a perfect detector has 0.995. Here it is the precision that
+  was reached: a perfect detector has 1, as with COCO and in the paper (Table 7 has classes of 100).
+  Only curves that reach recall 1 differ, by at most 0.005.
+
+COCO's own evaluator differs by a point or so (``tests/evaluation/test_metrics.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from ultralytics.engine.validator import BaseValidator
-from ultralytics.utils.metrics import ap_per_class, box_iou, smooth
+from ultralytics.utils.metrics import Metric, ap_per_class, box_iou, smooth
+
+from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.dataset import Dataset
+from openurine_lib.published import METRICS
 
 IOUS = torch.linspace(0.5, 0.95, 10)  # COCO's thresholds (Lin et al. 2014)
-XYXY = ["x1", "y1", "x2", "y2"]
-METRICS = ["precision", "recall", "map50", "map50_95"]
-PER_CLASS = {"precision": "precision", "recall": "recall", "map50": "ap50", "map50_95": "ap50_95"}
+# a metric's name in the tables -> its column for one class
+PER_CLASS = dict(zip(METRICS, ["precision", "recall", "ap50", "ap50_95"], strict=True))
+LAST_STEP = 0.005  # of the trapezoid, half of 1/100: the weight of the precision at recall 1
 
 
 class Scores(NamedTuple):
-    """What ``ap_per_class`` gives, for the classes that have true boxes (C of them), at the best-F1 confidence."""
+    """What a method reaches on some fields."""
 
-    classes: np.ndarray  # (C,) class ids
-    precision: np.ndarray  # (C,)
-    recall: np.ndarray  # (C,)
-    ap: np.ndarray  # (C, 10), one column an IoU threshold
-    confidence: float
+    table: pd.DataFrame  # of ``evaluate``
+    confidence: float  # of the highest mean F1, where precision and recall are read
 
 
-def corners(frame: pd.DataFrame) -> torch.Tensor:
+class Scored(NamedTuple):
+    """The test fields of a fold, with the true boxes, the detections and their scores."""
+
+    truth: pd.DataFrame  # [image, cls, x1..y2], pixels of the original image
+    predictions: pd.DataFrame  # [image, cls, conf, x1..y2]
+    fields: pd.DataFrame  # [image, group, path, ...]: those without objects too
+    metrics: pd.DataFrame  # of ``evaluate``
+    confidence: float  # of the highest mean F1
+
+    @property
+    def confident(self) -> pd.DataFrame:
+        """The detections at the confidence of the highest mean F1, or above it."""
+        return self.predictions[self.predictions["conf"] >= self.confidence]
+
+
+class ByImage(dict[Any, pd.DataFrame]):
+    """The boxes of each image; an image without boxes has an empty frame."""
+
+    def __init__(self, boxes: pd.DataFrame) -> None:
+        super().__init__(tuple(boxes.groupby("image")))
+        self._none = boxes.iloc[:0]
+
+    def __missing__(self, image: Any) -> pd.DataFrame:
+        return self._none
+
+
+class _Matcher(BaseValidator):
+    """The matching of ultralytics' validator, without the data that a validator loads."""
+
+    def __init__(self) -> None:
+        self.iouv = IOUS
+
+
+def corners(boxes: pd.DataFrame) -> torch.Tensor:
     """Boxes of a frame as a tensor (N, 4), xyxy in pixels."""
-    return torch.from_numpy(frame[XYXY].to_numpy(dtype=np.float32, copy=True).reshape(-1, 4))
+    return torch.from_numpy(boxes[XYXY].to_numpy(dtype=np.float32, copy=True).reshape(-1, 4))
 
 
-def classes_of(frame: pd.DataFrame) -> torch.Tensor:
+def classes_of(boxes: pd.DataFrame) -> torch.Tensor:
     """Class ids of a frame as a tensor (N,)."""
-    return torch.from_numpy(frame["cls"].to_numpy(dtype=np.int64, copy=True))
+    return torch.from_numpy(boxes["cls"].to_numpy(dtype=np.int64, copy=True))
+
+
+def surest_first(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Detections in descending confidence; equal ones stay in their order."""
+    return predictions.sort_values("conf", ascending=False, kind="stable")
 
 
 def check(
     truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: Iterable[str]
 ) -> None:
-    """Raises ValueError where boxes lie on a field that is not scored or carry a class that does not exist."""
+    """Raises ValueError for boxes on a field that is not scored, or of a class that is unknown."""
     scored = set(images)
     for name, frame in (("truth", truth), ("predictions", predictions)):
         stray = sorted(set(frame["image"]) - scored)
@@ -61,112 +102,105 @@ def check(
                 f"{name}: boxes on {len(stray)} images that are not scored, e.g. {stray[0]!r}; "
                 "stored before the data set changed? then remove the run's predict folder"
             )
-        odd = sorted({int(c) for c in frame["cls"]} - set(range(n_classes)))
-        if odd:
+        unknown = sorted({int(c) for c in frame["cls"]} - set(range(n_classes)))
+        if unknown:
             raise ValueError(
-                f"{name}: class ids {odd} outside 0..{n_classes - 1}; are they of another taxonomy?"
+                f"{name}: class ids {unknown} outside 0..{n_classes - 1}; "
+                "are they of another taxonomy?"
             )
 
 
 def matches(truth: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Which predictions are right: (N, 10) booleans, one column an IoU threshold, rows as in ``predictions``.
+    """Which detections are right: (N, 10) booleans, one column an IoU threshold.
 
-    ``predictions`` must be in descending confidence, as the validator's are.
+    Rows are as in ``predictions``, which must be in descending confidence (``surest_first``).
     """
     right = np.zeros((len(predictions), len(IOUS)), dtype=bool)
-    true_of = dict(tuple(truth.groupby("image")))
-    for image, rows in predictions.reset_index(drop=True).groupby("image"):
-        if image in true_of:
-            true = true_of[image]
-            iou = box_iou(corners(true), corners(rows))  # (M, N)
-            validator: Any = SimpleNamespace(
-                iouv=IOUS
-            )  # all that match_predictions reads of its validator
-            hits = BaseValidator.match_predictions(
-                validator, classes_of(rows), classes_of(true), iou
-            )
-            right[rows.index] = hits.numpy()
+    truth_on = ByImage(truth)
+    matcher = _Matcher()
+    for image, found in predictions.reset_index(drop=True).groupby("image"):
+        true = truth_on[image]
+        iou = box_iou(corners(true), corners(found))  # (M, N)
+        hits = matcher.match_predictions(classes_of(found), classes_of(true), iou)
+        right[found.index] = hits.numpy()
     return right
 
 
 def score(
     truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: Sequence[str]
 ) -> Scores:
-    """Ultralytics' scores of ``predictions`` [image, cls, conf, x1..y2] against ``truth`` [image, cls, x1..y2].
+    """Scores ``predictions`` [image, cls, conf, x1..y2] against ``truth`` [image, cls, x1..y2].
 
-    ``images`` are the fields scored, those without objects included: what is detected on them is false.
+    ``images`` are the scored fields, those without objects included: a detection on them is false.
     Raises ValueError for a box on another image or of an unknown class.
     """
     check(truth, predictions, n_classes, images)
-    ranked = predictions.sort_values("conf", ascending=False, kind="stable")
-    conf = ranked["conf"].to_numpy(dtype=float)
-    right, cls, true_cls = (
-        matches(truth, ranked),
-        ranked["cls"].to_numpy(dtype=int),
-        truth["cls"].to_numpy(dtype=int),
-    )
-    _, _, p, r, _, ap, classes, _, _, f1, x, _ = ap_per_class(right, conf, cls, true_cls)
-    ap = ap + 0.005 * at_full_recall(
-        right, cls, true_cls, classes
-    )  # the last half step of the trapezoid
-    best = (
-        smooth(f1.mean(0), 0.1).argmax() if len(classes) else 0
-    )  # ap_per_class chooses it so and does not return it
-    return Scores(classes, p, r, ap, float(x[best]))
+    ranked = surest_first(predictions)
+    right = matches(truth, ranked)  # (N, 10)
+    cls = ranked["cls"].to_numpy(dtype=int)
+    true_cls = truth["cls"].to_numpy(dtype=int)
+
+    # Every array below has a row for each class that has true boxes.
+    ultralytics = Metric()
+    results = ap_per_class(right, ranked["conf"].to_numpy(dtype=float), cls, true_cls)
+    ultralytics.update(results[2:])  # the first two are numbers of detections, which it leaves out
+    present = ultralytics.ap_class_index
+    ap = ultralytics.all_ap + LAST_STEP * _precision_at_full_recall(right, cls, true_cls, present)
+    measured = [ultralytics.p, ultralytics.r, ap[:, 0], ap.mean(1)]
+    by_class = pd.DataFrame(dict(zip(PER_CLASS.values(), measured, strict=True)), index=present)
+
+    boxes = np.bincount(true_cls, minlength=n_classes)
+    table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}).join(by_class)
+    # ``ap_per_class`` chooses the best F1 in this way, but does not return its confidence.
+    best = smooth(ultralytics.f1_curve.mean(0), 0.1).argmax() if len(present) else 0
+    return Scores(table, float(ultralytics.px[best]))
 
 
-def at_full_recall(
-    right: np.ndarray, cls: np.ndarray, true_cls: np.ndarray, classes: np.ndarray
+def _precision_at_full_recall(
+    right: np.ndarray, cls: np.ndarray, true_cls: np.ndarray, present: np.ndarray
 ) -> np.ndarray:
-    """Precision where the recall reaches 1, 0 where it does not: (C, 10) for right (N, 10), most confident first."""
-    precision = np.zeros((len(classes), right.shape[1]))
-    for row, c in enumerate(classes):
-        own, boxes = right[cls == c], (true_cls == c).sum()
-        if len(own):
-            rank = len(own) - np.argmax(own[::-1], axis=0)  # of the last right detection
-            precision[row] = np.where(own.sum(0) == boxes, boxes / rank, 0)
+    """Precision where the recall reaches 1, else 0: (C, 10), from ``right`` (N, 10)."""
+    precision = np.zeros((len(present), right.shape[1]))
+    for row, c in enumerate(present):
+        hits = right[cls == c]
+        boxes = (true_cls == c).sum()
+        if len(hits):
+            # the number of detections down to the last right one
+            last = len(hits) - np.argmax(hits[::-1], axis=0)
+            precision[row] = np.where(hits.sum(0) == boxes, boxes / last, 0)
     return precision
 
 
 def evaluate(
     truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: Sequence[str]
 ) -> pd.DataFrame:
-    """Per class [cls, boxes, precision, recall, ap50, ap50_95], in 0..1; arguments and errors as in ``score``.
+    """For each class [cls, boxes, precision, recall, ap50, ap50_95], in 0..1.
 
-    A row for each class; one without a true box on ``images`` has 0 boxes and no metrics (NaN).
+    Arguments and errors are as in ``score``. A class without a true box on ``images`` has a row
+    with 0 boxes and no metrics (NaN).
     """
-    return per_class(score(truth, predictions, n_classes, images), truth, n_classes)
+    return score(truth, predictions, n_classes, images).table
 
 
-def per_class(scores: Scores, truth: pd.DataFrame, n_classes: int) -> pd.DataFrame:
-    """The table of ``evaluate`` from scores that are there already."""
-    boxes = np.bincount(truth["cls"].to_numpy(dtype=int), minlength=n_classes)
-    table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}, index=range(n_classes))
-    there = pd.DataFrame(
-        {
-            "precision": scores.precision,
-            "recall": scores.recall,
-            "ap50": scores.ap[:, 0],
-            "ap50_95": scores.ap.mean(1),
-        },
-        index=scores.classes,
-    )
-    return table.join(there)
+def score_fold(
+    dataset: Dataset, fold: int, predictions: pd.DataFrame, max_fields: int | None = None
+) -> Scored:
+    """Scores the predictions on the fold's test fields, which its detector has not seen.
 
-
-def best_confidence(
-    truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: Sequence[str]
-) -> float:
-    """The confidence of the highest mean F1, at which precision and recall are read; arguments as in ``score``."""
-    return score(truth, predictions, n_classes, images).confidence
+    max_fields: how many fields the profile allows at most (``Profile.max_test_fields``).
+    """
+    fields = dataset.test_images(fold, max_fields)
+    truth = dataset.boxes_of(fields)
+    scores = score(truth, predictions, dataset.taxonomy.n, list(fields["image"]))
+    return Scored(truth, predictions, fields, scores.table, scores.confidence)
 
 
 def summary(per_class: pd.DataFrame) -> dict[str, float]:
-    """Precision, recall, mAP50 and mAP50-95 (Eq. 10): unweighted means over the classes that have true boxes."""
+    """Precision, recall, mAP50, mAP50-95 (Eq. 10): plain means over the classes with true boxes."""
     return {name: float(per_class[column].mean()) for name, column in PER_CLASS.items()}
 
 
 def over_folds(summaries: Sequence[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and sample standard deviation (n - 1) over folds; of one fold the deviation is absent (NaN)."""
+    """Mean and sample standard deviation (n - 1) over folds; one fold has no deviation (NaN)."""
     table = pd.DataFrame(list(summaries), columns=METRICS, dtype=float)
     return table.mean().to_dict(), table.std(ddof=1).to_dict()

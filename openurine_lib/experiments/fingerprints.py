@@ -1,14 +1,17 @@
-"""What counts as a change: the ingredients of a job's result, each as a short digest. Same digests, same result.
+"""What counts as a change: every ingredient of a job's result as a short digest.
 
-A notebook's result depends on its code cells and on the modules of this package that it reaches. What is expensive
-(a training, predictions) depends on less: on the modules that compute it, not on those that plot it. So
+A notebook's result depends on its code cells and on the modules that they import, directly or
+through others (grimp draws the graph of imports). An expensive result (a training, predictions)
+depends on less: on the modules that compute it, not on those that plot it. Therefore
 
-- prose, comments, docstrings, outputs, README, tests: no change;
-- a plotting module or a notebook's code cell: the notebook runs again and finds its weights or predictions there;
-- the network, the loss, an engine, a setting that the job uses, the data, a library's version: computed anew, with
-  everything that follows from it. A method that is added or edited in methods.yaml concerns its own jobs.
+- prose, comments, docstrings, outputs, README and tests are no change;
+- after a change of a plotting module or of a code cell, the notebook runs again and finds its
+  weights or predictions where they were;
+- after a change of the network, the loss, an engine, a setting that the job uses, the data, or a
+  library's version, the job is computed anew, with everything that follows from it. A method that
+  is added or edited in methods.yaml concerns its own jobs only.
 
-Light on purpose (no torch, no pandas): Snakemake reads this at every call.
+This module imports neither torch nor pandas, because Snakemake reads it at every call.
 """
 
 from __future__ import annotations
@@ -16,52 +19,41 @@ from __future__ import annotations
 import ast
 import contextlib
 import csv
-import dataclasses
 import functools
-import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import grimp
+
+from openurine_lib import HOMES
 from openurine_lib.config import read_config
-from openurine_lib.experiments.methods import Method, Profile, as_dict, methods
+from openurine_lib.experiments.methods import Method, Profile, methods
+from openurine_lib.files import PACKAGE, digest, digest_of_file
 from openurine_lib.training import coco_weights
 
-PACKAGE = Path(__file__).resolve().parents[1]
 CONFIG = PACKAGE / "config"
-# Not followed: what they decide (paths, settings, seeds) is an ingredient by itself.
-PLUMBING = {
-    "__init__", "cli", "config", "files", "offline", "style", "paper.report",
-    *(f"experiments.{name}" for name in ("methods", "run", "steps", "provenance", "formatting", "fingerprints")),
-}  # fmt: skip
-NAMES = {
-    "id",
-    "answers",
-    "fidelity",
-    "why",
-    "doi",
-    "published_size",
-}  # of a method: what it is called
-OTHERS = {
-    "name",
-    "about",
-    "folds",
-    "px_scale",
-    "smaller",
-    "epochs",
-    "epochs_for",
-    "train",
-    "synthetic",
-} | {
-    "ssl_epochs",
-    "max_unlabelled_fields",
-    "max_test_fields",
-    "search",
-}  # of a profile: not of a training, or counted otherwise
+# These write a notebook's tables and figures. Their own code counts for every notebook.
+WRITERS = ("experiments.provenance", "experiments.formatting", "style")
+# Imports of these are not followed: they decide paths, settings, seeds and the choice of fields,
+# which are ingredients by themselves, or only write results down.
+PLUMBING = {"openurine_lib", *(f"openurine_lib.{name}" for name in (
+    "cli", "config", "files", "offline", "data.dataset", "paper.report", *WRITERS,
+    *(f"experiments.{name}" for name in ("methods", "run", "steps", "fingerprints")),
+))}  # fmt: skip
+STEPS = {"ssl": "ensure_encoder", "train": "ensure_weights", "predict": "_predict"}
+# Fields of a method that only say what it is called, and of a profile that do not concern a
+# training or are counted in another way. A field that is added later counts.
+NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size"}
+NOT_OF_A_TRAINING = {
+    *("name", "about", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
+    *("synthetic", "ssl_epochs", "max_unlabelled_fields", "max_test_fields", "search"),
+}
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
-ENGINES = {  # what an engine computes with besides
+LIBRARIES_OF_ENGINES = {
     "torchvision": ("scikit-image", "pywavelets"),
     "transformers": ("transformers",),
     "effdet": ("effdet", "timm"),
@@ -70,66 +62,85 @@ ENGINES = {  # what an engine computes with besides
 }
 
 
-def digest(*parts: Any) -> str:
-    """Twelve hexadecimal digits for texts, bytes or plain data."""
-    h = hashlib.sha256()
-    for part in parts:
-        h.update(
-            part
-            if isinstance(part, bytes)
-            else json.dumps(part, sort_keys=True, default=str).encode()
-        )
-        h.update(b"\0")
-    return h.hexdigest()[:12]
+def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> dict[str, str]:
+    """The ingredients of a computation but for its data: digests of code, settings and libraries.
+
+    kind: dataset, ssl, train, predict or search; all but the first are of a method.
+    """
+    if kind == "dataset":
+        return _of_preparation(p, seed)
+    assert m is not None, kind
+    settings = p.settings
+    size = _without(asdict(p), NOT_OF_A_TRAINING)
+    network = _without(asdict(m), NAMES) | {"arch": p.arch(m), "px": p.pixels(m.imgsz)}
+    if kind == "ssl":
+        modules = ["training.pretraining"]
+        used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
+    elif kind == "train":
+        modules = [f"training.engines.{m.engine}"]
+        trained_with = p.settings_of(m)
+        if not p.slices_per_field:  # then a training knows nothing of slices
+            del network["sliced"], trained_with["sahi"]
+        start = coco_weights.find(p.arch(m))
+        used = [network, size, p.epochs_of(m), trained_with, start and of_file(start)]
+    elif kind == "predict":
+        modules = ["inference", "evaluation.metrics"]
+        used = [network, settings["sahi"], p.max_test_fields]
+    else:
+        modules = ["experiments.search", f"training.engines.{m.engine}"]
+        used = [network, size, p.search, settings]
+    code = [
+        of_modules(*(f"openurine_lib.{name}" for name in modules)),
+        of_definition("data.dataset", "Dataset"),  # it selects the fields
+    ]
+    if kind in STEPS:
+        code.append(of_definition("experiments.steps", STEPS[kind]))
+    libraries = [*LIBRARIES, *LIBRARIES_OF_ENGINES.get(m.engine, ())]
+    return {
+        "code": digest(code),
+        "settings": digest(used, seed),
+        "libraries": digest([_version(name) for name in libraries]),
+    }
+
+
+def _of_preparation(p: Profile, seed: int) -> dict[str, str]:
+    # The step itself finds out whether its sources or the simulator's version changed. Here it is
+    # only started when there may be something to do.
+    limits = [p.max_train_fields, p.max_test_fields, p.max_unlabelled_fields, p.synthetic]
+    taxonomies = sorted((CONFIG / "taxonomies").glob("*.yaml"))
+    return {
+        "code": of_modules("openurine_lib.data.dataset", "synthurine"),
+        "settings": digest(limits, seed),
+        "taxonomies": digest(*(file.read_bytes() for file in taxonomies)),
+    }
 
 
 def of_file(path: str | Path) -> str:
     """Digest of a file's content; FileNotFoundError if it is not there."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return digest_of_file(path, length=12)
+
+
+def of_modules(*roots: str) -> str:
+    """Digest of the code of all modules that ``roots`` reach, and of the configuration they read.
+
+    roots: full names, such as ``openurine_lib.inference``. Comments and docstrings do not count.
+    """
+    reached = sorted(modules_reached(*roots))
+    config = sorted(set().union(*map(_config_files, reached)))
+    return digest([_code(name) for name in reached], *(file.read_bytes() for file in config))
 
 
 @functools.cache
 def modules_reached(*roots: str) -> frozenset[str]:
-    """The modules (``evaluate``, ``engines.ultralytics``) that the given ones import, themselves included."""
-    seen: set[str] = set()
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name not in seen and name not in PLUMBING:
-            seen.add(name)
-            todo += imports(_tree(name))
-    return frozenset(seen)
+    """``roots`` and the modules of both packages that they import, also inside functions."""
+    return frozenset(roots).union(*map(_graph().find_upstream_modules, roots))
 
 
-def imports(tree: ast.AST) -> list[str]:
-    """The modules of this package that a piece of Python imports, anywhere in it."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    inside = {
-        name.removeprefix("openurine_lib.") for name in found if name.startswith("openurine_lib.")
-    }
-    return sorted(name for name in inside if _source(name) is not None)
-
-
-def of_modules(*roots: str) -> str:
-    """Digest of the code (comments and docstrings aside) of all modules reached, and of the configuration they read."""
-    reached = sorted(modules_reached(*roots))
-    files = sorted({f for name in reached for f in _config_files(_tree(name))})
-    return digest(
-        [_code(_tree(name)) for name in reached], *[(CONFIG / f).read_bytes() for f in files]
-    )
-
-
-def of_function(module: str, name: str) -> str:
-    """Digest of one function or class of a module; KeyError if the module has none of that name."""
-    for node in _tree(module).body:
+def of_definition(module: str, name: str) -> str:
+    """Digest of one function or class of openurine_lib; KeyError where there is none."""
+    for node in _tree(f"openurine_lib.{module}").body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return digest(_code(node))
+            return digest(ast.dump(node))
     raise KeyError(f"openurine_lib/{module.replace('.', '/')}.py has no {name}")
 
 
@@ -137,100 +148,114 @@ def of_notebook(path: str | Path) -> str:
     """Digest of a notebook's code cells and of the modules that they reach."""
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
     source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    lines = [
-        "pass" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()
-    ]  # IPython's own
-    tree = ast.parse("\n".join(lines), filename=str(path))
-    plumbing = [
-        _code(_tree(name)) for name in ("experiments.provenance", "experiments.formatting", "style")
-    ]
-    return digest(_code(tree), plumbing, of_modules(*imports(tree)))
+    # IPython's own commands are no Python
+    own = [line if line.lstrip()[:1] not in ("%", "!") else "pass" for line in source.splitlines()]
+    tree = ast.parse("\n".join(own), filename=str(path))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # what is imported from a package may be a module of it
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    # or a function that the package hands out
+    names |= {HOMES.get(name.removeprefix("openurine_lib."), name) for name in names}
+    modules = (names & _graph().modules) - PLUMBING
+    writers = [_code(f"openurine_lib.{name}") for name in WRITERS]
+    return digest(ast.dump(tree), writers, of_modules(*sorted(modules)))
 
 
 def of_data(folder: str | Path, cache: str | Path) -> str:
-    """Digest of a data set's folder, by content. ``cache`` remembers the files whose size and time are unchanged."""
+    """Digest of a data set's folder, by content.
+
+    cache: a JSON file of the files' digests; only files of another size or time are read again.
+    """
     folder, cache = Path(folder), Path(cache)
-    known = json.loads(cache.read_text()) if cache.exists() else {}
+    before = json.loads(cache.read_text()) if cache.exists() else {}
     now = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        state, name = path.stat(), path.relative_to(folder).as_posix()
-        key = f"{state.st_size}-{state.st_mtime_ns}"
-        now[name] = known[name] if name in known and known[name][0] == key else [key, of_file(path)]
-    if now != known:
+        name = path.relative_to(folder).as_posix()
+        state = f"{path.stat().st_size}-{path.stat().st_mtime_ns}"
+        unchanged = name in before and before[name][0] == state
+        now[name] = before[name] if unchanged else [state, of_file(path)]
+    if now != before:
         cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_text(json.dumps(now))
     return digest([(name, content) for name, (_, content) in now.items()])
 
 
 def of_dataset(folder: str | Path) -> str:
-    """Digest of a prepared data set (``run.dir/dataset``): its frames, its source's fingerprint and its taxonomy."""
+    """Digest of a prepared data set, ``run.dir/dataset``: frames, taxonomy and source."""
     folder = Path(folder)
     if not (folder / "meta.json").exists():
         return "not yet prepared"
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
-        rows = [
-            {key: value for key, value in row.items() if key != "path"}
-            for row in csv.DictReader(file)
-        ]
-    return digest(meta["fingerprint"], meta["taxonomy"], rows, (folder / "boxes.csv").read_bytes())
+    # without the paths, which differ between machines
+    images = [_without(row, {"path"}) for row in _csv_rows(folder / "images.csv")]
+    boxes = (folder / "boxes.csv").read_bytes()
+    return digest(meta["fingerprint"], meta["taxonomy"], images, boxes)
 
 
-def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> dict[str, str]:
-    """The ingredients of a computation but for its data; kind is dataset, ssl, train, predict or search."""
-    versions = digest(
-        [_version(name) for name in (*LIBRARIES, *(ENGINES.get(m.engine, ()) if m else ()))]
-    )
-    if (
-        kind == "dataset"
-    ):  # it checks by itself whether its sources or its code changed; here, the same at a glance
-        limits = [p.max_train_fields, p.max_test_fields, p.max_unlabelled_fields, p.synthetic]
-        taxonomies = [f.read_bytes() for f in sorted((CONFIG / "taxonomies").glob("*.yaml"))]
-        files = [
-            path.read_bytes()
-            for name in sorted(modules_reached("data.dataset"))
-            if (path := _source(name))
-        ]
-        return {
-            "code": digest(*files),
-            "settings": digest(limits, seed),
-            "taxonomies": digest(*taxonomies),
-        }
-    assert m is not None, kind
-    selection = of_function("data.dataset", "Dataset")
-    settings = p.settings
-    # what a method or a profile has besides names counts unless it is known not to: a field that is added here counts
-    net = {k: v for k, v in as_dict(m).items() if k not in NAMES} | {
-        "arch": p.arch(m),
-        "px": p.pixels(m.imgsz),
-    }
-    if not p.slices_per_field and kind == "train":
-        del net["sliced"]
-    size = {k: v for k, v in dataclasses.asdict(p).items() if k not in OTHERS}
-    if kind == "ssl":
-        code = (
-            of_modules("training.pretraining"),
-            of_function("experiments.steps", "ensure_encoder"),
-        )
-        used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
-    elif kind == "train":
-        code = (
-            of_modules(f"training.engines.{m.engine}"),
-            of_function("experiments.steps", "ensure_weights"),
-        )
-        own = {k: v for k, v in p.settings_of(m).items() if k != "sahi" or "sliced" in net}
-        start = coco_weights.find(p.arch(m))
-        used = [net, size, p.epochs_of(m), own, start and of_file(start)]
-    elif kind == "predict":
-        code = (
-            of_modules("inference", "evaluation.metrics"),
-            of_function("experiments.steps", "_predict"),
-        )
-        used = [net, settings["sahi"], p.max_test_fields]
-    else:
-        code = of_modules("experiments.search"), of_function("training.engines", "engine")
-        used = [net, size, p.search, settings]
-    return {"code": digest(code, selection), "settings": digest(used, seed), "libraries": versions}
+def of_review(path: str | Path) -> str:
+    """Digest of what a reviewer has filled in (``review.read``); rows that wait do not count."""
+    columns = ("group", "component", "reviewer_level")
+    rows = _csv_rows(path) if Path(path).is_file() else []
+    texts = [[(row.get(c) or "").strip() for c in columns] for row in rows]
+    return digest(sorted(row for row in texts if row[-1]))
+
+
+def of_table(p: Profile, seed: int, rows: Iterable[str] = ()) -> str:
+    """Digest of the settings behind a table or figure; ``rows``: the ids of the methods in it."""
+    chosen = {name: asdict(methods()[name]) for name in rows}
+    return digest(p.name, p.folds, p.settings, p.smaller, chosen, seed, read_config("table3.yaml"))
+
+
+@functools.cache
+def _graph() -> grimp.ImportGraph:
+    """Who imports whom in both packages, but for PLUMBING. Built in a tenth of a second."""
+    graph = grimp.build_graph("openurine_lib", "synthurine", cache_dir=None)
+    for imported in PLUMBING:
+        for importer in graph.find_modules_that_directly_import(imported):
+            graph.remove_import(importer=importer, imported=imported)
+    return graph
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    """The code of a module, without comments, formatting and docstrings."""
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+@functools.cache
+def _code(module: str) -> str:
+    return ast.dump(_tree(module))
+
+
+@functools.cache
+def _config_files(module: str) -> frozenset[Path]:
+    """The files of its package's ``config`` that a module names: one, or all in ``"published"``.
+
+    Not the taxonomies: a data set's own is an ingredient of it, and a new one concerns no other.
+    """
+    config = PACKAGE.parent / module.split(".")[0] / "config"
+    values = [node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant)]
+    texts = {v for v in values if isinstance(v, str) and v.replace(".", "").isidentifier()}
+    paths = [config / text for text in texts - {"taxonomies"}]
+    inside = [file for path in paths if path.is_dir() for file in path.glob("*.*")]
+    return frozenset([*inside, *(path for path in paths if path.is_file())])
+
+
+def _csv_rows(path: str | Path) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file, skipinitialspace=True))
 
 
 def _version(name: str) -> str | None:
@@ -240,63 +265,5 @@ def _version(name: str) -> str | None:
     return None
 
 
-def of_review(path: str | Path) -> str:
-    """Digest of what a reviewer has filled in (``review.read``); the rows that still wait do not count."""
-    path = Path(path)
-    if not path.is_file():
-        return digest([])
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, skipinitialspace=True))
-    said = [
-        [(row.get(c) or "").strip() for c in ("group", "component", "reviewer_level")]
-        for row in rows
-    ]
-    return digest(sorted(row for row in said if row[-1]))
-
-
-def of_table(p: Profile, seed: int, rows: Iterable[str] = ()) -> str:
-    """Digest of the settings behind a table or figure; ``rows`` are the ids of the methods that it shows."""
-    chosen = {name: as_dict(methods()[name]) for name in rows}
-    return digest(p.name, p.folds, p.settings, p.smaller, chosen, seed, read_config("table3.yaml"))
-
-
-@functools.cache
-def _tree(name: str) -> ast.Module:
-    source = _source(name)
-    if source is None:
-        raise ModuleNotFoundError(f"no module openurine_lib.{name}")
-    return ast.parse(source.read_text(encoding="utf-8"))
-
-
-def _source(name: str) -> Path | None:
-    base = PACKAGE.joinpath(*name.split("."))
-    return next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
-
-
-def _code(tree: ast.AST) -> str:
-    """The code as text, without comments, formatting and docstrings."""
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
-
-
-def _config_files(tree: ast.AST) -> set[str]:
-    """Files of ``config`` that a module names in a string: ``"cutoffs.yaml"``, or all in ``"published"``.
-
-    Not the taxonomies: the one that a data set uses is an ingredient of the data set, and a new one concerns no other.
-    """
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value.replace(".", "").isidentifier()
-        ):
-            path = CONFIG / node.value
-            files = [path] if path.is_file() else sorted(path.glob("*.*")) if path.is_dir() else []
-            found |= {f.relative_to(CONFIG).as_posix() for f in files}
-    return {name for name in found if not name.startswith("taxonomies/")}
+def _without(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in names}

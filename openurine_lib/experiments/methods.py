@@ -1,10 +1,10 @@
-"""The experiment list as data: methods (rows of Tables 4-6), profiles (how big a run is), and the jobs they make."""
+"""The experiment list as data: methods (rows of Tables 4-6), profiles (how big a run is), jobs."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +37,6 @@ class Method:
     doi: str = ""
     published_size: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def built(self) -> bool:
-        """Whether an engine exists for it; rows without one are printed as not yet built."""
-        return self.engine != "none"
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -65,23 +60,26 @@ class Profile:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Table 3 with the profile's overrides; ``imgsz`` and ``sahi.slice`` scaled to the profile's pixels."""
+        """Table 3 with the profile's overrides; ``imgsz`` and ``sahi.slice`` in its pixels."""
         table3 = read_config("table3.yaml") | self.train | {"epochs": self.epochs}
         table3["imgsz"] = self.pixels(table3["imgsz"])
         table3["sahi"] = table3["sahi"] | {"slice": self.pixels(table3["sahi"]["slice"])}
         return table3
 
     def settings_of(self, method: Method) -> dict[str, Any]:
-        """The settings that a method trains with; a system that searches settings by itself also has ``search``."""
-        return self.settings | ({"search": self.search} if method.engine == "genetic" else {})
+        """The settings that a method trains with."""
+        # the one system that searches its settings by itself is told how long
+        own_search = {"search": self.search} if method.engine == "genetic" else {}
+        return self.settings | own_search
 
     def setting(self, name: str) -> Any:
         """One of the settings; ``head_weights.Casts`` looks inside."""
         return functools.reduce(lambda level, key: level[key], name.split("."), self.settings)
 
     def pixels(self, nominal: int) -> int:
-        """Effective size of a nominal one: scaled, then rounded up to the stride (as ultralytics does)."""
-        return max(STRIDE, math.ceil(round(nominal * self.px_scale, 6) / STRIDE) * STRIDE)
+        """Effective size of a nominal one: scaled, then rounded up to the stride."""
+        strides = math.ceil(round(nominal * self.px_scale, 6) / STRIDE)
+        return max(STRIDE, strides * STRIDE)
 
     def arch(self, method: Method) -> str:
         """The network that stands for the method's in this profile."""
@@ -92,11 +90,15 @@ class Profile:
         return self.slices_per_field > 0 and method.sliced
 
     def epochs_of(self, method: Method) -> int:
-        """Epochs of a training; fewer where a field gives several slices, so that every row sees as many images."""
+        """Epochs of a training.
+
+        Where a field gives several slices there are as many fewer, so that every row sees equally
+        many images.
+        """
         epochs = self.epochs_for.get(self.arch(method), self.epochs)
-        return (
-            math.ceil(epochs / self.slices_per_field) if self.trains_on_slices(method) else epochs
-        )
+        if not self.trains_on_slices(method):
+            return epochs
+        return math.ceil(epochs / self.slices_per_field)
 
 
 @functools.cache
@@ -105,63 +107,74 @@ def methods() -> dict[str, Method]:
     return {name: Method(id=name, **entry) for name, entry in read_config("methods.yaml").items()}
 
 
+def rows_of_table(n: int) -> list[Method]:
+    """The methods that answer a row of the paper's Table n, in the order of ``methods.yaml``."""
+    return [m for m in methods().values() if n in m.answers]
+
+
 def method(name: str) -> Method:
     """The method of that name; raises UnknownName with the list of those there are."""
-    if name not in methods():
-        raise UnknownName(f"no method {name!r} in methods.yaml; it lists: {', '.join(methods())}")
-    return methods()[name]
+    return _listed("method", name, "methods.yaml", methods())
 
 
 @functools.cache
 def profile(name: str) -> Profile:
     """The profile of that name; raises UnknownName with the list of those there are."""
-    entries = {
-        key: value for key, value in read_config("profiles.yaml").items() if not key.startswith(".")
-    }
+    # an entry whose name starts with a dot only holds what several profiles share
+    entries = {k: v for k, v in read_config("profiles.yaml").items() if not k.startswith(".")}
+    return Profile(name=name, **_listed("profile", name, "profiles.yaml", entries))
+
+
+def _listed(kind: str, name: str, file: str, entries: dict[str, Any]) -> Any:
     if name not in entries:
-        raise UnknownName(f"no profile {name!r} in profiles.yaml; it lists: {', '.join(entries)}")
-    return Profile(name=name, **entries[name])
+        raise UnknownName(f"no {kind} {name!r} in {file}; it lists: {', '.join(entries)}")
+    return entries[name]
 
 
 def train_key(m: Method, p: Profile) -> str:
-    """Names a training. Rows with the same key are one training (e.g. YOLO12 n to x where all are replaced by n)."""
-    parts = [
-        p.arch(m),
-        m.heads,
-        *(["ssl"] if m.ssl else []),
-        *([f"without-{m.without_head}"] if m.without_head else []),
-    ]
-    return "-".join(
-        [*parts, *(["slices"] if p.trains_on_slices(m) else []), str(p.pixels(m.imgsz))]
-    ).lower()
+    """The name of a training. Rows with the same key are one training.
+
+    In a small profile, for example, one network stands for YOLO12 n to x, and they have one key.
+    """
+    parts = [p.arch(m), m.heads]
+    if m.ssl:
+        parts.append("ssl")
+    if m.without_head:
+        parts.append(f"without-{m.without_head}")
+    if p.trains_on_slices(m):
+        parts.append("slices")
+    return "-".join([*parts, str(p.pixels(m.imgsz))]).lower()
 
 
 def predict_key(m: Method, p: Profile) -> str:
-    """Names a set of stored predictions: a training and a way of inference."""
+    """The name of a set of stored predictions: a training and a way of inference."""
     return f"{train_key(m, p)}-{'sliced' if m.sliced else 'whole'}"
+
+
+def first_of_each(
+    key: Callable[[Method, Profile], str], rows: list[Method], p: Profile
+) -> dict[str, Method]:
+    """The first of the rows that share a key (``train_key`` or ``predict_key``), by that key."""
+    first: dict[str, Method] = {}
+    for m in rows:
+        first.setdefault(key(m, p), m)
+    return first
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a run, before folds: representative methods of the distinct trainings and predictions."""
+    """The jobs of a run, for each fold: a method for each pretraining, training and prediction."""
 
-    ssl: dict[str, Method]  # by backbone architecture
+    ssl: dict[str, Method]  # by the backbone's architecture
     train: dict[str, Method]  # by train_key
     predict: dict[str, Method]  # by predict_key
 
 
 def plan(p: Profile) -> Plan:
-    """What a profile has to compute for all rows that are built."""
-    built = [m for m in methods().values() if m.built]
-    first: Plan = Plan({}, {}, {})
-    for m in built:
-        if m.ssl:
-            first.ssl.setdefault(p.arch(m), m)
-        first.train.setdefault(train_key(m, p), m)
-        first.predict.setdefault(predict_key(m, p), m)
-    return first
-
-
-def as_dict(m: Method) -> dict[str, Any]:
-    """A method as plain data, for provenance."""
-    return dataclasses.asdict(m)
+    """What a profile has to compute for all rows."""
+    rows = list(methods().values())
+    return Plan(
+        ssl=first_of_each(lambda m, p: p.arch(m), [m for m in rows if m.ssl], p),
+        train=first_of_each(train_key, rows, p),
+        predict=first_of_each(predict_key, rows, p),
+    )

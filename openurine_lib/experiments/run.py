@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from openurine_lib.experiments.methods import Method, Profile, predict_key, profile, train_key
-from openurine_lib.files import root
+from openurine_lib.files import root, write_json
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # this module is read by Snakemake, and stays light
+    import pandas as pd
+
     from openurine_lib.data.dataset import Dataset
 
 SYNTHETIC = "synthetic"
@@ -26,16 +33,17 @@ class Run:
 
     @property
     def data_name(self) -> str:
+        """``synthetic``, or the name of the data set's folder."""
         return SYNTHETIC if self.data == SYNTHETIC else Path(self.data).resolve().name
 
     @property
     def name(self) -> str:
-        """``demo`` on synthetic data, ``demo-urised2k`` on a folder of that name: never the same place."""
-        parts = [
-            self.profile.name,
-            *([] if self.data == SYNTHETIC else [self.data_name]),
-            *([f"seed{self.seed}"] if self.seed else []),
-        ]
+        """``demo`` on synthetic data, ``demo-urised2k`` on a folder so named: never one place."""
+        parts = [self.profile.name]
+        if self.data != SYNTHETIC:
+            parts.append(self.data_name)
+        if self.seed:
+            parts.append(f"seed{self.seed}")
         return "-".join(parts)
 
     @property
@@ -48,24 +56,6 @@ class Run:
         """What is left for readers: tables, figures, index.html."""
         return root() / "paper_figures" / self.name
 
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The checked data set with its folds; prepared (and, if synthetic, drawn) at the first call."""
-        from openurine_lib.data.dataset import prepare
-
-        return prepare(self)
-
-    def face(self) -> str:
-        """What must stand on the face of every number: on which data and at what size it was computed."""
-        kind = "synthetic data" if self.dataset.synthetic else f"real data ({self.data_name})"
-        size = (
-            "the paper's size"
-            if self.profile.name == "paper"
-            else f"{self.profile.name} profile: small, not the paper's size"
-        )
-        folds = f"{len(self.profile.folds)} of 5 folds"
-        return f"{kind}; {size}; {folds}; seed {self.seed}"
-
     def ssl_dir(self, arch: str, fold: int) -> Path:
         return self.dir / "ssl" / arch / f"fold{fold}"
 
@@ -75,15 +65,76 @@ class Run:
     def predict_dir(self, m: Method, fold: int) -> Path:
         return self.dir / "predict" / predict_key(m, self.profile) / f"fold{fold}"
 
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The checked data set with its folds; drawn (if synthetic) and prepared once.
+
+        Raises DataError with everything that is wrong in the data.
+        """
+        from openurine_lib.data.dataset import prepare
+
+        place = self.dir / "dataset"
+        if self.data != SYNTHETIC:
+            return prepare(Path(self.data), place, self.seed)
+        return prepare(_drawn(place, self.profile.synthetic, self.seed), place, self.seed)
+
+    def test_images(self, fold: int) -> pd.DataFrame:
+        """The fields of the fold's test part that the profile scores (``Dataset.test_images``)."""
+        return self.dataset.test_images(fold, self.profile.max_test_fields)
+
+    def slicing(self, m: Method) -> tuple[int | None, float]:
+        """How a field is cut: the side of a slice in pixels (None: whole field), the overlap."""
+        sahi = self.profile.settings["sahi"]
+        return (sahi["slice"] if m.sliced else None), sahi["overlap"]
+
+    def banner(self) -> str:
+        """What must stand beside every number: on which data, at what size it was computed."""
+        kind = "synthetic data" if self.dataset.synthetic else f"real data ({self.data_name})"
+        size = "the paper's size"
+        if self.profile.name != "paper":
+            size = f"{self.profile.name} profile: small, not the paper's size"
+        folds = f"{len(self.profile.folds)} of 5 folds"
+        return f"{kind}; {size}; {folds}; seed {self.seed}"
+
 
 def open_run(data: str = SYNTHETIC, profile_name: str = "smoke", seed: int = 0) -> Run:
-    """A run by name. Raises UnknownName for a profile that is not listed, FileNotFoundError for a missing folder."""
+    """A run by name.
+
+    Raises UnknownName for a profile that is not listed, FileNotFoundError for a missing folder.
+    """
     if data != SYNTHETIC and not Path(data).is_dir():
         raise FileNotFoundError(
             f"data folder {data!r} does not exist; give the folder of a data set, or 'synthetic'"
         )
-    return Run(
-        data=data if data == SYNTHETIC else str(Path(data).resolve()),
-        profile=profile(profile_name),
-        seed=seed,
-    )
+    place = data if data == SYNTHETIC else str(Path(data).resolve())
+    return Run(place, profile(profile_name), seed)
+
+
+def first_record(files: Iterable[Path]) -> dict[str, Any]:
+    """The content of the first JSON file that exists; empty if none does."""
+    found = (file for file in files if file.is_file())
+    return next((json.loads(file.read_text(encoding="utf-8")) for file in found), {})
+
+
+def _drawn(place: Path, spec: dict[str, int], seed: int) -> Path:
+    """The folder of the synthetic data set, under ``place``.
+
+    Drawn again if another size, seed or simulator is asked for; an interrupted drawing goes on.
+    """
+    import synthurine
+
+    asked = {"spec": spec, "seed": seed, "simulator": synthurine.SIMULATOR}
+    folder = place / "fields"
+    drawn = place / "drawn.json"  # what the folder holds, once it is complete
+    begun = place / "drawing.json"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".drawing.lock"):  # jobs that run side by side wait for the first one
+        if first_record([drawn]) == asked:
+            return folder
+        drawn.unlink(missing_ok=True)
+        if first_record([begun]) != asked:
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json(begun, asked)
+        synthurine.write(folder, spec, seed)
+        begun.replace(drawn)
+    return folder

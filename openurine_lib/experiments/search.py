@@ -1,8 +1,8 @@
-"""Hyperparameter search (Table 3, Fig. 4): short trainings, scored on patients held out of the training part.
+"""Hyperparameter search (Table 3, Fig. 4): short trainings on one fold's training part.
 
-The paper says that each configuration was "evaluated on the validation split" and no more. Here the validation
-patients are taken from the fold's training part, so the test part is never looked at. The sampler is Optuna's TPE; the
-ranges are those of ultralytics' own tuner, since the paper gives none.
+The paper says that each configuration was "evaluated on the validation split" and no more. Here the
+validation patients are taken from the training part, so the test part is never looked at. Optuna's
+TPE sampler proposes the settings, in the ranges of ultralytics' own tuner: the paper gives none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import ensure_encoder
 from openurine_lib.speed.processor import device
+from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.trials import inner_split, run_trials
 
@@ -21,8 +22,8 @@ from openurine_lib.training.trials import inner_split, run_trials
 def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Runs the profile's number of trials, going on where an interrupted search stopped.
 
-    The first trial is what the run trains with: Table 3, with the profile's changes. Returns one row a trial, in order:
-    number, SPACE's names, METRICS in 0..1.
+    The first trial is what the run trains with: Table 3, with the profile's changes. Returns one
+    row a trial, in order: its number, the names of ``trials.SPACE``, the metrics in 0..1.
     """
     data, p = run.dataset, run.profile
     split = inner_split(data.train_images(fold, p.max_train_fields), run.seed)
@@ -40,9 +41,8 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
         device=device(),
         encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
     )
-    return run_trials(
-        job, m.engine, split.validation, data.boxes_of(split.validation), p.search["trials"], _tpe
-    )
+    truth = data.boxes_of(split.validation)
+    return run_trials(job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe)
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:

@@ -1,4 +1,9 @@
-"""TODO"""
+"""The autoencoder of the self-supervised pretraining (Fig. 3A): Xhat = Decoder(Encoder(X)).
+
+The encoder is the detector's own backbone. The paper does not describe the decoder. Here it is
+plain (upsample, convolve) and has no skip connections, so that all that it knows of the image has
+passed through the encoder's last layer.
+"""
 
 from __future__ import annotations
 
@@ -11,43 +16,33 @@ from openurine_lib.model.build import backbone_depth, build_model
 
 
 class Autoencoder(nn.Module):
-    """(B, 3, H, W) in 0..1 -> its reconstruction, same shape; H and W multiples of 32.
-
-    Args:
-        arch: an ultralytics architecture, e.g. ``yolo12m``.
-    """
+    """X (B, 3, H, W) in 0..1 -> Xhat of the same shape; H and W are multiples of 32.
+    arch: an ultralytics architecture, e.g. ``yolo12m``."""
 
     def __init__(self, arch: str):
         super().__init__()
-        detector = build_model(
-            arch, Taxonomy("none", ("particle",), {"Others": (0,)}, {}, {}), "single"
-        )
+        taxonomy = Taxonomy("none", ("particle",), {"Others": (0,)}, {}, {})
+        detector = build_model(arch, taxonomy, "single")
         self.arch = arch
-        self.encoder = detector.model[
-            : backbone_depth(detector)
-        ]  # the detector's own layers 0..n-1
+        self.encoder = detector.model[: backbone_depth(detector)]
         with torch.no_grad():
             c = self.encoder.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
         self.encoder.train()
         layers: list[nn.Module] = []
-        for _ in range(5):  # stride 32 -> 1
-            layers += [
-                nn.Upsample(scale_factor=2),
-                nn.Conv2d(c, c // 2, 3, padding=1, bias=False),
-                nn.BatchNorm2d(c // 2),
-                nn.SiLU(),
-            ]
+        for _ in range(5):  # stride 32 -> 1; each step doubles the size and halves the channels
+            convolution = nn.Conv2d(c, c // 2, 3, padding=1, bias=False)
+            layers += [nn.Upsample(scale_factor=2), convolution, nn.BatchNorm2d(c // 2), nn.SiLU()]
             c //= 2
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, 3, 3, padding=1), nn.Sigmoid())
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder(x))
+    def forward(self, X: Tensor) -> Tensor:
+        return self.decoder(self.encoder(X))
 
     def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors under their names in the detector (``model.0.conv.weight``, ...)."""
-        return {f"model.{k}": v for k, v in self.encoder.state_dict().items()}
+        """The encoder's tensors under their names in the detector (``model.0.conv.weight``)."""
+        return {f"model.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
 
 
-def reconstruction_loss(xhat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(L1, 1 - SSIM) of images (B, 3, H, W) in 0..1; their sum is the pretext loss."""
-    return (xhat - x).abs().mean(), 1 - ssim(xhat, x, data_range=1.0)
+def reconstruction_loss(Xhat: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
+    """(L1, 1 - SSIM) of images (B, 3, H, W) in 0..1; their sum is the loss of the pretraining."""
+    return (Xhat - X).abs().mean(), 1 - ssim(Xhat, X, data_range=1.0)

@@ -1,4 +1,4 @@
-"""TODO"""
+"""A detector of any ultralytics architecture, with one head or with one for each super-category."""
 
 from __future__ import annotations
 
@@ -7,51 +7,36 @@ from collections.abc import Mapping
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.model.dp_yolo import SUFFIX, DPModel
 from openurine_lib.model.heads import HEAD_WEIGHTS, MultiHeadModel, SingleHeadModel
-from openurine_lib.speed.layers import attend_in_order
+from openurine_lib.speed.layers import use_lean_attention
 
 
 def build_model(
-    arch: str,
-    taxonomy: Taxonomy,
-    heads: str,
-    head_weights: Mapping[str, float] = HEAD_WEIGHTS,
-    objectness_gain: float = 0.0,
+    arch: str, taxonomy: Taxonomy, heads: str, lambdas: Mapping = HEAD_WEIGHTS, gain_obj: float = 0
 ) -> DetectionModel:
-    """An untrained detector of an ultralytics architecture (``yolo12m``, ``yolov8n``, ``rtdetr-l``, ...).
+    """An untrained detector. lambdas, gain_obj: of the six heads, see ``MultiHeadModel``.
 
-    Args:
-        arch: name of an ultralytics YAML, without its ending; ``yolov5s-dp`` is the DP-YOLO on that network.
-        taxonomy: classes and heads.
-        heads: ``single`` (stock) or ``multi``.
-
-    Raises:
-        ValueError: six heads were asked of an architecture that has no ``Detect`` head (RT-DETR).
+    arch: an ultralytics YAML (``yolo12m``, ``rtdetr-l``), or with ``-dp`` the DP-YOLO on it.
+    heads: ``single`` (stock) or ``multi``, which raises ValueError for an RT-DETR.
     """
-    names = dict(enumerate(taxonomy.classes))
     if heads == "multi" and arch.startswith("rtdetr"):
-        raise ValueError(
-            f"{arch} has a transformer decoder, not a Detect head: it cannot be given one head a super-category"
-        )
+        raise ValueError(f"{arch} has a transformer decoder, no Detect head to be replaced by six")
     if heads == "multi":
-        model = MultiHeadModel(f"{arch}.yaml", taxonomy.heads, head_weights, objectness_gain)
-    elif arch.endswith("-dp"):
-        from openurine_lib.model.dp_yolo import DPModel
-
+        model = MultiHeadModel(f"{arch}.yaml", taxonomy.heads, lambdas, gain_obj)
+    elif arch.endswith(SUFFIX):
         model = DPModel(arch, taxonomy.n)
-    elif arch.startswith("rtdetr"):
-        model = RTDETRDetectionModel(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
     else:
-        model = SingleHeadModel(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
-    model.names = names
-    attend_in_order(model)
+        kind = RTDETRDetectionModel if arch.startswith("rtdetr") else SingleHeadModel
+        model = kind(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
+    model.names = dict(enumerate(taxonomy.classes))
+    use_lean_attention(model)
     return model
 
 
 def backbone_depth(model: DetectionModel) -> int:
-    """Number of leading layers that are the backbone: a chain, each fed by the one before it (Fig. 3A's encoder)."""
+    """How many layers are the backbone: a chain, each fed by the one before (Fig. 3A's encoder)."""
     depth = len(model.yaml["backbone"])
-    assert all(layer.f == -1 for layer in model.model[:depth]), (
-        f"{model.yaml.get('yaml_file')}: backbone is not a chain"
-    )
+    is_chain = all(layer.f == -1 for layer in model.model[:depth])
+    assert is_chain, f"{model.yaml.get('yaml_file')}: backbone is not a chain"
     return depth

@@ -1,17 +1,18 @@
 """DP-YOLO (Wang et al. 2023, https://doi.org/10.3390/app132111676) on ultralytics' YOLOv5.
 
-Two changes: deformable convolutions in the backbone ("deformable YOLOv5 backbone"), and positive samples that spread
-from the cell of a box's centre like petals ("petal-like sample amplification"). Only the abstract and the headings of
-the paper could be read, so this is the nearest reading:
+Only the abstract and the headings of that paper could be read, so this is the nearest reading:
 
-- deformable are the 3 x 3 convolutions of the bottlenecks in the backbone's last two stages (strides 16 and 32), as in
-  Deformable ConvNets v2 (https://doi.org/10.1109/CVPR.2019.00953); they start as ordinary convolutions;
-- candidates of a box are, at each level, the cell of its centre and the four cells that touch it, where YOLOv5 takes
-  the centre's and two; the library's task-aligned assigner chooses among them, since its YOLOv5 has no anchor boxes.
+- "deformable YOLOv5 backbone": the 3 x 3 convolutions of the bottlenecks in the backbone's last two
+  stages (strides 16 and 32) are deformable, as in Deformable ConvNets v2
+  (https://doi.org/10.1109/CVPR.2019.00953). They start as ordinary convolutions.
+- "petal-like sample amplification": at each level the cell of a box's centre and the four cells
+  that touch it may answer for the box; YOLOv5 takes the centre's and two. The library's
+  task-aligned assigner chooses among them, since its YOLOv5 has no anchor boxes.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,34 +30,31 @@ DEFORMABLE = (6, 8)  # layers of the backbone: its C3 stages at strides 16 and 3
 
 
 class DeformableConv(nn.Module):
-    """An ultralytics ``Conv`` whose samples move: offsets and weights of the samples are learned from the input.
+    """A ``Conv`` that learns from its input where to take samples (offsets), and their weights.
 
-    It is no subclass of ``Conv`` on purpose: when the library fuses batch norm into a ``Conv`` before it predicts, it
-    puts an ordinary convolution in its place.
+    It is no subclass of ``Conv``: before it predicts, the library would fuse it into a plain one.
     """
 
     def __init__(self, stock: Conv):
         super().__init__()
         self.conv, self.bn, self.act = stock.conv, stock.bn, stock.act
-        samples = stock.conv.kernel_size[0] * stock.conv.kernel_size[1]
-        self.moves = nn.Conv2d(stock.conv.in_channels, 3 * samples, stock.conv.kernel_size, stock.conv.stride,
-                               stock.conv.padding)  # fmt: skip
-        nn.init.zeros_(self.moves.weight)
-        nn.init.zeros_(self.moves.bias)  # type: ignore[arg-type]
+        geometry = (stock.conv.kernel_size, stock.conv.stride, stock.conv.padding)
+        # for each sample of the kernel an offset (y, x) and a weight
+        self.moves = nn.Conv2d(stock.conv.in_channels, 3 * math.prod(geometry[0]), *geometry)
+        for parameter in self.moves.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
-        # (B, 2K + K, H', W'): an offset (y, x) and a weight for each of K samples. On a processor the kernel reads
-        # outside its memory at an offset that is not a number, and the library counts operations on unset memory.
+        # (B, 2K + K, H', W'). At an offset that is not a number the kernel reads outside its
+        # memory, and the library counts operations on unset memory.
         moves = self.moves(x).float().nan_to_num()
-        n = moves.shape[1] * 2 // 3
-        offsets, weights = (
-            moves[:, :n],
-            2 * moves[:, n:].sigmoid(),
-        )  # at the start, no offset and a weight of one
-        # the kernel exists in float32 only, and its padding is the convolution's
-        y = deform_conv2d(x.float(), offsets, self.conv.weight.float(), None, self.conv.stride, self.conv.padding,
-                          mask=weights)  # type: ignore[arg-type]  # fmt: skip
+        K = moves.shape[1] // 3
+        offsets = moves[:, : 2 * K]
+        weights = 2 * moves[:, 2 * K :].sigmoid()  # at the start, 1
+        geometry = (self.conv.stride, self.conv.padding)
+        weight = self.conv.weight.float()  # the operator exists in float32 only
+        y = deform_conv2d(x.float(), offsets, weight, None, *geometry, mask=weights)
         return self.act(self.bn(y))
 
 
@@ -68,13 +66,12 @@ class PetalAssigner(TaskAlignedAssigner):
     def select_candidates_in_gts(
         self, xy_centers: Tensor, gt_bboxes: Tensor, mask_gt: Tensor, eps: float = 1e-9
     ) -> Tensor:
-        """xy_centers (A, 2), gt_bboxes (B, N, 4) xyxy, both in pixels -> candidates (B, N, A), bool."""
+        """xy_centers (A, 2) and gt_bboxes (B, N, 4) xyxy, pixels -> candidates (B, N, A), bool."""
         inside = super().select_candidates_in_gts(xy_centers, gt_bboxes, mask_gt, eps)
         centre = ((gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2).unsqueeze(2)  # (B, N, 1, 2)
-        away = (centre / self.strides).floor() - (
-            xy_centers / self.strides
-        ).floor()  # (B, N, A, 2), cells
-        return inside & (away.abs().sum(-1) <= 1)
+        cell_of_box = (centre / self.strides).floor()  # (B, N, A, 2)
+        cell = (xy_centers / self.strides).floor()  # (A, 2)
+        return inside & ((cell_of_box - cell).abs().sum(-1) <= 1)
 
 
 class PetalLoss(v8DetectionLoss):
@@ -82,35 +79,22 @@ class PetalLoss(v8DetectionLoss):
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
-        self.assigner = PetalAssigner(
-            topk=10, num_classes=self.nc, alpha=0.5, beta=6.0, stride=self.stride.tolist()
-        )
+        settings = {"topk": 10, "alpha": 0.5, "beta": 6.0, "stride": self.stride.tolist()}
+        self.assigner = PetalAssigner(num_classes=self.nc, **settings)
 
-    def get_assigned_targets_and_loss(
-        self, preds: dict[str, Any], batch: dict[str, Any], **kwargs: Any
-    ) -> Any:
+    def get_assigned_targets_and_loss(self, preds: Any, batch: Any, **kwargs: Any) -> Any:
         self.assigner.strides = make_anchors(preds["feats"], self.stride)[1]
         return super().get_assigned_targets_and_loss(preds, batch, **kwargs)
 
 
 class DPModel(SingleHeadModel):
-    """DP-YOLO.
-
-    Args:
-        arch: a YOLOv5 with the suffix, e.g. ``yolov5s-dp``.
-        nc: number of classes.
-
-    Raises:
-        ValueError: an architecture whose backbone has no C3 stages where YOLOv5 has them.
-    """
+    """DP-YOLO. ``arch``: a YOLOv5 with the suffix; another backbone raises ValueError."""
 
     def __init__(self, arch: str, nc: int):
         super().__init__(f"{arch.removesuffix(SUFFIX)}.yaml", nc=nc, verbose=False)
         for i in DEFORMABLE:
             if not isinstance(self.model[i], C3):
-                raise ValueError(
-                    f"{arch}: DP-YOLO is made of a YOLOv5; layer {i} of this backbone is no C3 stage"
-                )
+                raise ValueError(f"{arch}: DP-YOLO is made of a YOLOv5; layer {i} is no C3 stage")
             for bottleneck in self.model[i].m:
                 bottleneck.cv2 = DeformableConv(bottleneck.cv2)
                 initialize_weights(bottleneck)

@@ -1,8 +1,8 @@
 """Six detection heads over one neck (Fig. 3B): Y_i = Head_i(F), on any ultralytics backbone.
 
-A stock ``DetectionModel`` is built from its YAML, then its one head is replaced by a container of heads, one a
-super-category that has classes. Each head has its own boxes and its own class scores; the container decodes them into
-one tensor over all classes, so that validation, NMS, export and sahi see an ordinary detector.
+A stock ``DetectionModel`` is built from its YAML. Then its one head is replaced by a container of
+heads, one for each super-category that has classes. The container decodes their outputs into one
+tensor over all classes, so that suppression, export and sahi see an ordinary detector.
 """
 
 from __future__ import annotations
@@ -17,123 +17,114 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
-from openurine_lib.speed.layers import _OnCPU
+from openurine_lib.model.loss import MultiHeadLoss
+from openurine_lib.speed.layers import ProcessorForward
 
-HEAD_WEIGHTS = {
-    "Artifact": 0.5,
-    "Casts": 1.5,
-    "Others": 1.5,
-}  # lambda_i of Eq. 1 (Table 3); the other heads 1.0
+HEAD_WEIGHTS = {"Artifact": 0.5, "Casts": 1.5, "Others": 1.5}  # Table 3's lambda_i that are not 1
+Heads = Mapping[str, tuple[int, ...]]  # name of a head -> ids of its classes
 
 
 class MultiHeadDetect(Detect):
     """A container of independent ``Detect`` heads that answers like one head over all classes.
 
-    Args:
-        heads: head name -> ids of its classes; the ids of all heads together are 0 .. nc-1.
-        ch: channels of the neck's levels.
-        stride: pixels of the input a cell of each level.
-        objectness: adds one channel a head (Eq. 6), an ablation: YOLO12 has none.
+    ch, stride: of the neck's levels, channels and pixels of the input along the side of a cell.
+    objectness: whether each head has one more channel (Eq. 6).
     """
 
-    def __init__(
-        self,
-        heads: Mapping[str, tuple[int, ...]],
-        ch: list[int],
-        stride: Tensor,
-        objectness: bool = False,
-    ):
-        nn.Module.__init__(
-            self
-        )  # not Detect's own: it would register convolutions that nobody trains
-        self.nc = sum(len(ids) for ids in heads.values())
-        self.nl, self.reg_max, self.no = len(ch), 16, self.nc + 64
-        self.cv2 = (
-            self.cv3
-        ) = ()  # empty, not absent: ultralytics iterates over them when it loads and fuses
+    def __init__(self, heads: Heads, ch: list[int], stride: Tensor, objectness: bool = False):
+        nn.Module.__init__(self)  # Detect's own would register convolutions that nobody trains
+        self.nc = sum(map(len, heads.values()))
+        self.nl = len(ch)
+        self.reg_max = 16  # bins of each side's distribution (DFL), as in ultralytics
         self.dfl = DFL(self.reg_max)
         self.stride = stride
-        self.classes = {
-            name: tuple(sorted(ids)) for name, ids in heads.items()
-        }  # channel k of a head is its k-th class
+        # empty, not absent: ultralytics iterates over both when it loads weights and when it fuses
+        self.cv2 = ()
+        self.cv3 = ()
+        # channel k of a head's scores is its k-th class
+        self.classes = {name: tuple(sorted(ids)) for name, ids in heads.items()}
         self.objectness = objectness
         self.heads: Any = nn.ModuleDict()
         for name, ids in heads.items():
-            self.heads[name] = head = Detect(len(ids) + objectness, ch=ch)
+            head = Detect(len(ids) + objectness, ch=ch)
             head.stride = stride
             head.bias_init()
+            self.heads[name] = head
 
-    def forward(self, x: list[Tensor]) -> Any:
-        """Neck levels [(B, C_l, H_l, W_l)] -> raw predictions by head; in evaluation ((B, 4+nc, heads*A), raw)."""
-        preds = {name: head.forward_head(x, **head.one2many) for name, head in self.heads.items()}
+    def forward(self, F: list[Tensor]) -> Any:
+        """The neck's levels F, [(B, C_l, H_l, W_l)] -> the heads' raw outputs Y, by name; in
+        evaluation ((B, 4+nc, heads*A), Y), with the boxes of all heads beside each other."""
+        Y = {}
+        for i, head in self.heads.items():
+            Y[i] = head.forward_head(F, **head.one2many)  # Y_i = Head_i(F)
         if self.training:
-            return preds
-        y = torch.cat([self._decode(self.classes[name], p) for name, p in preds.items()], 2)
-        return y if self.export else (y, preds)
+            return Y
+        y = torch.cat([self._decode(self.classes[i], Y_i) for i, Y_i in Y.items()], 2)
+        return y if self.export else (y, Y)
 
-    def _decode(self, ids: tuple[int, ...], p: dict[str, Any]) -> Tensor:
-        """One head's raw output -> (B, 4+nc, A), its scores in the rows of its classes, zero in the others."""
-        p = _in_float(p)
-        boxes = self._get_decode_boxes(p)  # (B, 4, A)
-        scores = p["scores"].sigmoid()  # (B, C_i [+1], A)
+    def _decode(self, ids: tuple[int, ...], Y_i: dict[str, Any]) -> Tensor:
+        """One head's raw output -> (B, 4+nc, A), with zeros in the rows of other heads' classes."""
+        Y_i = in_float(Y_i)
+        boxes = self._get_decode_boxes(Y_i)  # (B, 4, A)
+        scores = Y_i["scores"].sigmoid()  # (B, C_i [+1], A)
         if self.objectness:
             scores = scores[:, :-1] * scores[:, -1:]
-        # a row of zeros stands in for the classes of other heads (an assignment by index cannot be exported)
+        # the last row, of zeros, stands for each class of another head; index writes do not export
+        scores = nn.functional.pad(scores, (0, 0, 0, 1))  # (B, C_i + 1, A)
         rows = [ids.index(c) if c in ids else len(ids) for c in range(self.nc)]
-        return torch.cat((boxes, nn.functional.pad(scores, (0, 0, 0, 1))[:, rows]), 1)
+        return torch.cat((boxes, scores[:, rows]), 1)
 
 
-def _in_float(p: dict[str, Any]) -> dict[str, Any]:
-    """A head's raw output in float32, for decoding. Of the maps only their size is used, and their precision for the
-    anchors: in bfloat16 these would be off by half a cell in images wider than 1024 px."""
-    feats = [f[:1, :1].float() for f in p["feats"]]
-    return p | {"boxes": p["boxes"].float(), "scores": p["scores"].float(), "feats": feats}
+class FloatDetect(Detect):
+    """The stock head, which decodes in float32."""
 
-
-class _Detect(Detect):
-    """The stock head; decodes in float32."""
+    def __init__(self, stock: Detect):
+        nn.Module.__init__(self)  # Detect's own would draw new weights
+        self.__dict__.update(stock.__dict__)  # the same tensors, under the same names
 
     def _inference(self, x: dict[str, Any]) -> Tensor:
-        return super()._inference(_in_float(x))
+        return super()._inference(in_float(x))
 
 
-class SingleHeadModel(_OnCPU, DetectionModel):
+def in_float(Y_i: dict[str, Any]) -> dict[str, Any]:
+    """A head's raw output in float32, for decoding: bfloat16 would put the cells of images wider
+    than 1024 px off by half a cell. Of the maps only size and type count: one channel will do."""
+    maps = [level[:1, :1].float() for level in Y_i["feats"]]
+    return Y_i | {"boxes": Y_i["boxes"].float(), "scores": Y_i["scores"].float(), "feats": maps}
+
+
+class SingleHeadModel(ProcessorForward, DetectionModel):
     """The stock detector."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.model[-1].__class__ = _Detect  # same tensors, same names
+        self.model[-1] = FloatDetect(self.model[-1])
 
 
-class MultiHeadModel(_OnCPU, DetectionModel):
-    """The paper's detector: a stock backbone and neck with one head a super-category.
+class MultiHeadModel(ProcessorForward, DetectionModel):
+    """The paper's detector: the stock one of an ultralytics YAML (``cfg``), with several heads.
 
-    Args:
-        cfg: an ultralytics model YAML, e.g. ``yolo12m.yaml``.
-        heads: head name -> ids of its classes.
-        head_weights: lambda_i of Eq. 1; heads that it does not name weigh 1.
-        objectness_gain: gain_obj of Eq. 2. The paper gives none and YOLO12 has no such output, so 0: no branch.
+    lambdas: lambda_i of Eq. 1; a head that it does not name weighs 1.
+    gain_obj: of Eq. 2. The paper gives none and YOLO12 has no such output, so 0: no such channel.
     """
 
     def __init__(
-        self,
-        cfg: str,
-        heads: Mapping[str, tuple[int, ...]],
-        head_weights: Mapping[str, float] = HEAD_WEIGHTS,
-        objectness_gain: float = 0.0,
+        self, cfg: str, heads: Heads, lambdas: Mapping = HEAD_WEIGHTS, gain_obj: float = 0.0
     ):
         super().__init__(cfg, nc=sum(map(len, heads.values())), verbose=False)
         stock = self.model[-1]
         channels = [branch[0].conv.in_channels for branch in stock.cv2]
-        head = MultiHeadDetect(heads, channels, stock.stride, objectness=objectness_gain > 0)
-        head.i, head.f, head.type = stock.i, stock.f, "openurine_lib.model.heads.MultiHeadDetect"
+        head = MultiHeadDetect(heads, channels, stock.stride, objectness=gain_obj > 0)
+        # what ultralytics' parser writes on a layer: its number, inputs, name and size
+        head.i = stock.i
+        head.f = stock.f
+        head.type = f"{__name__}.MultiHeadDetect"
         head.np = sum(p.numel() for p in head.parameters())
-        initialize_weights(head)  # batch-norm eps and momentum, as the stock model's were
+        initialize_weights(head)  # batch norm's eps and momentum, as the stock model's were set
         self.model[-1] = head
-        self.head_weights = {name: head_weights.get(name, 1.0) for name in heads}
-        self.objectness_gain = objectness_gain
+        self.lambdas = {name: lambdas.get(name, 1.0) for name in heads}
+        self.gain_obj = gain_obj
 
-    def init_criterion(self) -> Any:
-        from openurine_lib.model.loss import MultiHeadLoss
-
-        return MultiHeadLoss(self)
+    def init_criterion(self) -> MultiHeadLoss:
+        """The loss; its gains are in ``self.args``, where the trainer puts Table 3's."""
+        return MultiHeadLoss(self.model[-1], self.lambdas, self.args, self.gain_obj)

@@ -1,108 +1,126 @@
-"""The loss of the six heads: Eqs. 1-7 of the paper, on ultralytics' detection loss.
+"""The loss of the six heads, Eqs. 1-7 of the paper, on ultralytics' detection loss.
 
-What the paper leaves open, and how it is read here:
+``EQUATIONS``, at the end, says what computes which equation. What the paper leaves open:
 
-- Eq. 2 with Eq. 3 would multiply DFL by the box gain too. In the library that the paper used the two gains are
-  independent, and Table 3's values have that library's scale; so they are independent here.
-- Eq. 2 and 6 name an objectness loss, Table 3 gives it no gain and YOLO12 has no such output. The default is no such
-  branch; ``objectness_gain > 0`` adds one channel a head.
-- N_i, M_i and P_i, the normalisers: one for all heads by default. Normalised a head, a head without an object in the
-  batch is divided by 1 and its classification loss is as large as an occupied one's.
+- Eqs. 2 and 3 together would multiply DFL by the box gain too. In the library that the paper used
+  the gains are independent, and Table 3's values have that library's scale. So they are here.
+- Eqs. 2 and 6 name an objectness loss. Table 3 gives it no gain and YOLO12 has no such output, so
+  there is none; ``gain_obj > 0`` adds one channel to each head.
+- Eqs. 5-7 divide by N_i, M_i and P_i. The library divides by the sum of target scores, N_i below;
+  here all heads are divided by the sum of all N_i. With a divisor of its own, a head without an
+  object in the batch is divided by 1, and is as loud as an occupied one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
-from ultralytics.nn.modules.head import Detect
-from ultralytics.utils.loss import v8DetectionLoss
+from ultralytics.utils.loss import DFLoss, v8DetectionLoss
+from ultralytics.utils.metrics import bbox_iou
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-if TYPE_CHECKING:
-    from openurine_lib.model.heads import MultiHeadModel
+Terms = dict[str, Tensor]  # "box", "cls", "dfl" and perhaps "obj", each with one number
 
 
 class _Assigner(TaskAlignedAssigner):
-    """The stock assigner, remembering the sum of target scores and the foreground of its last call."""
+    """The stock assigner, which remembers the sum N_i of the target scores that it gave last."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         out = super().forward(*args, **kwargs)
-        self.score_sum, self.foreground = out[2].sum(), out[3]
+        self.N_i = out[2].sum()
         return out
 
 
 class HeadLoss(v8DetectionLoss):
-    """L_i of one head, not yet weighted: CIoU (Eq. 4), BCE over its classes (Eq. 7), DFL (Eq. 5)."""
+    """L_i of one head. ids: its classes, rising; gains: ``box``, ``cls`` and ``dfl`` of Table 3."""
 
-    def __init__(self, model: MultiHeadModel, head: Detect, ids: tuple[int, ...]):
-        super().__init__(model)
-        self.nc, self.no = len(ids), len(ids) + self.reg_max * 4
+    def __init__(self, container: Any, ids: tuple[int, ...], gains: Any):
+        # The library reads a model's last layer, gains and device. The heads share the layer's
+        # strides and bins; the gains are 1, since ours stand in Eqs. 2-3.
+        ones = SimpleNamespace(box=1.0, cls=1.0, dfl=1.0)
+        parameters = container.parameters
+        super().__init__(SimpleNamespace(model=[container], args=ones, parameters=parameters))
+        self.gains = gains
         self.ids = torch.tensor(ids, device=self.device)
-        self.assigner = _Assigner(
-            topk=10, num_classes=self.nc, alpha=0.5, beta=6.0, stride=self.stride.tolist()
-        )
+        settings = {"topk": 10, "alpha": 0.5, "beta": 6.0, "stride": self.stride.tolist()}
+        self.assigner = _Assigner(num_classes=len(ids), **settings)
 
-    def __call__(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Raw predictions of the head -> (box, cls, dfl) times their gains and times the normaliser; the normaliser."""
-        mine = torch.isin(batch["cls"].view(-1).long(), self.ids)
-        local = torch.searchsorted(self.ids, batch["cls"].view(-1)[mine].long())
-        targets = {
-            "batch_idx": batch["batch_idx"][mine],
-            "cls": local.float(),
-            "bboxes": batch["bboxes"][mine],
-        }
-        _, loss, _ = self.get_assigned_targets_and_loss(preds, targets)
-        return loss * self.assigner.score_sum.clamp(min=1), self.assigner.score_sum
+    def __call__(self, Y_i: dict[str, Any], batch: dict[str, Any]) -> tuple[Terms, Tensor, Tensor]:
+        """The head's raw output, all objects -> N_i L_i, N_i, and which cells have one (B, A)."""
+        cls = batch["cls"].view(-1).long()  # (objects,)
+        of_head = torch.isin(cls, self.ids)
+        objects = {name: batch[name][of_head] for name in ("batch_idx", "bboxes")}
+        objects["cls"] = torch.searchsorted(self.ids, cls[of_head]).float()  # number in the head
+        # the library's: it assigns objects to cells, and computes Eqs. 4, 7 and 5 there
+        assigned, losses, _ = self.get_assigned_targets_and_loss(Y_i, objects)
+        N_i = self.assigner.N_i
+        L_i = self.with_gains(*losses)
+        return {term: L * N_i.clamp(min=1) for term, L in L_i.items()}, N_i, assigned[0]
+
+    def with_gains(self, L_CIoU: Tensor, L_cls: Tensor, L_DFL: Tensor) -> Terms:
+        """Eqs. 2-3: L_i = gain_box L_bbox + gain_cls L_cls, L_bbox = L_CIoU + gain_DFL L_DFL."""
+        gain = self.gains  # three terms, for the log; DFL's gain is independent (see above)
+        return {"box": gain.box * L_CIoU, "cls": gain.cls * L_cls, "dfl": gain.dfl * L_DFL}
+
+    def objectness(self, o: Tensor, has_object: Tensor) -> Tensor:
+        """Eq. 6, the binary cross-entropy of the logits o (B, A): a mean over all M_i cells."""
+        return self.bce(o, has_object.to(o.dtype)).mean()
 
 
 class MultiHeadLoss:
-    """L_total = sum_i lambda_i L_i (Eq. 1).
+    """L_total. container: the heads; lambdas: lambda_i by head; gain_obj: 0 means no such term."""
 
-    Args:
-        model: the multi-head model; its ``args`` carry the gains box, cls, dfl (Table 3).
-        shared: one normaliser for all heads (the default), or one a head.
-    """
+    shared = True  # one normaliser for all heads, or one a head
 
-    def __init__(self, model: MultiHeadModel, shared: bool = True):
-        container = model.model[-1]
-        self.heads = {
-            n: HeadLoss(model, h, container.classes[n]) for n, h in container.heads.items()
-        }
-        self.weights = model.head_weights
-        self.objectness_gain = model.objectness_gain
-        self.shared = shared
+    def __init__(self, container: Any, lambdas: Mapping, gains: Any, gain_obj: float = 0.0):
+        self.heads = {i: HeadLoss(container, ids, gains) for i, ids in container.classes.items()}
+        self.lambdas = lambdas
+        self.gain_obj = gain_obj
+        self.device = next(container.parameters()).device
 
-    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Raw predictions by head -> (losses of heads and parts times the batch size; the same by name, detached)."""
-        preds = preds[1] if isinstance(preds, tuple) else preds
-        batch = {
-            k: v.to(next(iter(self.heads.values())).device)
-            for k, v in batch.items()
-            if k in ("batch_idx", "cls", "bboxes")
-        }
-        losses, sums, extra = {}, {}, {}
-        for name, head in self.heads.items():
-            p = preds[name]
-            if self.objectness_gain:
-                scores, objectness = p["scores"][:, :-1], p["scores"][:, -1]  # (B, C_i, A), (B, A)
-                p = p | {"scores": scores}
-            losses[name], sums[name] = head(p, batch)
-            if self.objectness_gain:  # Eq. 6: the mean over the head's anchors
-                target = head.assigner.foreground.to(objectness.dtype)
-                extra[name] = self.objectness_gain * head.bce(objectness, target).mean()
-        total = torch.stack(list(sums.values())).sum().clamp(min=1)
-        parts: dict[str, Tensor] = {}
-        for name, loss in losses.items():
-            loss = loss / (total if self.shared else sums[name].clamp(min=1))
-            parts |= {
-                f"{name}/{part}": self.weights[name] * x
-                for part, x in zip(("box", "cls", "dfl"), loss, strict=True)
-            }
-            if name in extra:
-                parts[f"{name}/obj"] = self.weights[name] * extra[name]
-        batch_size = next(iter(preds.values()))["boxes"].shape[0]
-        return torch.stack(list(parts.values())) * batch_size, {
-            k: v.detach() for k, v in parts.items()
-        }
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Terms]:
+        """The container's output and the batch -> terms of L_total times the batch size (terms,).
+
+        batch: batch_idx (objects,), cls (objects, 1), bboxes (objects, 4), xywh as parts of the
+        image. The second value has the terms by name (``Casts/box``), for the log.
+        """
+        Y = preds[1] if isinstance(preds, tuple) else preds  # in evaluation it is decoded, too
+        batch = {name: batch[name].to(self.device) for name in ("batch_idx", "cls", "bboxes")}
+        L, N, L_obj = {}, {}, {}
+        for i, head in self.heads.items():
+            scores = Y[i]["scores"]  # (B, C_i [+1], A); the last is objectness
+            Y_i = Y[i] | {"scores": scores[:, : len(head.ids)]}
+            L[i], N[i], has_object = head(Y_i, batch)
+            if self.gain_obj:
+                L_obj[i] = {"obj": self.gain_obj * head.objectness(scores[:, -1], has_object)}
+        N_total = torch.stack(list(N.values())).sum()
+        for i in L:
+            divisor = (N_total if self.shared else N[i]).clamp(min=1)
+            L[i] = {term: value / divisor for term, value in L[i].items()} | L_obj.get(i, {})
+        terms = self.weighted(L)
+        logged = {name: term.detach() for name, term in terms.items()}
+        return torch.stack(list(terms.values())) * len(scores), logged
+
+    def weighted(self, L: dict[str, Terms]) -> Terms:
+        """Eq. 1: L_total = sum_i lambda_i L_i. The trainer takes the sum, of these terms."""
+        L_total = {}
+        for i, L_i in L.items():
+            for term, value in L_i.items():
+                L_total[f"{i}/{term}"] = self.lambdas[i] * value
+        return L_total
+
+
+#: What computes an equation, for ``inspect.getsource``; for Eqs. 4, 5 and 7 it is the library.
+EQUATIONS = {
+    1: MultiHeadLoss.weighted,
+    2: HeadLoss.with_gains,
+    3: HeadLoss.with_gains,
+    4: bbox_iou,  # ultralytics' BboxLoss calls it, with CIoU=True
+    5: DFLoss.__call__,  # BboxLoss calls it
+    6: HeadLoss.objectness,
+    7: v8DetectionLoss.get_assigned_targets_and_loss,  # there: "Cls loss"
+}

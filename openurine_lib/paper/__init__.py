@@ -1,1 +1,1 @@
-"""TODO"""
+"""The paper itself: its numbers audited, its claims tested, and the page of a run's results."""

@@ -1,28 +1,30 @@
-"""The page at the end of a run: every table and figure in the paper's order, each with where it came from.
+"""The page at the end of a run: every table and figure in the paper's order, with its origin.
 
-``build(run)`` reads only what stands in ``run.figures``; the page needs nothing from outside that folder. First it
-tests the paper's claims on the tables that are there, since only now all of them are.
+``build(run)`` reads only what stands in ``run.figures``; the page needs nothing from outside that
+folder. First it tests the paper's claims on the run's tables, since only now all of them are there.
 """
 
 from __future__ import annotations
 
-import re
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from openurine_lib.experiments.provenance import read_stamp
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import write_text
 from openurine_lib.paper import claims
 
-# Stem, what it is in the paper, the notebook that makes it. Other stems that start with one of these (table7_confusion,
-# fig4_recall) follow it.
+# Stem, what it is in the paper, the notebook that makes it. Other stems that start with one of
+# these (table7_confusion, fig4_recall) follow it.
 CONTENTS = (
-    (claims.STEM, "Claims of the paper", "00_paper_audit"),
+    (claims.STEM, "Claims of the paper", "11_paper_audit"),
     ("table1", "Table 1", "01_dataset_statistics"),
     ("table2", "Table 2", "01_dataset_statistics"),
     ("fig1", "Fig. 1", "01_dataset_statistics"),
@@ -38,7 +40,11 @@ CONTENTS = (
     ("fig5", "Fig. 5", "09_gradcam"),
     ("attention", "Attention of Fig. 5, measured", "09_gradcam"),
     ("table8", "Table 8", "10_clinical_validation"),
-    ("audit", "Audit of the published numbers", "00_paper_audit"),
+    ("audit", "Audit of the published numbers", "11_paper_audit"),
+)
+LOADER = FileSystemLoader(Path(__file__).parent)
+TEMPLATES = Environment(
+    loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
 
@@ -51,22 +57,30 @@ class Item:
     files: list[str]  # suffixes that are there, to link to
     image: str = ""
     header: list[str] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)  # whether a column is set right
     rows: list[list[str]] = field(default_factory=list)
 
 
 @dataclass
 class Section:
+    """A table or figure of the paper, and what the run has of it."""
+
     stem: str
     title: str
     notebook: str
     items: list[Item]
 
+    @property
+    def missing(self) -> bool:
+        """An extra, such as table7_confusion, does not stand for the table itself."""
+        # The audit has no table of its own, only extras.
+        return not any(self.stem in (item.stem, "audit") for item in self.items)
+
 
 def build(run: Run) -> Path:
-    """Writes ``claims.*`` and ``index.html`` in ``run.figures`` from what is there and returns the page's path.
+    """Writes ``claims.*`` and ``index.html`` in ``run.figures`` and returns the page's path.
 
-    What is missing is shown so.
+    What is missing is shown as missing.
     """
     outcomes = claims.counts(claims.save(run))
     sections = [
@@ -74,64 +88,57 @@ def build(run: Run) -> Path:
         for stem, title, notebook in CONTENTS
     ]
     stamps = [item.stamp for section in sections for item in section.items]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    )
-    page = run.figures / "index.html"
-    text = template.render(
+    commits = {(s["commit"] or "no checkout")[:10] + ("+" if s["dirty"] else "") for s in stamps}
+    text = TEMPLATES.get_template("report.html.j2").render(
         run=run,
-        face=run.face(),
+        banner=run.banner(),
         synthetic=run.dataset.synthetic,
         paper_size=run.profile.name == "paper" and len(run.profile.folds) == 5,
         sections=sections,
         outcomes=outcomes,
-        missing=[s for s in sections if not _complete(s)],
-        commits=sorted(
-            {(s["commit"] or "no checkout")[:10] + ("+" if s["dirty"] else "") for s in stamps}
-        ),
+        missing=[section for section in sections if section.missing],
+        commits=sorted(commits),
     )
+    page = run.figures / "index.html"
     write_text(page, text)
     return page
 
 
-def _complete(section: Section) -> bool:
-    return any(item.stem == section.stem or section.stem == "audit" for item in section.items)
-
-
 def _items(folder: Path, stem: str) -> Iterator[Item]:
     """The saved tables and figures of a stem: its own first, then those that only start with it."""
-    names = {
-        f.stem for f in folder.glob(f"{stem}*") if f.stem == stem or f.stem.startswith(f"{stem}_")
-    }
-    for name in sorted(names, key=lambda n: (n != stem, n)):
-        there = {
-            s
-            for s in ("csv", "md", "tex", "json", "png", "pdf")
-            if (folder / f"{name}.{s}").exists()
-        }
-        if {"md", "json"} <= there:
+    files = [*folder.glob(f"{stem}.*"), *sorted(folder.glob(f"{stem}_*"))]
+    for name in dict.fromkeys(file.stem for file in files):
+        suffixes = {file.suffix[1:] for file in files if file.stem == name}
+        if {"md", "json"} <= suffixes:
+            stamp = read_stamp(folder / f"{name}.json")
+            item = Item(name, stamp, sorted(suffixes & {"csv", "md", "tex", "json"}))
             if name == claims.STEM:
-                header, rows = claims.for_page(folder / f"{name}.csv")
-                right = [False] * len(header)
+                item.header, item.rows = claims.for_page(folder / f"{name}.csv")
+                item.right = [False] * len(item.header)
             else:
-                header, right, rows = read_markdown(
-                    (folder / f"{name}.md").read_text(encoding="utf-8")
-                )
-            links = sorted(there & {"csv", "md", "tex", "json"})
-            yield Item(name, read_stamp(folder / f"{name}.json"), links, "", header, right, rows)
-        if "png" in there:
-            links = sorted(there & {"png", "pdf"})
-            yield Item(name, read_stamp(folder / f"{name}.png"), links, f"{name}.png")
+                text = (folder / f"{name}.md").read_text(encoding="utf-8")
+                item.header, item.right, item.rows = read_markdown(text)
+            yield item
+        if "png" in suffixes:
+            stamp = read_stamp(folder / f"{name}.png")
+            yield Item(name, stamp, sorted(suffixes & {"png", "pdf"}), f"{name}.png")
 
 
 def read_markdown(text: str) -> tuple[list[str], list[bool], list[list[str]]]:
-    """Header, whether each column is set right, and cells of the table in a Markdown file that save_table wrote."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    header, rule, *rows = [
-        [c.strip().replace(r"\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in lines
-    ]
+    """Header, which columns are set right, and cells of a table that ``save_table`` wrote.
+
+    Of all files of a table, only the Markdown has the digits that a reader should see, as cells.
+    """
+    lines = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    table = pd.read_csv(
+        io.StringIO(lines),
+        sep="|",
+        escapechar="\\",  # save_table writes a bar inside a cell as \|
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        quoting=csv.QUOTE_NONE,
+    )
+    cells = table.iloc[:, 1:-1].map(str.strip)  # nothing stands outside the outer bars
+    header, rule, *rows = cells.to_numpy().tolist()
     return header, [cell.endswith(":") for cell in rule], rows

@@ -1,12 +1,7 @@
-"""YOLO's layers made lean for a processor: the same numbers, fewer passes over memory.
+"""YOLO's layers made lean for a processor: the same numbers, with fewer passes over memory.
 
-Both rely on channels last, the order in memory in which convolutions on a processor are fastest.
-
-- YOLO12's area attention takes queries, keys and values as the convolution before it has written them; the library's
-  own brings them into another order and back, in training twice (``attend_in_order``).
-- In prediction a convolution and its activation are one pass. The library that torch calls for convolutions (oneDNN)
-  does both at once; torch reaches it through the operator that its own compiler emits, which is without a documented
-  promise: where it is missing, both stay as they are (``in_one_pass``).
+Everything here relies on channels last, the order in memory in which a processor's convolutions
+are fastest. A replaced layer is a new module with the old one's tensors under the same names.
 """
 
 from __future__ import annotations
@@ -21,67 +16,74 @@ from ultralytics.nn.modules.conv import Conv
 
 from openurine_lib.speed.processor import cpu_bf16, to_float
 
-ACTIVATIONS = {nn.SiLU: "swish", nn.Identity: "none"}  # as oneDNN calls them
+ACTIVATIONS = {nn.SiLU: "swish", nn.Identity: "none"}  # torch's modules: oneDNN's names for them
 
 
-class _AreaAttention(AAttn):
-    """The library's, with a shorter way for what is channels last."""
+class LeanAttention(AAttn):
+    """YOLO12's area attention, without the library's reordering of q, k and v in memory."""
+
+    def __init__(self, stock: AAttn):
+        nn.Module.__init__(self)  # not AAttn's own, which would draw new weights
+        self.__dict__.update(stock.__dict__)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W): softmax(q k^T / sqrt(d)) v in each area and head, plus the position's convolution of v."""
+        """(B, C, H, W) -> (B, C, H, W): softmax(q k^T / sqrt(d)) v, plus a convolution of v."""
         if not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         B, _, H, W = x.shape
-        areas = (B * self.area, H * W // self.area, self.num_heads, 3 * self.head_dim)
-        qkv = self.qkv(x).permute(0, 2, 3, 1).reshape(areas).transpose(1, 2)
-        q, k, v = qkv.split(self.head_dim, 3)  # (B * areas, heads, N, d)
-        seen = ((q * self.head_dim**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
-        seen, own = (
-            t.transpose(1, 2).reshape(B, H, W, -1).permute(0, 3, 1, 2) for t in (seen, v)
-        )  # (B, C, H, W)
-        return self.proj(seen + self.pe(own))
+        qkv = self.qkv(x).permute(0, 2, 3, 1)  # (B, H, W, 3C): as it lies in memory
+        qkv = qkv.reshape(B * self.area, -1, self.num_heads, 3 * self.head_dim).transpose(1, 2)
+        q, k, v = qkv.split(self.head_dim, 3)  # (B * areas, heads, N, d) each
+        attended = ((q * self.head_dim**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+
+        def as_image(tokens: Tensor) -> Tensor:  # (B * areas, heads, N, d) -> (B, C, H, W)
+            return tokens.transpose(1, 2).reshape(B, H, W, -1).permute(0, 3, 1, 2)
+
+        return self.proj(as_image(attended) + self.pe(as_image(v)))
 
 
-def attend_in_order(model: nn.Module) -> None:
-    """Changes the area attention of ``model``: same tensors, same names."""
-    for module in model.modules():
-        if type(module) is AAttn:
-            module.__class__ = _AreaAttention
+class OnePassConv(nn.Module):
+    """A fused ``Conv`` whose convolution and activation are one call of oneDNN, torch's library."""
+
+    def __init__(self, stock: Conv):
+        super().__init__()
+        self.__dict__.update(stock.__dict__)
+        self.__dict__.pop("forward", None)  # the library's ``fuse`` has put its own there
+        if cpu_bf16():
+            self.conv.to(torch.bfloat16)  # under autocast it would be, at each call
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        conv: Any = self.conv
+        geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        # what torch's own compiler emits; no document promises that it will stay
+        operator = torch.ops.mkldnn._convolution_pointwise.default
+        how: Any = (*geometry, ACTIVATIONS[type(self.act)], [], "")
+        return operator(x.to(conv.weight.dtype), conv.weight, conv.bias, *how)
 
 
-def in_one_pass(model: nn.Module) -> nn.Module:
-    """Changes the convolutions of ``model``, which is fused and in evaluation, and returns it; it can no longer be
-    trained or exported."""
+def use_lean_attention(model: nn.Module) -> None:
+    """Puts a ``LeanAttention`` in the place of every area attention."""
+    _replace(model, lambda module: type(module) is AAttn, LeanAttention)
+
+
+def fuse_activations(model: nn.Module) -> None:
+    """Puts a ``OnePassConv`` in the place of every ``Conv`` of a fused model in evaluation, where
+    torch has the operator. The model can then no longer be trained or exported."""
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        for module in model.modules():
-            if isinstance(module, Conv) and type(module.act) in ACTIVATIONS:
-                module.forward = _convolve(module.conv, ACTIVATIONS[type(module.act)])  # type: ignore[method-assign]
-    return model
+        _replace(model, lambda m: isinstance(m, Conv) and type(m.act) in ACTIVATIONS, OnePassConv)
 
 
-def _convolve(conv: nn.Conv2d, activation: str) -> Callable[[Tensor], Tensor]:
-    """(B, C, H, W) -> the convolution and its activation."""
-    if cpu_bf16():
-        conv.to(torch.bfloat16)  # under autocast it would be, at each call
-    weight, bias = conv.weight, conv.bias
-    how: tuple[Any, ...] = (
-        conv.padding,
-        conv.stride,
-        conv.dilation,
-        conv.groups,
-        activation,
-        [],
-        "",
-    )
-    operator = torch.ops.mkldnn._convolution_pointwise.default
-    return lambda x: operator(x.to(weight.dtype), weight, bias, *how)
+def _replace(model: nn.Module, fits: Callable[[Any], bool], new: type[nn.Module]) -> None:
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if fits(child):
+                setattr(parent, name, new(child))
 
 
-class _OnCPU:
-    """On a processor the forward pass is channels last, and in bfloat16 where there are units for it.
-
-    Training's always, prediction's when ``fast``. Losses, and the decoding of boxes and scores, stay in float32.
-    """
+class ProcessorForward:
+    """Mixed into an ultralytics model: on a processor it trains, and if ``fast`` predicts, channels
+    last and where there are units for it in bfloat16. Losses and decoding stay in float32."""
 
     fast = False
 
@@ -91,10 +93,10 @@ class _OnCPU:
         return super().loss(batch, preds)  # type: ignore[misc]
 
     def predict(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self.fast and x.device.type == "cpu":
-            return self._predict_fast(x, *args, **kwargs)
-        return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+        fast = self.fast and x.device.type == "cpu"
+        return (self._predict_fast if fast else super().predict)(x, *args, **kwargs)  # type: ignore[misc]
 
     def _predict_fast(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bf16()):
-            return super().predict(x.contiguous(memory_format=torch.channels_last), *args, **kwargs)  # type: ignore[misc]
+            return super().predict(x, *args, **kwargs)  # type: ignore[misc]

@@ -1,8 +1,9 @@
-"""Weights pretrained on COCO, where the user puts them: nothing is downloaded, and nothing needs them.
+"""Weights pretrained on COCO, if the user has some: nothing is downloaded, and nothing needs them.
 
-A file of the network's name in the folder ``pretrained/`` (or ``OPENURINE_PRETRAINED``), e.g. ``yolo12m.safetensors``,
-``yolo12m.pt`` or ``ssd300_vgg16.pth``, is where that network's trainings start from. It must hold tensors only: the
-files that YOLO's authors publish are pickled programs, which this project does not open (docs/pretrained.md converts).
+A file of the network's name (``yolo12m.pt``, ``ssd300_vgg16.safetensors``), in ``pretrained/`` or
+the folder ``OPENURINE_PRETRAINED``, is what that network's trainings start from. It must hold
+tensors only: the files that YOLO's authors publish are pickled programs, which this project does
+not open (docs/pretrained.md converts them).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openurine_lib.files import digest, root
+from openurine_lib.files import digest_of_file, root
+from openurine_lib.training.weights import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,14 +24,15 @@ FILE = "pretrained.json"  # in a training's folder: what it started from
 
 
 def folder() -> Path | None:
-    """The user's folder of pretrained weights, if there is one. Raises FileNotFoundError for a variable that errs."""
+    """The user's folder of pretrained weights, or None. FileNotFoundError if VARIABLE is wrong."""
     if named := os.environ.get(VARIABLE):
         if not Path(named).is_dir():
             raise FileNotFoundError(
                 f"{VARIABLE} names {named}, which is no folder; make it, or unset the variable"
             )
         return Path(named)
-    return root() / "pretrained" if (root() / "pretrained").is_dir() else None
+    default = root() / "pretrained"
+    return default if default.is_dir() else None
 
 
 def find(arch: str) -> Path | None:
@@ -40,59 +43,51 @@ def find(arch: str) -> Path | None:
 
 
 def say(arch: str, used: dict[str, Any] | None) -> None:
-    """One line for who has such a folder: what a training started from. ``used``: what ``load_matching`` returned."""
+    """Prints what a training started from, if the user has such a folder.
+
+    used: what ``load_matching`` returned, if it was called."""
+    place, file = folder(), find(arch)
     if used:
         print(f"{arch} starts from {used['file']}: {used['tensors']} of its {used['of']} tensors")
-    elif (file := find(arch)) is not None:
+    elif file:
         print(f"{arch} starts from random weights: its engine takes no {file.name}")
-    elif place := folder():
-        print(
-            f"{arch} starts from random weights: {place} holds no {' or '.join(arch + s for s in SUFFIXES)}"
-        )
+    elif place:
+        names = " or ".join(arch + suffix for suffix in SUFFIXES)
+        print(f"{arch} starts from random weights: {place} holds no {names}")
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name. Raises WeightsError where it holds anything else."""
     import torch
+    from safetensors.torch import load_file
 
-    from openurine_lib.training.weights import WeightsError
-
-    remedy = (
-        "; it must hold a state_dict of tensors only: see docs/pretrained.md for how to convert it"
-    )
+    remedy = "it must hold a state_dict of tensors only: see docs/pretrained.md for how to convert"
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(
-            f"{path} cannot be read safely{remedy} ({str(error).splitlines()[0]})"
-        ) from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not (
-        isinstance(content, dict)
-        and content
-        and all(isinstance(v, torch.Tensor) for v in content.values())
-    ):
-        raise WeightsError(f"{path} holds no state_dict{remedy}")
-    return content
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path} cannot be read safely; {remedy} it ({reason})") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no state_dict; {remedy} it")
+    return state
 
 
 def load_matching(model: nn.Module, path: Path) -> dict[str, Any]:
-    """Puts every tensor of the file that has its name and shape in ``model`` into it; the others stay random.
+    """Puts every tensor of the file whose name and shape ``model`` has into it; others stay random.
 
-    Returns what provenance keeps: file, sha256, tensors (how many were taken), of (how many the model has).
-    Raises WeightsError if none fits: then it is the file of another network.
+    Returns what provenance keeps: file, sha256, tensors (how many were taken), of (how many the
+    model has). Raises WeightsError if none fits: the file is then that of another network.
     """
-    from openurine_lib.training.weights import WeightsError
-
-    own = model.state_dict()
-    fitting = {k: v for k, v in read(path).items() if k in own and own[k].shape == v.shape}
+    state = model.state_dict()
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    fitting = {k: tensor for k, tensor in read(path).items() if shapes.get(k) == tensor.shape}
     if not fitting:
         raise WeightsError(
-            f"{path}: no tensor has a name and shape of this network; is it the file of another one?"
+            f"{path}: no tensor fits this network by name and shape; is it the file of another one?"
         )
     model.load_state_dict(fitting, strict=False)
-    return {"file": path.name, "sha256": digest(path), "tensors": len(fitting), "of": len(own)}
+    taken = {"tensors": len(fitting), "of": len(state)}
+    return {"file": path.name, "sha256": digest_of_file(path), **taken}

@@ -1,4 +1,4 @@
-"""Slices in training, as inference will see them (Akyon et al. 2022: "slicing aided ... fine-tuning")."""
+"""Slices to train on, as inference will see them (Akyon et al. 2022)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from PIL import Image
 from sahi.slicing import get_slice_bboxes
 from tqdm.auto import tqdm
 
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.files import atomic_path
 
 OVERLAP = 0.25
-KEPT = 0.5  # a box cut by a slice's edge is kept if at least this part of its area is inside
+MIN_AREA = 0.5  # a cut box stays if at least this part of its area lies inside the slice
 
 
 def slices_of(
@@ -25,49 +26,57 @@ def slices_of(
     seed: int,
     folder: Path,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The frames of a training part, every field replaced by some of its slices (drawn by seed, written to ``folder``).
+    """The frames (images, boxes) of a training part, every field replaced by some of its slices.
 
-    The slices are those of inference, ``slice_px`` pixels of the original image; those with boxes come first. A field
-    no larger than a slice stays as it is.
+    The slices are those of inference, ``slice_px`` pixels of the original image. ``per_field`` of
+    each field are drawn by seed, those with boxes first, and written to ``folder``. A field no
+    larger than a slice stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_image = dict(tuple(boxes.groupby("image")))
     rng = np.random.default_rng(seed)
-    new_images, new_boxes = [], []
+    new_images: list[dict] = []
+    new_boxes = []
     for field in tqdm(
-        list(images.itertuples(index=False)), desc="cut slices", unit="field", leave=False
+        list(images.itertuples(index=False)), "cut slices", unit="field", leave=False
     ):
-        mine = by_image.get(field.image, boxes.iloc[:0])
-        cuts = get_slice_bboxes(
-            image_height=field.height, image_width=field.width, slice_height=slice_px, slice_width=slice_px,
+        truth = by_image.get(field.image, boxes.iloc[:0])
+        slices = get_slice_bboxes(
+            field.height, field.width, slice_px, slice_px,
             overlap_height_ratio=OVERLAP, overlap_width_ratio=OVERLAP,
         )  # fmt: skip
-        if len(cuts) == 1:
+        if len(slices) == 1:
             new_images.append(field._asdict())
-            new_boxes.append(mine)
+            new_boxes.append(truth)
             continue
         pixels = read_rgb(field.path)
-        inside = [_inside(mine, *cut) for cut in cuts]
-        order = sorted(rng.permutation(len(cuts)), key=lambda i: len(inside[i]) == 0)
+        inside = [boxes_inside(truth, *corners) for corners in slices]
+        # the sort keeps the drawn order within slices with and slices without boxes
+        order = sorted(rng.permutation(len(slices)), key=lambda i: inside[i].empty)
         for i in order[:per_field]:
-            x1, y1, x2, y2 = cuts[i]
+            left, top, right, bottom = slices[i]
             path = folder / f"{len(new_images):06d}.png"
             with atomic_path(path) as temporary:
-                Image.fromarray(pixels[y1:y2, x1:x2]).save(temporary)
-            name = f"{field.image}#{i}"
-            size = {"width": x2 - x1, "height": y2 - y1}
-            new_images.append(field._asdict() | size | {"image": name, "path": str(path)})
-            new_boxes.append(inside[i].assign(image=name))
+                Image.fromarray(pixels[top:bottom, left:right]).save(temporary)
+            changed = {
+                "image": f"{field.image}#{i}", "path": str(path),
+                "width": right - left, "height": bottom - top,
+            }  # fmt: skip
+            new_images.append(field._asdict() | changed)
+            new_boxes.append(inside[i].assign(image=changed["image"]))
     return pd.DataFrame(new_images, columns=images.columns), pd.concat(new_boxes, ignore_index=True)
 
 
-def _inside(boxes: pd.DataFrame, x1: int, y1: int, x2: int, y2: int) -> pd.DataFrame:
-    """The boxes of a slice in its own pixels, cut at its edges; those mostly outside are dropped."""
-    cut = boxes.assign(
-        x1=boxes.x1.clip(x1, x2) - x1,
-        x2=boxes.x2.clip(x1, x2) - x1,
-        y1=boxes.y1.clip(y1, y2) - y1,
-        y2=boxes.y2.clip(y1, y2) - y1,
-    )
-    area = (boxes.x2 - boxes.x1) * (boxes.y2 - boxes.y1)
-    return cut[(cut.x2 - cut.x1) * (cut.y2 - cut.y1) >= KEPT * area]
+def boxes_inside(boxes: pd.DataFrame, left: int, top: int, right: int, bottom: int) -> pd.DataFrame:
+    """The boxes of a slice in its own pixels, cut at its edges; those mostly outside are dropped.
+
+    (sahi's own ``slice_image`` would round the boxes to whole pixels.)
+    """
+    whole = boxes[XYXY].to_numpy(float)
+    cut = (whole - [left, top, left, top]).clip(0, [right - left, bottom - top] * 2)  # (N, 4)
+    enough = _area(cut) >= MIN_AREA * _area(whole)
+    return boxes.assign(**dict(zip(XYXY, cut.T, strict=True)))[enough]
+
+
+def _area(corners: np.ndarray) -> np.ndarray:
+    return (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])

@@ -1,11 +1,12 @@
-"""TODO"""
+"""Weights files and checkpoints: tensors and plain data only, so that no file runs code here."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import atomic_path
@@ -23,34 +24,68 @@ class WeightsError(ValueError):
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Writes tensors and plain data, whole or not at all."""
-    import torch
+    import torch  # not above: tables and the workflow import this module's names without torch
 
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
 
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
-    """A training's ``log.csv``: a row an epoch, with every name that any of them has."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        # denoising and the like may give an epoch's losses more names than another's
-        writer = csv.DictWriter(
-            file, fieldnames=list(dict.fromkeys(name for row in rows for name in row))
-        )
-        writer.writeheader()
-        writer.writerows(rows)
+    """A training's ``log.csv``: one row an epoch, with every column that any of them has."""
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+class Checkpoint:
+    """The state of a training that is under way, in ``state.pt`` of its folder.
+
+    signature: a digest of all that decides the result, so that no state of other settings is taken.
+    parts: what has a ``state_dict``: model, optimizer, and the like."""
+
+    def __init__(self, folder: Path, signature: str, device: Any, **parts: Any):
+        self.path = folder / "state.pt"
+        self.signature = signature
+        self.device = device  # where the tensors are loaded to
+        self.parts = parts
+
+    def read(self) -> dict[str, Any]:
+        """The stored state, whosever it is; empty if there is none."""
+        import torch
+
+        if not self.path.exists():
+            return {}
+        return torch.load(self.path, map_location=self.device, weights_only=True)
+
+    def resume(self) -> dict[str, Any]:
+        """Puts this training's stored state into the parts and returns it, or else an empty one."""
+        state = self.read()
+        if state.get("signature") != self.signature:
+            return {}
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return state
+
+    def save(self, rows: list[dict[str, float]], **more: Any) -> None:
+        """Writes the parts' state, the log's rows, and plain data to find again."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        save({**state, "rows": rows, "signature": self.signature, **more}, self.path)
+
+    def finish(self, state: dict[str, Any], meta: dict[str, Any], name: str = "weights.pt") -> Path:
+        """Writes the weights file of the training, which is done, and removes the checkpoint."""
+        out = self.path.with_name(name)
+        save({"state_dict": state, "meta": meta}, out)
+        self.path.unlink(missing_ok=True)
+        return out
 
 
 def read_weights(
     weights: Path, engine: str | None = None, needed: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The file's ``state_dict`` and ``meta``; tensors and plain data only, so a stranger's file cannot run code here.
+    """The file's ``state_dict`` and ``meta``.
 
-    engine: the one that the file must be of. needed: what ``meta`` must tell; for a detector of any engine, DETECTOR.
-
-    Raises:
-        WeightsError: the file is missing, is not a weights file of this project, is of another engine, or of a version
-            that did not write what this one needs.
-    """
+    engine: what the file must be of; ``meta`` must then tell all of DETECTOR, otherwise ``needed``.
+    Raises WeightsError if the file is missing, is none of this project's, is of another engine, or
+    of a version that did not write what this one needs."""
     import torch
 
     if not Path(weights).is_file():
@@ -60,43 +95,42 @@ def read_weights(
     except Exception as e:
         why = str(e).split(". ")[0].splitlines()[0] if str(e) else type(e).__name__
         raise WeightsError(
-            f"{weights} is not a weights file of this project (tensors and plain data only), or was cut off: {why}"
+            f"{weights} is not a weights file of this project (tensors and plain data only), "
+            f"or was cut off: {why}"
         ) from e
-    if not (
-        isinstance(content, dict)
-        and isinstance(content.get("meta"), dict)
-        and "state_dict" in content
-    ):
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if not isinstance(meta, dict) or "state_dict" not in content:
         raise WeightsError(
-            f"{weights} holds no 'state_dict' and 'meta'; use the weights.pt that notebook 03 writes"
+            f"{weights} holds no 'state_dict' and 'meta'; use a weights.pt that notebook 03 writes"
         )
-    if engine and (other := content["meta"].get("engine", engine)) != engine:
-        raise WeightsError(f"{weights} belongs to the {other} engine, not to {engine}")
-    lacking = [key for key in (DETECTOR if engine else needed) if key not in content["meta"]]
-    if lacking:
+    if engine and meta.get("engine", engine) != engine:
+        raise WeightsError(f"{weights} belongs to the {meta['engine']} engine, not to {engine}")
+    if lacking := [key for key in (DETECTOR if engine else needed) if key not in meta]:
         raise WeightsError(
-            f"{weights} does not tell its {', '.join(lacking)}: it was written by another version of this project; "
-            "use that version, or train it again"
+            f"{weights} does not tell its {', '.join(lacking)}: it was written by another version "
+            "of this project; use that version, or train it again"
         )
     return content
 
 
 def fill(model: nn.Module, state: dict[str, Any], weights: Path | str) -> None:
-    """Puts every tensor of a weights file into its model; WeightsError unless all find their place."""
+    """Puts every tensor of a weights file into its model; WeightsError unless all have a place."""
     try:
         model.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as e:
         raise WeightsError(
-            f"{weights}: its tensors do not fit the network that it names; it was written by another version of this "
-            f"project or changed since: {str(e).splitlines()[-1].strip()[:200]}"
+            f"{weights}: its tensors do not fit the network that it names; it was written by "
+            "another version of this project or changed since: "
+            f"{str(e).splitlines()[-1].strip()[:200]}"
         ) from e
 
 
 def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> None:
     """Raises WeightsError if the weights were trained on other classes than the taxonomy's."""
-    if tuple(meta["classes"]) != taxonomy.classes:
+    trained = meta["classes"]
+    if tuple(trained) != taxonomy.classes:
         raise WeightsError(
-            f"{weights} was trained on {len(meta['classes'])} classes ({', '.join(meta['classes'][:3])}, ...), but "
-            f"taxonomy {taxonomy.name!r} has {taxonomy.n} ({', '.join(taxonomy.classes[:3])}, ...); "
-            "train on this data set first"
+            f"{weights} was trained on {len(trained)} classes ({', '.join(trained[:3])}, ...), "
+            f"but taxonomy {taxonomy.name!r} has {taxonomy.n} "
+            f"({', '.join(taxonomy.classes[:3])}, ...); train on this data set first"
         )

@@ -41,7 +41,7 @@ def counted(here, there, component="RBC"):
 
 
 def test_agreement_by_hand():
-    table = agreement.agreement(
+    table = agreement.table8_components(
         pd.concat([graded([0, 1, 2, 4], [0, 1, 3, 2]), graded([0] * 4, [0] * 4, "Mucus")])
     )
     rbc = table.iloc[0]
@@ -73,12 +73,12 @@ def test_agreement_by_hand():
 
 def test_present_means_any_level_above_none():
     # reference: 3 have it, 2 have not; here 2 of the 3 are found (one at the wrong level), 1 of the 2 is left in peace
-    rbc = agreement.agreement(graded([1, 4, 0, 0, 2], [1, 1, 3, 0, 0])).iloc[0]
+    rbc = agreement.table8_components(graded([1, 4, 0, 0, 2], [1, 1, 3, 0, 0])).iloc[0]
     assert rbc["sensitivity"] == pytest.approx(200 / 3) and rbc["specificity"] == 50
 
 
 def test_a_component_that_everybody_has_or_nobody_reported():
-    table = agreement.agreement(graded([1, 2], [1, 2]), ["WBC", "RBC"]).set_index("row")
+    table = agreement.table8_components(graded([1, 2], [1, 2]), ["WBC", "RBC"]).set_index("row")
     assert (
         np.isnan(table.loc["RBC", "specificity"])
         and "everybody has it" in table.loc["RBC", "reason"]
@@ -96,18 +96,20 @@ def test_kappa_is_scikit_learns():
         there = rng.integers(0, 5, size)
         here = np.clip(there + rng.integers(-1, 3, size), 0, 4)
         expected = cohen_kappa_score(there, here, labels=range(5), weights="quadratic")
-        assert agreement.agreement(graded(here, there)).iloc[0]["kappa"] == pytest.approx(expected)
+        assert agreement.table8_components(graded(here, there)).iloc[0]["kappa"] == pytest.approx(
+            expected
+        )
 
 
 def test_constant_but_different_levels_have_a_kappa():
-    assert agreement.agreement(graded([0, 0, 0], [4, 4, 4])).iloc[0]["kappa"] == 0
+    assert agreement.table8_components(graded([0, 0, 0], [4, 4, 4])).iloc[0]["kappa"] == 0
 
 
 def test_intervals_are_scipys():
     rng = np.random.default_rng(0)
     there = rng.integers(0, 5, 60)
     pairs = graded(np.clip(there + rng.integers(-1, 2, 60), 0, 4), there)
-    rbc = agreement.agreement(pairs, seed=1).iloc[0]
+    rbc = agreement.table8_components(pairs, seed=1).iloc[0]
 
     def kappa(here, there):
         return cohen_kappa_score(there, here, labels=range(5), weights="quadratic")
@@ -137,7 +139,10 @@ def test_the_interval_of_the_mean_draws_patients_not_cells():
     twice = pd.concat(
         [one, one.assign(component="WBC")]
     )  # the same patients are wrong twice: nothing is gained
-    single, double = agreement.agreement(one).iloc[-1], agreement.agreement(twice).iloc[-1]
+    single, double = (
+        agreement.table8_components(one).iloc[-1],
+        agreement.table8_components(twice).iloc[-1],
+    )
     assert double[["accuracy", "accuracy_low", "accuracy_high"]].equals(
         single[["accuracy", "accuracy_low", "accuracy_high"]]
     )
@@ -146,29 +151,31 @@ def test_the_interval_of_the_mean_draws_patients_not_cells():
 
 def test_perfect_repeats_and_has_no_width():
     pairs = graded([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
-    rbc = agreement.agreement(pairs).iloc[0]
+    rbc = agreement.table8_components(pairs).iloc[0]
     for m in agreement.MEASURES:
         assert rbc[m] == rbc[f"{m}_low"] == rbc[f"{m}_high"] == (1 if m == "kappa" else 100)
     pd.testing.assert_frame_equal(
-        agreement.agreement(pairs, seed=3), agreement.agreement(pairs, seed=3)
+        agreement.table8_components(pairs, seed=3), agreement.table8_components(pairs, seed=3)
     )
 
 
 def test_one_patient_has_no_interval():
-    table = agreement.agreement(pd.concat([graded([1], [1]), graded([1, 2], [1, 2], "Mucus")]))
+    table = agreement.table8_components(
+        pd.concat([graded([1], [1]), graded([1, 2], [1, 2], "Mucus")])
+    )
     assert table["accuracy"].tolist() == [100, 100, 100]
     assert (
         np.isnan(table["accuracy_low"]).tolist()
         == [True, False, False]
         == np.isnan(table["kappa_high"]).tolist()
     )
-    assert np.isnan(agreement.agreement(graded([1], [1]))["accuracy_low"]).all()
+    assert np.isnan(agreement.table8_components(graded([1], [1]))["accuracy_low"]).all()
 
 
 def test_nobody_to_compare():
-    table = agreement.agreement(graded([], []))
+    table = agreement.table8_components(graded([], []))
     assert list(table["row"]) == [MEAN] and np.isnan(table["accuracy"]).all()
-    assert list(agreement.agreement(graded([], []), ["RBC"])["reason"]) == [
+    assert list(agreement.table8_components(graded([], []), ["RBC"])["reason"]) == [
         "not in the reference",
         "",
     ]
@@ -177,15 +184,15 @@ def test_nobody_to_compare():
 def test_gain_is_paired():
     there = [0, 1, 2, 3] * 5
     better, worse = graded(there, there), graded([0] * 20, there)
-    assert agreement.gain(better, better) == (0, 0, 0)
-    value, low, high = agreement.gain(better, worse)
+    assert agreement.accuracy_gain(better, better) == (0, 0, 0)
+    value, low, high = agreement.accuracy_gain(better, worse)
     assert value == 75 and 40 < low < 75 < high <= 100
 
 
 def test_confusion_by_hand():
-    table = agreement.confusion(graded([0, 1, 1, 4], [0, 1, 2, 2]), ["RBC", "WBC"]).set_index(
-        ["row", "reference"]
-    )
+    table = agreement.table8_confusion(
+        graded([0, 1, 1, 4], [0, 1, 2, 2]), ["RBC", "WBC"]
+    ).set_index(["row", "reference"])
     assert table.loc[("RBC", "few")].tolist() == [0, 1, 0, 0, 1]
     assert table.loc["RBC"].to_numpy().sum() == 4 and table.loc["WBC"].to_numpy().sum() == 0
 
@@ -193,26 +200,26 @@ def test_confusion_by_hand():
 def test_scaling_the_cutoffs_by_hand():
     # counts here 1, 2, 4, 8 against a laboratory's levels 1, 2, 3, 4: right as they are, one level too low at twice
     pairs = counted([1, 2, 4, 8], [1, 2, 4, 8])
-    table = agreement.scaled(pairs, CUTS, both=False, factors=(0.5, 1, 2)).set_index(
+    table = agreement.table8_sensitivity(pairs, CUTS, both=False, factors=(0.5, 1, 2)).set_index(
         ["row", "factor"]
     )
     assert table.loc[("RBC", 1.0), "accuracy"] == 100 and table.loc[("RBC", 2.0), "accuracy"] == 0
     assert table.loc[("RBC", 0.5), "accuracy"] == 25  # only "many" cannot rise
     assert table.loc[(MEAN, 0.5), "accuracy"] == 25
-    again = agreement.scaled(pairs, CUTS, both=True, factors=(0.5, 1, 2))
+    again = agreement.table8_sensitivity(pairs, CUTS, both=True, factors=(0.5, 1, 2))
     assert (again["accuracy"] == 100).all()  # graded from the same counts by whatever cut-offs
 
 
 def test_scaling_one_component_moves_its_row_only():
     pairs = pd.concat([counted([1, 2], [1, 2]), counted([100, 0], [100, 0], "Mucus")])
-    table = agreement.scaled(pairs, CUTS, both=False, factors=(2,)).set_index("row")
+    table = agreement.table8_sensitivity(pairs, CUTS, both=False, factors=(2,)).set_index("row")
     assert table.loc["RBC", "accuracy"] == 0 and table.loc["Mucus", "accuracy"] == 100
     assert table.loc[MEAN, "accuracy"] == 50
 
 
 def test_counts_by_hand():
     # (count + 0.5) here against the reference: twice for everybody
-    rbc = agreement.counts(counted([1.5, 3.5, 7.5], [0.5, 1.5, 3.5])).iloc[0]
+    rbc = agreement.table8_counts(counted([1.5, 3.5, 7.5], [0.5, 1.5, 3.5])).iloc[0]
     assert (
         rbc["ratio"]
         == pytest.approx(2)
@@ -229,7 +236,7 @@ def test_counts_by_hand():
 
 def test_limits_of_agreement_by_hand():
     # ratios 1/2 and 2: no bias; the logarithms -log 2 and log 2 have the standard deviation sqrt(2) log 2
-    rbc = agreement.counts(counted([0.5, 1.5], [1.5, 0.5])).iloc[0]
+    rbc = agreement.table8_counts(counted([0.5, 1.5], [1.5, 0.5])).iloc[0]
     assert rbc["ratio"] == pytest.approx(1)
     assert (
         rbc["most"]
@@ -241,6 +248,6 @@ def test_limits_of_agreement_by_hand():
 def test_counts_that_are_not_there():
     pairs = counted([0, 5.0], [0, 2.0])
     pairs.loc[1, "count"] = np.nan
-    one, none = agreement.counts(pairs, ["RBC", "WBC"]).to_dict("records")
+    one, none = agreement.table8_counts(pairs, ["RBC", "WBC"]).to_dict("records")
     assert one["patients"] == 1 and one["ratio"] == 1 and np.isnan(one["most"])
     assert none["patients"] == 0 and np.isnan(none["ratio"])

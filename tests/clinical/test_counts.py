@@ -136,9 +136,9 @@ def test_reference_of_annotators():
 
 def test_a_limit_keeps_whole_patients():
     images = fields(a=1, b=5, c=4, d=5)
-    assert counts.within(images, 10)["group"].value_counts().to_dict() == {"b": 5, "d": 5}
-    assert set(counts.within(images, 2)["group"]) == {"b"}
-    assert len(counts.within(images, None)) == 15
+    assert counts.limit_groups(images, 10)["group"].value_counts().to_dict() == {"b": 5, "d": 5}
+    assert set(counts.limit_groups(images, 2)["group"]) == {"b"}
+    assert len(counts.limit_groups(images, None)) == 15
 
 
 def cohort(**groups):
@@ -171,7 +171,7 @@ def test_overview_shows_a_component_that_nobody_reported():
     known = counts.reference(
         make_run(cohort(q=4), boxes(OPENURINE), report(("q", "RBC", "few", np.nan))), 0
     )
-    table = counts.overview(known, OPENURINE)
+    table = counts.patients_by_level(known, OPENURINE)
     assert list(table.index) == list(OPENURINE.components) and list(table) == list(counts.LEVELS)
     assert table.loc["RBC", "few"] == 1 and table.to_numpy().sum() == 1
 
@@ -184,9 +184,9 @@ def test_a_perfect_predictor_scores_100_and_an_empty_one_finds_nobody(given):
 
     def scores(found):
         means = counts.patient_means(known.images, found, OPENURINE, points)
-        return agreement.agreement(counts.pair(known.levels, levels.levels(means, cuts))).set_index(
-            "row"
-        )
+        return agreement.table8_components(
+            counts.paired_levels(known.levels, levels.levels(means, cuts))
+        ).set_index("row")
 
     perfect, empty = scores(truth), scores(truth.head(0))
     assert (perfect["accuracy"] == 100).all() and perfect.loc["RBC", "kappa"] == 1
@@ -199,7 +199,9 @@ def test_absent_components_stand_as_absent_beside_the_paper():
     truth = boxes(URISED, p_0=10)
     known = counts.reference(make_run(fields(p=2, q=2), truth, tax=URISED), 0)
     found = levels.levels(counts.patient_means(known.images, truth, URISED), levels.read_cutoffs())
-    scores = agreement.agreement(counts.pair(known.levels, found), list(URISED.components))
+    scores = agreement.table8_components(
+        counts.paired_levels(known.levels, found), list(URISED.components)
+    )
     both = agreement.table8(scores, scores).set_index("row")
     assert np.isnan(both.loc["Mucus", "accuracy_here"]) and both.loc["Mucus", "reason"]
     assert both.loc["RBC", "accuracy_here"] == 100 == both.loc["RBC", "accuracy_fixed"]
@@ -218,8 +220,8 @@ def test_figures_show_what_there_is():
     pairs = pd.concat([graded([0, 1], [0, 2]), graded([0, 4], [0, 4], "Mucus")], ignore_index=True)
     components = ["RBC", "Mucus", "WBC"]
     for figure in (
-        figures.plot_confusion(pairs, components, "synthetic"),
-        figures.plot_counts(pairs, components, "synthetic"),
+        figures.plot_table8_confusion(pairs, components, "synthetic"),
+        figures.plot_table8_counts(pairs, components, "synthetic"),
     ):
         figure.canvas.draw()
         titles = [ax.get_title() for ax in visible(figure)]
@@ -231,16 +233,20 @@ def test_figures_show_what_there_is():
         assert "not in the reference" in titles[1] or "no counts" in titles[1]
         assert "synthetic" in figure.get_supxlabel()
     cuts = dict.fromkeys(["RBC", "Mucus"], [1, 2, 3, 4.0])
-    curves = figures.plot_scaled(agreement.scaled(pairs, cuts, False, agreement.CURVE), "synthetic")
+    curves = figures.plot_table8_sensitivity(
+        agreement.table8_sensitivity(pairs, cuts, False, agreement.CURVE), "synthetic"
+    )
     assert [len(line.get_xdata()) for line in curves.axes[0].lines][:3] == [17, 17, 17]
 
 
 def test_figures_of_nothing():
     nothing = graded([], [])
     for figure in (
-        figures.plot_confusion(nothing, [], "synthetic"),
-        figures.plot_counts(nothing, ["RBC"], "synthetic"),
-        figures.plot_scaled(agreement.scaled(nothing, {}, False), "synthetic"),
+        figures.plot_table8_confusion(nothing, [], "synthetic"),
+        figures.plot_table8_counts(nothing, ["RBC"], "synthetic"),
+        figures.plot_table8_sensitivity(
+            agreement.table8_sensitivity(nothing, {}, False), "synthetic"
+        ),
     ):
         figure.canvas.draw()
         assert figure.axes

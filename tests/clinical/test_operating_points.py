@@ -30,9 +30,9 @@ def test_as_many_detections_as_boxes():
     confidences = [
         0.01 * i for i in range(1, 31)
     ]  # 30 detections, 12 boxes: the twelfth most confident is at 0.19
-    chosen = operating_points.choose(held({RBC: 12}, {RBC: confidences}), OPENURINE).set_index(
-        "row"
-    )
+    chosen = operating_points.table8_operating(
+        held({RBC: 12}, {RBC: confidences}), OPENURINE
+    ).set_index("row")
     assert chosen.loc["RBC", "confidence"] == pytest.approx(0.19)
     assert (
         sum(c >= chosen.loc["RBC", "confidence"] for c in confidences)
@@ -43,7 +43,7 @@ def test_as_many_detections_as_boxes():
 
 
 def test_what_cannot_be_chosen_is_fixed_and_says_why():
-    chosen = operating_points.choose(
+    chosen = operating_points.table8_operating(
         held({RBC: 9, WBC: 20}, {RBC: [0.9] * 9, WBC: []}), OPENURINE
     ).set_index("row")
     assert (chosen["confidence"] == CONFIDENCE).all()
@@ -54,9 +54,9 @@ def test_what_cannot_be_chosen_is_fixed_and_says_why():
 
 
 def test_fewer_detections_than_boxes_all_count():
-    chosen = operating_points.choose(held({MUCUS: 20}, {MUCUS: [0.5, 0.02]}), OPENURINE).set_index(
-        "row"
-    )
+    chosen = operating_points.table8_operating(
+        held({MUCUS: 20}, {MUCUS: [0.5, 0.02]}), OPENURINE
+    ).set_index("row")
     assert (
         chosen.loc["Mucus", "confidence"] == 0.02
         and "all 2 detections" in chosen.loc["Mucus", "why"]
@@ -64,10 +64,10 @@ def test_fewer_detections_than_boxes_all_count():
 
 
 def test_points_and_the_fixed_one():
-    chosen = operating_points.choose(held({RBC: 10}, {RBC: [0.4] * 10}), OPENURINE)
-    assert operating_points.points(chosen) == operating_points.fixed(list(OPENURINE.components)) | {
-        "RBC": 0.4
-    }
+    chosen = operating_points.table8_operating(held({RBC: 10}, {RBC: [0.4] * 10}), OPENURINE)
+    assert operating_points.confidences(chosen) == dict.fromkeys(
+        OPENURINE.components, CONFIDENCE
+    ) | {"RBC": 0.4}
 
 
 def make_run(monkeypatch: pytest.MonkeyPatch, folds: list[int]) -> Run:
@@ -120,4 +120,4 @@ def test_nothing_is_left(monkeypatch):
     scored = pd.DataFrame({"group": ["p0a", "p0b"]})
     none = operating_points.held_out(make_run(monkeypatch, [0]), method("ours-yolo12m"), scored)
     assert "fold none" in str(none)
-    assert (operating_points.choose(none, OPENURINE)["confidence"] == CONFIDENCE).all()
+    assert (operating_points.table8_operating(none, OPENURINE)["confidence"] == CONFIDENCE).all()

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from openurine_lib.clinical import review
-from openurine_lib.data.problems import DataError
+from openurine_lib.data.source import DataError
 from openurine_lib.experiments import fingerprints
 
 HEAD = ",".join(review.COLUMNS) + "\n"
@@ -54,9 +54,9 @@ def test_the_reviewers_level_overrides_the_reference(tmp_path):
     fill(path, p="FEW ", q="none")
     filled = review.read(path, pairs())
     assert filled[["group", "reviewer_level"]].to_numpy().tolist() == [["p", "few"], ["q", "none"]]
-    after = review.applied(pairs(), filled)
+    after = review.reviewed_levels(pairs(), filled)
     assert after["level"].tolist() == [2, 3, 0] and after["level_here"].tolist() == [2, 3, 4]
-    table = review.before_and_after(pairs(), filled).set_index("row")
+    table = review.table8_reviewed(pairs(), filled).set_index("row")
     assert table.loc["RBC", ["discrepant", "reviewed", "changed"]].tolist() == [2, 2, 1]
     assert table.loc["RBC", ["accuracy", "accuracy_after"]].tolist() == [0, 50]
     assert table.loc["WBC", ["accuracy", "accuracy_after"]].tolist() == [100, 100]
@@ -66,7 +66,7 @@ def test_the_reviewers_level_overrides_the_reference(tmp_path):
 
 
 def test_before_anybody_has_reviewed(tmp_path):
-    table = review.before_and_after(pairs(), review.read(tmp_path / "none.csv", pairs()))
+    table = review.table8_reviewed(pairs(), review.read(tmp_path / "none.csv", pairs()))
     assert (
         table["accuracy_after"].isna().all() and (table["reason"] == "no row filled in yet").all()
     )
@@ -85,7 +85,7 @@ def test_what_is_filled_in_stays(tmp_path):
         + "p,WBC,none,moderate,p_1.jpg p_2.jpg,\n"
         + "q,RBC,moderate,none,q_1.png,\n"
     )
-    assert review.applied(now, review.read(path, now))["level"].tolist() == [3, 3, 0]
+    assert review.reviewed_levels(now, review.read(path, now))["level"].tolist() == [3, 3, 0]
 
 
 def test_a_file_that_says_the_same_is_left_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""What people hand in: a result or one clear line that names the file, through every door, never a traceback."""
+"""What people hand in: a result or one clear line that names the file, never a traceback."""
 
 import os
 import pickle
@@ -32,8 +32,9 @@ def good(tmp_path_factory):
     for branch in model.model[-1].cv3:
         torch.nn.init.constant_(branch[-1].bias, -0.5)
     meta = {
-        "engine": "ultralytics", "arch": "yolo12n", "heads": "single", "imgsz": 64, "classes": list(t.classes),
-        "head_classes": {k: list(v) for k, v in t.heads.items()}, "taxonomy": t.name, "objectness_gain": 0.0,
+        "engine": "ultralytics", "arch": "yolo12n", "heads": "single", "imgsz": 64,
+        "classes": list(t.classes), "head_classes": {k: list(v) for k, v in t.heads.items()},
+        "taxonomy": t.name, "objectness_gain": 0.0,
     }  # fmt: skip
     path = tmp_path_factory.mktemp("good") / "weights.pt"
     torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
@@ -55,8 +56,9 @@ NOISE = np.random.default_rng(0).integers(0, 255, (90, 70, 3), np.uint8)
 @pytest.mark.parametrize("slices", [[], ["--slice", "0"]])
 @pytest.mark.parametrize(
     "image",
-    [np.full((90, 70, 3), 200, np.uint8), np.zeros((90, 70, 3), np.uint8), NOISE[..., 0], NOISE[:1, :1], NOISE[:1],
-     NOISE.astype(np.uint16)[..., 0] * 16, np.dstack([NOISE, NOISE[..., :1]])],
+    [np.full((90, 70, 3), 200, np.uint8), np.zeros((90, 70, 3), np.uint8), NOISE[..., 0],
+     NOISE[:1, :1], NOISE[:1], NOISE.astype(np.uint16)[..., 0] * 16,
+     np.dstack([NOISE, NOISE[..., :1]])],
     ids=["one colour", "black", "grey", "1 x 1", "70 x 1", "16 bits", "with alpha"],
 )  # fmt: skip
 def test_odd_fields_give_a_result(good, tmp_path, image, slices):
@@ -151,7 +153,8 @@ def bad_weights(good, folder):
         "archive.pt": not_ours, "other.pt": "holds no", "list.pt": "holds no",
         **{f"without_{key}.pt": f"does not tell its {key}.*another version" for key in DETECTOR},
         "fewer.pt": "do not fit", "larger.pt": "do not fit", "unknown_arch.pt": "yolo99n",
-        "unknown_engine.pt": "abacus", "strange_classes.pt": "another taxonomy", "other_order.pt": "was trained on",
+        "unknown_engine.pt": "abacus", "strange_classes.pt": "another taxonomy",
+        "other_order.pt": "was trained on",
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""One pass over the data: every bad input is told with its file, line and remedy, all at once; repairs are counted."""
+"""One pass: bad input is told with file, line and remedy, all at once; repairs are counted."""
 
 import re
 
@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from openurine_lib.data import check as c
-from openurine_lib.data import problems as p
-from openurine_lib.data.problems import DataError, Problem
+from openurine_lib.data import source as p
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.readers import read
+from openurine_lib.data.source import DataError, Problem
 
 
 def problems_of(folder):
@@ -30,7 +31,7 @@ def test_good_data_passes_in_every_form(tmp_path, form):
         for boxes in ff.BOXES.values()
         for k, *xyxy in boxes
     ]
-    assert np.allclose(checked.boxes[["cls", *c.CORNERS]].to_numpy(float), expected)
+    assert np.allclose(checked.boxes[["cls", *XYXY]].to_numpy(float), expected)
     assert checked.report.frame()["found"].sum() == 0
 
 
@@ -142,7 +143,7 @@ def test_a_taxonomy_in_the_folder_comes_first(tmp_path):
 def test_a_box_slightly_outside_is_clipped_and_counted(tmp_path):
     ff.edit(ff.table(tmp_path) / "boxes.csv", 2, f"f00.png,RBC,-0.5,3,20,{ff.HEIGHT + 0.4}")
     checked = c.check(read(tmp_path))
-    assert checked.boxes.loc[0, c.CORNERS].tolist() == [0, 3, 20, ff.HEIGHT]
+    assert checked.boxes.loc[0, XYXY].tolist() == [0, 3, 20, ff.HEIGHT]
     assert checked.report.repairs[c.CLIPPED] == ["boxes.csv:2"]
 
 
@@ -346,3 +347,10 @@ def test_a_corrupt_image_is_named_also_where_ultralytics_has_patched_pillow(tmp_
 
     (tmp_path / "a.jpg").write_text("not an image")
     assert isinstance(c._look(tmp_path / "a.jpg"), str)
+
+
+def test_the_folder_has_a_name_also_where_it_is_the_working_directory(tmp_path, monkeypatch):
+    (ff.yolo(tmp_path) / "slides.csv").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"{tmp_path.name}: has no groups file"):
+        c.check(read("."))

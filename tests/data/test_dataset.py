@@ -1,4 +1,4 @@
-"""From a folder to a data set: prepared once, loaded after; limits, sides, fingerprints; the real set where it lies."""
+"""From a folder to a data set: prepared once, loaded after; limits, sides, fingerprints."""
 
 import json
 import math
@@ -15,7 +15,7 @@ import pytest
 import synthurine
 from openurine_lib import open_run
 from openurine_lib.data import dataset, splits
-from openurine_lib.data.problems import DataError
+from openurine_lib.data.source import DataError
 
 DATA = Path(os.environ.get("OPENURINE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -167,15 +167,16 @@ def test_synthetic_data_is_drawn_once_and_goes_on_after_a_kill(run_of, monkeypat
     run = replace(run, profile=replace(run.profile, synthetic=small))
     monkeypatch.setattr(synthurine, "write", write_until_killed := Killed(synthurine.write))
     with pytest.raises(KeyboardInterrupt):
-        dataset.prepare(run)
+        _ = run.dataset
     half = {f: f.stat().st_mtime_ns for f in (run.dir / "dataset" / "fields" / "images").iterdir()}
-    d = dataset.prepare(run)
+    d = run.dataset
     assert (
         d.synthetic and len(half) == 5 and all(f.stat().st_mtime_ns == at for f, at in half.items())
     )
     splits.assert_disjoint(d.images)
-    assert dataset.prepare(run).fingerprint == d.fingerprint and write_until_killed.calls == 2
-    other = dataset.prepare(replace(run, seed=1))
+    again = replace(run).dataset
+    assert again.fingerprint == d.fingerprint and write_until_killed.calls == 2
+    other = replace(run, seed=1).dataset
     assert other.fingerprint != d.fingerprint and write_until_killed.calls == 3
 
 

@@ -1,4 +1,4 @@
-"""Any image file becomes what the eye sees in it, uint8 RGB, or one clear error; training sees the same pixels."""
+"""Any image file becomes uint8 RGB or one clear error; training sees the same pixels."""
 
 import warnings
 
@@ -117,9 +117,11 @@ def bad_files(folder):
     (folder / "text.jpg").write_text("no picture")
     (folder / "folder.png").mkdir()
     Image.new("1", (20_000, 20_000)).save(folder / "huge.png")  # 50 kB on disk, 1.2 GB decoded
-    return {"moving.gif": "2 pages or frames", "pages.tif": "2 pages or frames", "float.tif": "32 bits",
+    return {"moving.gif": "2 pages or frames", "pages.tif": "2 pages or frames",
+            "float.tif": "32 bits",
             "int32.tif": "32 bits", "empty.png": "no image format", "text.jpg": "no image format",
-            "folder.png": "directory", "gone.png": "No such file", "huge.png": "million"}  # fmt: skip
+            "folder.png": "directory", "gone.png": "No such file",
+            "huge.png": "million"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_the_data_check_judges_as_the_reader_does(tmp_path):
 
 
 def test_training_sees_what_prediction_sees(tmp_path):
-    """OpenCV, with which ultralytics reads, would drop the low byte of 16 bits and what transparency hides."""
+    """OpenCV, as ultralytics reads, drops the low byte of 16 bits and shows what alpha hides."""
     from ultralytics.utils.patches import imread
 
     job = tiny.job(tmp_path, n=4)

@@ -41,7 +41,7 @@ def test_shipped_cutoffs_serve_every_shipped_component():
     components = {c for t in taxonomy.shipped().values() for c in t.components}
     assert components | set(published.table(8, summaries=False)["row"]) <= set(known)
     assert "doi:" in levels.sources() and "eyepieces" in levels.sources()
-    assert levels.table(known, ["WBC"]).loc["WBC"].to_dict() == dict(
+    assert levels.cutoff_table(known, ["WBC"]).loc["WBC"].to_dict() == dict(
         zip(["rare from", "few from", "moderate from", "many from"], known["WBC"], strict=True)
     )
 

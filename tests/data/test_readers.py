@@ -1,4 +1,4 @@
-"""Four label forms give the same boxes; what is malformed is told with file and line, and all of it."""
+"""Four label forms give the same boxes; what is malformed is told with its line."""
 
 import json
 
@@ -6,8 +6,8 @@ import four_forms as ff
 import pandas as pd
 import pytest
 
-from openurine_lib.data.problems import LAYOUT, MALFORMED, MISSING, UNKNOWN, DataError
 from openurine_lib.data.readers import read
+from openurine_lib.data.source import LAYOUT, MALFORMED, MISSING, UNKNOWN, DataError
 
 
 def told(source):

@@ -1,4 +1,4 @@
-"""Folds share no group and miss no class needlessly; samples keep classes; near copies of other groups are found."""
+"""Folds share no group and miss no class needlessly; samples keep classes; near duplicates."""
 
 import io
 
@@ -13,7 +13,7 @@ from openurine_lib.data.splits import SplitError
 
 
 def data(groups: int = 30, fields: int = 4, classes: int = 12, seed: int = 0):
-    """Groups with common and rare classes: class k in groups / (k + 1) groups, at least in eight."""
+    """Groups with common and rare classes: class k in groups / (k + 1) groups, least eight."""
     rng = np.random.default_rng(seed)
     images, boxes = [], []
     shown = {

@@ -4,10 +4,13 @@ import four_forms as ff
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 from openurine_lib import open_run, published
 from openurine_lib.data import statistics
+from openurine_lib.data.images import read_rgb
 from openurine_lib.experiments import against_paper
+from synthurine import CLASSES, simulated
 
 matplotlib.use("Agg")
 
@@ -56,15 +59,15 @@ def test_the_parts_of_the_set(d):
 
 
 def test_the_richest_fields_show_all_classes_and_many_patients(d):
-    images = statistics.richest(d, 3)
+    images = statistics.richest_fields(d, 3)
     assert set(d.boxes[d.boxes["image"].isin(images)]["cls"]) == set(d.boxes["cls"])
     assert d.images.set_index("image").loc[images, "group"].nunique() == 3
-    assert len(statistics.richest(d, 100)) == 12
+    assert len(statistics.richest_fields(d, 100)) == 12
 
 
 def test_figure_1_draws_every_box_and_names_every_class_once_a_field(d):
-    figure = statistics.plot_fields(d, "a face", n=4)
-    for axis, image in zip(figure.axes, statistics.richest(d, 4), strict=False):
+    figure = statistics.fig1_fields(d, "a banner", n=4)
+    for axis, image in zip(figure.axes, statistics.richest_fields(d, 4), strict=False):
         boxes = d.boxes[d.boxes["image"] == image]
         assert len(axis.patches) == len(boxes)
         assert sorted(t.get_text() for t in axis.texts) == sorted(
@@ -73,7 +76,7 @@ def test_figure_1_draws_every_box_and_names_every_class_once_a_field(d):
 
 
 def test_figure_2_has_a_place_for_every_class(d):
-    figure = statistics.plot_classes(d, "a face")
+    figure = statistics.fig2_classes(d, "a banner")
     assert sorted(axis.get_title() for axis in figure.axes if axis.get_title()) == sorted(
         d.taxonomy.classes
     )
@@ -94,8 +97,27 @@ def test_examples_are_squares_inside_their_fields(d, name):
     assert statistics.examples(d, d.taxonomy.id("Yeast"), 3) == []
 
 
+def test_the_figures_show_a_12_bit_field_as_it_is_read_elsewhere(tmp_path, monkeypatch):
+    """Pillow alone turns a grey 16-bit PNG nearly white."""
+    monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path / "root"))
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    ff.yolo(folder)
+    for path in (folder / "images").iterdir():
+        grey = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(grey.astype(np.uint16) * 16).save(path)  # 12 bits of 16
+    deep = open_run(str(folder)).dataset
+    figure = statistics.fig1_fields(deep, "a banner", n=1)
+    [shown] = figure.axes[0].images
+    [image] = statistics.richest_fields(deep, 1)
+    field = read_rgb(deep.images.set_index("image").at[image, "path"])
+    assert (np.asarray(shown.get_array()) == field).all() and 100 < field.mean() < 150
+    [cut] = statistics.examples(deep, deep.taxonomy.id("RBC"), 1)
+    assert 100 < cut.mean() < 150
+
+
 def test_figure_2_beside_the_simulator(d):
-    figure = statistics.plot_beside(d, "a face", n=2)
+    figure = statistics.fig2_beside_simulator(d, "a banner", simulated, CLASSES, n=2)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == [
         f"{c}, {of}" for c in ("RBC", "WBC", "Bacteria") for of in (d.name, "simulated")
@@ -104,4 +126,11 @@ def test_figure_2_beside_the_simulator(d):
 
 
 def test_near_duplicates_say_where_they_stand(d):
-    assert list(statistics.alike(d)) == ["image_a", "image_b", "bits", "part_a", "part_b", "across"]
+    assert list(statistics.near_duplicates(d)) == [
+        "image_a",
+        "image_b",
+        "bits",
+        "part_a",
+        "part_b",
+        "across",
+    ]

@@ -1,4 +1,4 @@
-"""Attention measured: answers worked out by hand, parts without boxes, a check that tells a picture from a map."""
+"""Attention measured: by hand, parts without boxes, and what tells a picture from a map."""
 
 import warnings
 
@@ -11,8 +11,8 @@ from test_gradcam import OPENURINE, Bright, field_with_particle
 from torch import nn
 
 from openurine_lib.evaluation import attention
-from openurine_lib.evaluation.attention import ALL, inside, measure, sanity, summary
-from openurine_lib.evaluation.gradcam import Row
+from openurine_lib.evaluation.attention import ALL, MEASURED, heat_inside, measure, sanity, summary
+from openurine_lib.evaluation.gradcam import Row, View
 from openurine_lib.model.build import build_model
 
 BOXES = pd.DataFrame(
@@ -35,23 +35,23 @@ def mask() -> np.ndarray:
 
 
 def test_a_map_of_the_boxes_is_all_inside() -> None:
-    assert inside(mask(), BOXES) == {"area": 0.1, "energy": 1, "pointing": 1}
-    assert inside(1 - mask(), BOXES) == {"area": 0.1, "energy": 0, "pointing": 0}
+    assert heat_inside(mask(), BOXES) == {"area": 0.1, "energy": 1, "pointing": 1}
+    assert heat_inside(1 - mask(), BOXES) == {"area": 0.1, "energy": 0, "pointing": 0}
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 1])
 def test_a_map_that_knows_nothing_has_what_chance_has(value: float) -> None:
-    found = inside(np.full((100, 60), value, np.float32), BOXES)
+    found = heat_inside(np.full((100, 60), value, np.float32), BOXES)
     assert found == pytest.approx({"area": 0.1, "energy": 0.1, "pointing": 0.1})
 
 
 def test_energy_by_hand() -> None:
     heat = np.zeros((100, 60))
     heat[25, 15], heat[0, 0], heat[99, 59] = 0.6, 1.0, 0.4  # 0.6 of 2.0 inside, the maximum outside
-    assert inside(heat, BOXES) == pytest.approx({"area": 0.1, "energy": 0.3, "pointing": 0})
+    assert heat_inside(heat, BOXES) == pytest.approx({"area": 0.1, "energy": 0.3, "pointing": 0})
     heat[39, 49] = 1.0  # one of two equal maxima
-    assert inside(heat, BOXES)["pointing"] == 0.5
-    assert inside(heat, BOXES.iloc[:0]) == {"area": 0, "energy": 0, "pointing": 0}
+    assert heat_inside(heat, BOXES)["pointing"] == 0.5
+    assert heat_inside(heat, BOXES.iloc[:0]) == {"area": 0, "energy": 0, "pointing": 0}
 
 
 def test_boxes_beyond_the_edge_are_cut() -> None:
@@ -61,11 +61,13 @@ def test_boxes_beyond_the_edge_are_cut() -> None:
         (2, -9, 8, -2),
         (12, 2, 20, 8),
     ]  # the others are not in the map at all
-    assert inside(np.ones((10, 10)), pd.DataFrame(beyond, columns=BOXES.columns))["area"] == 0.5
+    assert (
+        heat_inside(np.ones((10, 10)), pd.DataFrame(beyond, columns=BOXES.columns))["area"] == 0.5
+    )
 
 
 def frames(folder) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Three fields: a bright particle of class 0 and a dark one of class 1; class 1 alone; nothing at all."""
+    """Fields: a bright particle of class 0 and a dark one of class 1; class 1 alone; nothing."""
     rows = []
     for i, field in enumerate(
         [field_with_particle(96, 96, 40, 50), *[np.zeros((96, 96, 3), np.uint8)] * 2]
@@ -85,9 +87,9 @@ def test_measure_finds_the_bright_particle_and_skips_empty_fields(tmp_path, monk
     monkeypatch.setattr(  # the network has one class: its map stands for all of them
         attention,
         "explain",
-        lambda m, i, s, groups, *a: np.repeat(bright(m, i, s, [[0]], *a), len(groups), 0),
+        lambda m, i, view, groups: np.repeat(bright(m, i, view, [[0]]), len(groups), 0),
     )
-    found = measure(Bright(), images, truth, PARTS, 96).set_index(["part", "image"])
+    found = measure(Bright(), images, truth, PARTS, View(96)).set_index(["part", "image"])
     assert list(found.index) == [
         (ALL, "f0"),
         ("Cells", "f0"),
@@ -111,18 +113,7 @@ def measured(fields: int) -> pd.DataFrame:
         ("Cells", f"f{i}", f"g{i}", 2, 0.1 + 0.1 * (i % 2), 0.3, float(i % 2), 0.1, 0.2)
         for i in range(fields)
     ]
-    columns = [
-        "part",
-        "image",
-        "group",
-        "boxes",
-        "area",
-        "energy",
-        "pointing",
-        "others_area",
-        "others_energy",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=MEASURED)
 
 
 def predictions(cls: int = 0, conf: float = 0.9) -> pd.DataFrame:
@@ -165,7 +156,7 @@ def test_sanity_tells_a_picture_of_the_field_from_a_map_of_the_network(tmp_path)
     picture.model[0].i = 0
     nn.init.constant_(picture.model[0][1].weight, 1)
     picture.model[0][1].reset_parameters = lambda: None  # weights that are never drawn anew
-    alike = sanity(picture, [*rows, Row("Casts", (2,), None, 0)], paths, truth, 96)
+    alike = sanity(picture, [*rows, Row("Casts", (2,), None, 0)], paths, truth, View(96))
     assert list(alike.part.unique()) == ["Cells"] and list(alike.depth) == [0, 1]
     assert alike.spearman.iloc[-1] == pytest.approx(1) and alike.ssim.iloc[-1] == pytest.approx(1)
     assert alike.ratio.tolist() == pytest.approx([alike.ratio[0]] * 2) and alike.ratio[0] > 10
@@ -185,7 +176,7 @@ def test_sanity_of_a_detector_goes_down_to_the_first_layer_and_leaves_it_as_it_w
         )  # what a prediction leaves behind must not disturb the copy
     state = torch.get_rng_state()
     rows = [Row("Cells", OPENURINE.heads["Cells"], "f0", 1)]
-    found = sanity(model, rows, paths, truth, 64, slice_px=64)
+    found = sanity(model, rows, paths, truth, View(64, 64))
     assert found.depth.tolist() == list(range(len(found))) and len(found) > 15
     assert (found.layer.iloc[1], found.layer.iloc[-1]) == ("heads", "0")
     assert (found.spearman.iloc[0], found.ssim.iloc[0]) == (1, 1) and abs(
@@ -193,13 +184,13 @@ def test_sanity_of_a_detector_goes_down_to_the_first_layer_and_leaves_it_as_it_w
     ) < 0.9
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
-    again = sanity(model, rows, paths, truth, 64, slice_px=64)
+    again = sanity(model, rows, paths, truth, View(64, 64))
     pd.testing.assert_frame_equal(found, again)
 
 
 def test_figure_shows_parts_without_boxes(tmp_path) -> None:
     table = summary(measured(6), PARTS, predictions())
-    figure = attention.plot(table, sanity(Bright(), [], {}, table, 96), "the face")
+    figure = attention.plot_attention(table, sanity(Bright(), [], {}, table, View(96)), "the face")
     texts = [t.get_text() for ax in figure.axes for t in ax.texts]
     assert texts.count("no box in the fields") == 3 and "30.0 on 15.0 %" in texts
     assert figure.get_suptitle() == "the face"

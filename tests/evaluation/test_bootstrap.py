@@ -1,4 +1,4 @@
-"""The bootstrap over groups: equal to the evaluator on repeated fields, and known answers by hand."""
+"""The bootstrap over groups: equal to the evaluator on repeated fields, and answers by hand."""
 
 import numpy as np
 import pandas as pd
@@ -6,16 +6,16 @@ import pytest
 
 from openurine_lib.evaluation import metrics
 from openurine_lib.evaluation.bootstrap import (
-    about,
     average_precision,
     draws,
+    fill_missing,
     holm,
     interval,
-    kept,
-    matched,
+    match_groups,
     mean_over_classes,
     p_value,
     precision_recall,
+    symmetric_interval,
 )
 
 CLASSES = 4
@@ -45,7 +45,7 @@ def scene(
 
 
 def repeated(frame: pd.DataFrame, images: pd.DataFrame, counts: np.ndarray) -> pd.DataFrame:
-    """The boxes of each field as often as its group was drawn, each copy on a field of its own name."""
+    """The boxes of each field as often as its group was drawn; a copy is a field of its own."""
     group = dict(zip(sorted(images["group"].unique()), counts, strict=True))
     times = frame["image"].map(dict(zip(images["image"], images["group"].map(group), strict=True)))
     copies = frame.loc[frame.index.repeat(times)].reset_index(drop=True)
@@ -56,7 +56,7 @@ def repeated(frame: pd.DataFrame, images: pd.DataFrame, counts: np.ndarray) -> p
 @pytest.mark.parametrize("seed", range(5))
 def test_a_resample_scores_as_the_evaluator_scores_the_repeated_fields(seed):
     truth, found, images = scene(seed)
-    m = matched(truth, found, CLASSES, images)
+    m = match_groups(truth, found, CLASSES, images)
     drawn = np.vstack([np.ones((1, 6), int), draws(6, 4, seed)])
     ap = np.stack([average_precision(m, drawn, iou) for iou in range(len(metrics.IOUS))])
     for r, counts in enumerate(drawn):
@@ -69,8 +69,8 @@ def test_a_resample_scores_as_the_evaluator_scores_the_repeated_fields(seed):
 
 def test_precision_and_recall_are_counts_at_the_confidence():
     truth, found, images = scene(1)
-    m, ones = matched(truth, found, CLASSES, images), np.ones((1, 6), int)
-    at = metrics.best_confidence(truth, found, CLASSES, list(images["image"]))
+    m, ones = match_groups(truth, found, CLASSES, images), np.ones((1, 6), int)
+    at = metrics.score(truth, found, CLASSES, list(images["image"])).confidence
     table = metrics.evaluate(truth, found, CLASSES, list(images["image"]))
     precision, recall = precision_recall(m, ones, at)
     # ultralytics interpolates between two detections; one of 16 boxes is 0.0625 of recall
@@ -81,15 +81,16 @@ def test_precision_and_recall_are_counts_at_the_confidence():
 
 
 def test_by_hand_two_groups():
-    """g0: a box that is found; g1: a box that is missed, and one false detection, surer than the right one."""
+    """g0: a box that is found; g1: a missed box and a false detection, surer than the right one."""
     images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
     box = [0.0, 0.0, 10.0, 10.0]
     truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
     found = pd.DataFrame([("a", 0, 0.5, *box), ("b", 0, 0.9, 20, 20, 30, 30)],
                          columns=["image", "cls", "conf", *metrics.XYXY])  # fmt: skip
-    m = matched(truth, found, 1, images)
+    m = match_groups(truth, found, 1, images)
     ap = average_precision(m, np.array([[1, 1], [2, 0], [0, 2]]))[:, 0]
-    # of both: half recall at precision 1/2, on 50 of the recall points 0, 0.01, ..., the first of them at half weight
+    # of both: half recall at precision 1/2, on 50 of the recall points 0, 0.01, ..., the first of
+    # them at half weight
     np.testing.assert_allclose(ap, [0.5 * 0.495, 1.0, 0.0])
 
 
@@ -110,7 +111,7 @@ def test_a_class_that_a_resample_lacks_keeps_its_value():
     """Of two classes, found and never found, a mean of what is there would jump from 0.5 to 1."""
     drawn = np.array([[1.0, 0.0], [1.0, np.nan]])
     assert mean_over_classes(drawn).tolist() == [0.5, 1.0]
-    assert mean_over_classes(kept(drawn, drawn[0])).tolist() == [0.5, 0.5]
+    assert mean_over_classes(fill_missing(drawn, drawn[0])).tolist() == [0.5, 0.5]
 
 
 def test_p_value_by_hand():
@@ -123,14 +124,18 @@ def test_p_value_by_hand():
 
 
 def test_an_interval_about_the_value_by_hand():
-    """Of 100 resamples 1..100, the value 90: 95 % lie within 84 (interpolated) of it, though all but ten lie below."""
-    assert about(90.0, np.arange(1.0, 101.0)) == pytest.approx((90 - 84.05, 90 + 84.05))
-    low, high = about(np.array([np.nan, 2.0]), np.array([[np.nan, 2.0], [np.nan, 2.0]]))
+    """Value 90, resamples 1..100: 95 % lie within 84 of it (interpolated), nearly all below."""
+    assert symmetric_interval(90.0, np.arange(1.0, 101.0)) == pytest.approx(
+        (90 - 84.05, 90 + 84.05)
+    )
+    low, high = symmetric_interval(
+        np.array([np.nan, 2.0]), np.array([[np.nan, 2.0], [np.nan, 2.0]])
+    )
     assert np.isnan([low[0], high[0]]).all() and (low[1], high[1]) == (2, 2)
 
 
 def test_holm_by_hand():
-    # sorted 0.01 0.03 0.04 times 3 2 1 = 0.03 0.06 0.04, and never below the one before: 0.03 0.06 0.06
+    # sorted 0.01 0.03 0.04 times 3 2 1 = 0.03 0.06 0.04; never below the one before: 0.03 0.06 0.06
     np.testing.assert_allclose(holm([0.04, 0.01, 0.03]), [0.06, 0.03, 0.06])
     np.testing.assert_allclose(holm([0.6, np.nan, 0.7]), [1, np.nan, 1])
     assert len(holm([])) == 0
@@ -139,4 +144,4 @@ def test_holm_by_hand():
 def test_other_peoples_boxes_are_refused():
     truth, found, images = scene(0)
     with pytest.raises(ValueError, match="not scored"):
-        matched(truth, found, CLASSES, images[:-2])
+        match_groups(truth, found, CLASSES, images[:-2])

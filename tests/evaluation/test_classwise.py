@@ -1,4 +1,4 @@
-"""Table 7, the confusion matrix, and RBC against WBC, on cases counted by hand."""
+"""Table 7 on cases counted by hand."""
 
 from types import SimpleNamespace
 
@@ -8,28 +8,16 @@ import pytest
 
 from openurine_lib import published
 from openurine_lib.data import taxonomy
-from openurine_lib.evaluation import classwise, scored
-from openurine_lib.evaluation.classwise import (
-    BACKGROUND,
-    UNWEIGHTED,
-    WEIGHTED,
-    averages,
-    confusion,
-    rbc_wbc,
-    table7,
-    taken_for,
-)
-from openurine_lib.evaluation.metrics import evaluate
-from openurine_lib.evaluation.scored import Scored
+from openurine_lib.evaluation import classwise
+from openurine_lib.evaluation.classwise import UNWEIGHTED, WEIGHTED, averages, table7
+from openurine_lib.evaluation.metrics import Scored, evaluate, score_fold
 from openurine_lib.experiments import against_paper, formatting
-from openurine_lib.experiments.methods import profile
-from openurine_lib.experiments.run import Run
 
 OPENURINE, URISED = taxonomy.load("openurine"), taxonomy.load("urised2k")
 
 
 def fold(truth, found, tax=OPENURINE, confidence=0.5, fields=("a",), of=("a",)):
-    """A fold from (class name, x) and (class name, x, conf): boxes of 10 x 10 px at x, on each field of ``of``."""
+    """A fold from (class, x) and (class, x, conf): boxes of 10 x 10 px at x, on fields ``of``."""
     t = [(f, tax.id(c), x, 0, x + 10, 10) for f in of for c, x in truth]
     p = [(f, tax.id(c), conf, x, 0, x + 10, 10) for f in of for c, x, conf in found]
     truth = pd.DataFrame(t, columns=["image", "cls", "x1", "y1", "x2", "y2"])
@@ -48,68 +36,6 @@ CASE = fold(
         *[("RBC", 400, 0.9), ("Mucus", 900, 0.9)],
     ],
 )
-
-
-def test_taken_for_by_hand():
-    taken = taken_for([CASE], OPENURINE, "WBC", "RBC")
-    assert [taken[k] for k in ("boxes", "missed", "taken", "percent")] == [4, 3, 2, 100 * 2 / 3]
-    assert np.isnan([taken["percent_low"], taken["percent_high"]]).all()  # of one patient
-    none_missed = taken_for([CASE], OPENURINE, "RBC", "WBC")
-    assert (none_missed["boxes"], none_missed["missed"]) == (1, 0)
-    assert np.isnan(none_missed["percent"])
-
-
-def test_taken_for_sums_over_folds():
-    assert taken_for([CASE, CASE], OPENURINE, "WBC", "RBC")["missed"] == 6
-
-
-def test_taken_for_needs_half_an_overlap():
-    apart = fold([("WBC", 0)], [("RBC", 4, 0.9)])  # IoU 6 / 14
-    near = fold([("WBC", 0)], [("RBC", 3, 0.9)])  # IoU 7 / 13
-    assert taken_for([apart], OPENURINE, "WBC", "RBC")["taken"] == 0
-    assert taken_for([near], OPENURINE, "WBC", "RBC")["taken"] == 1
-
-
-def test_components_of_several_classes():
-    case = fold(
-        [("leukocyte", 0), ("leukocyte", 50)],
-        [("broken_leukocyte", 0, 0.9), ("broken_erythrocyte", 50, 0.9)],
-        URISED,
-    )
-    taken = taken_for([case], URISED, "WBC", "RBC")
-    assert [taken[k] for k in ("boxes", "missed", "taken", "percent")] == [2, 1, 1, 100]
-
-
-def test_rbc_wbc_beside_the_paper():
-    both = against_paper.beside(classwise.PUBLISHED_RBC_WBC, rbc_wbc([CASE], OPENURINE)).set_index(
-        "row"
-    )
-    assert both.loc["missed WBC taken for RBC", "percent_difference"] == pytest.approx(
-        100 * 2 / 3 - 38
-    )
-    assert np.isnan(both.loc["missed RBC taken for WBC", "percent_here"])
-
-
-def test_rbc_wbc_of_a_taxonomy_without_them():
-    lone = SimpleNamespace(components={"RBC": (0,)})
-    assert rbc_wbc([CASE], lone)["percent"].isna().all()
-
-
-def test_confusion_by_hand():
-    matrix = confusion([CASE], OPENURINE)
-    assert matrix.shape == (40, 40)
-    wbc = matrix.loc["WBC"]
-    # at x = 200 only RBC is confident enough; at x = 0 the more confident WBC takes the box and RBC is of nothing
-    assert (wbc["WBC"], wbc["RBC"], wbc["Yeast"], wbc[BACKGROUND]) == (1, 2, 1, 0)
-    assert (matrix.loc[BACKGROUND, "RBC"], matrix.loc[BACKGROUND, "Mucus"]) == (1, 1)
-    assert matrix.to_numpy().sum() == 5 + 2
-    assert (confusion([CASE, CASE], OPENURINE) == 2 * matrix).all(axis=None)
-
-
-@pytest.mark.parametrize("found", [[], [("RBC", 500, 0.1)]])
-def test_confusion_without_detections(found):
-    matrix = confusion([fold([("WBC", 0)], found, fields=("a", "empty"))], OPENURINE)
-    assert matrix.loc["WBC", BACKGROUND] == matrix.to_numpy().sum() == 1
 
 
 def test_table7_of_one_fold():
@@ -134,16 +60,16 @@ def test_table7_skips_folds_without_the_class():
 
 def test_table7_without_any_truth():
     table = classwise.table7([fold([], [])], OPENURINE)
-    assert table[classwise.METRICS].isna().all(axis=None)
+    assert table[published.METRICS].isna().all(axis=None)
 
 
 FIVE = tuple("abcde")
 
 
 def half(found_on):
-    """An RBC on each of five patients' fields, found on those named; a yeast on the first, found."""
-    truth, found = fold([("RBC", 0)], [], fields=FIVE, of=FIVE), fold([("RBC", 0)], [("RBC", 0, 0.9)], of=found_on,
-                                                                     fields=FIVE)  # fmt: skip
+    """An RBC on the fields of five patients, found on those named; a yeast on the first, found."""
+    truth = fold([("RBC", 0)], [], fields=FIVE, of=FIVE)
+    found = fold([("RBC", 0)], [("RBC", 0, 0.9)], of=found_on, fields=FIVE)
     yeast = fold([("Yeast", 500)], [("Yeast", 500, 0.9)], fields=FIVE)
     t = pd.concat([truth.truth, yeast.truth], ignore_index=True)
     p = pd.concat([found.predictions, yeast.predictions], ignore_index=True)
@@ -164,7 +90,7 @@ def test_support_beside_every_number():
 
 
 def test_a_precision_of_nothing_found_is_named_a_convention():
-    """Mucus is detected below the best-F1 confidence only: recall 0, and ultralytics' precision is 100."""
+    """Mucus is detected below the best-F1 confidence: recall 0, and ultralytics' precision 100."""
     table = table7(
         [
             fold(
@@ -180,7 +106,7 @@ def test_a_precision_of_nothing_found_is_named_a_convention():
 
 
 def test_intervals_are_over_groups():
-    """Recall 3 of 5 patients with one RBC each: the share of five draws, as scipy's bootstrap has it."""
+    """Recall 3 of 5 patients with an RBC each: the share of five draws, as in scipy's bootstrap."""
     from scipy.stats import bootstrap
 
     rbc = table7([half("abc")], OPENURINE).set_index("row").loc["RBC"]
@@ -204,7 +130,7 @@ def test_no_interval_without_support():
 
 
 def test_averages_keep_a_class_that_a_resample_lacks():
-    """RBC between 0 and 100 and the yeast, which two of five draws lack, at 100: the mean is above 50, always."""
+    """RBC in 0..100 and the yeast, which two of five draws lack, at 100: the mean is above 50."""
     table = table7([half("abc")], OPENURINE).set_index("row")
     rbc, mean = table.loc["RBC"], table.loc[UNWEIGHTED]
     assert mean["recall"] == pytest.approx(80)
@@ -227,26 +153,17 @@ def test_perfect_is_100_and_empty_0():
     perfect = table7(
         [fold([("RBC", 0), ("WBC", 50)], [("RBC", 0, 0.9), ("WBC", 50, 0.8)])], OPENURINE
     )
-    assert (perfect[perfect["boxes"] > 0][classwise.METRICS] == 100).all(axis=None)
+    assert (perfect[perfect["boxes"] > 0][published.METRICS] == 100).all(axis=None)
     empty = table7([fold([("RBC", 0), ("WBC", 50)], [])], OPENURINE)
-    assert (empty[empty["boxes"] > 0][classwise.METRICS] == 0).all(axis=None)
-
-
-def test_taken_for_has_an_interval_over_groups():
-    """Of five patients each missing a WBC, all taken for RBC but one: the share of draws of five."""
-    five = fold([("WBC", 0)], [], fields=FIVE, of=FIVE)
-    wrong = fold([], [("RBC", 0, 0.9)], fields=FIVE, of="abcd")
-    taken = taken_for([five._replace(predictions=wrong.predictions)], OPENURINE, "WBC", "RBC")
-    assert [taken[k] for k in ("missed", "taken", "percent")] == [5, 4, 80]
-    assert (taken["percent_low"], taken["percent_high"]) == pytest.approx((40, 100))
+    assert (empty[empty["boxes"] > 0][published.METRICS] == 0).all(axis=None)
 
 
 def test_averages_are_the_papers_own():
-    """The published unweighted averages from the published classes, within what print rounds and errs."""
+    """The published unweighted averages from the published classes, but for rounding and errors."""
     known = published.by_class().assign(head="x")
     plain = averages(known).iloc[0]
     printed = published.table(7).set_index("row").loc[UNWEIGHTED]
-    for metric in classwise.METRICS:
+    for metric in published.METRICS:
         assert plain[metric] == pytest.approx(printed[metric], abs=1.0)
 
 
@@ -262,8 +179,8 @@ def test_rows_are_spelled_as_in_the_paper():
     assert list(ours["row"]) == [*sorted(URISED.classes), UNWEIGHTED, WEIGHTED]
 
 
-def test_score_fold_takes_the_profiles_fields():
-    frame, limit_asked = CASE.truth, profile("demo").max_test_fields
+def test_score_fold_takes_as_many_fields_as_asked():
+    frame, limit_asked = CASE.truth, 7
     data = SimpleNamespace(
         taxonomy=OPENURINE,
         test_images=lambda fold, limit: (
@@ -271,19 +188,16 @@ def test_score_fold_takes_the_profiles_fields():
         ),
         boxes_of=lambda images: frame[frame["image"].isin(images["image"])],
     )
-    run = Run("synthetic", profile("demo"))
-    run.__dict__["dataset"] = data
-    got = scored.score_fold(run, 0, CASE.predictions)
+    got = score_fold(data, 0, CASE.predictions, limit_asked)
     assert 0 <= got.confidence < 0.4  # below it the third WBC is found
     pd.testing.assert_frame_equal(got.metrics, CASE.metrics)
 
 
 def test_figures():
     both = against_paper.beside(classwise.published_rows(OPENURINE), table7([CASE], OPENURINE))
-    assert [label.get_text() for label in classwise.plot_classes(both, "synthetic").axes[0].get_yticklabels()] == [
-        "RBC (1)", "WBC (4)"]  # fmt: skip
+    labels = classwise.plot_classes(both, "synthetic").axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["RBC (1)", "WBC (4)"]
     nothing = against_paper.beside(
         classwise.published_rows(OPENURINE), table7([fold([], [])], OPENURINE)
     )
     assert classwise.plot_classes(nothing, "synthetic").axes
-    assert classwise.plot_confusion(confusion([CASE], OPENURINE), "synthetic").axes

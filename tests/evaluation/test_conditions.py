@@ -1,4 +1,4 @@
-"""Size, crowding and focus of particles, and recall by them, on fields drawn and counted by hand."""
+"""Size, crowding and focus of particles, and recall by them, on fields counted by hand."""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +6,19 @@ import pytest
 from PIL import Image
 
 from openurine_lib.data import taxonomy
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.evaluation import conditions
-from openurine_lib.evaluation.conditions import Measure, crowding, focus, particles, recall_by
-from openurine_lib.evaluation.scored import Scored
+from openurine_lib.evaluation.conditions import Measure, crowding, focus, recall_by
+from openurine_lib.evaluation.errors import at_confidence
+from openurine_lib.evaluation.metrics import Scored
 from openurine_lib.inference import BadField
 
 TAX = taxonomy.load("openurine")
 RBC, YEAST = TAX.id("RBC"), TAX.id("Yeast")
-XYXY = ["x1", "y1", "x2", "y2"]
+
+
+def particles(fold, um_per_px=None):
+    return conditions.particles([fold], [at_confidence(fold)], um_per_px)
 
 
 def boxes(*rows):
@@ -21,7 +26,7 @@ def boxes(*rows):
 
 
 def test_crowding_by_hand():
-    """Squares of 10 px at 0, 15 and 40: 15 px apart, then 25. A dot of 4 px is no neighbour of theirs."""
+    """Squares of 10 px, 15 px apart, then 25. A dot of 4 px is no neighbour of theirs."""
     row = boxes((0, 0, 10, 10), (15, 0, 25, 10), (40, 0, 50, 10), (3, 3, 7, 7))
     assert crowding(row).tolist() == [1, 1, 0, 1]  # of the dot, the square around it is one
     assert crowding(boxes((0, 0, 10, 10))).tolist() == [0]
@@ -44,7 +49,7 @@ def test_a_sharp_particle_has_more_focus_than_a_soft_or_no_one():
 
 @pytest.fixture
 def fold(tmp_path):
-    """Six patients with a field each: an RBC of 10 px, found on the first three, and a yeast of 20 px, found on all."""
+    """Six patients, a field each: an RBC of 10 px, found on three, a yeast of 20 px, on all."""
     rows, found, fields = [], [], []
     for i in range(6):
         Image.fromarray(
@@ -65,7 +70,7 @@ def fold(tmp_path):
 
 
 def test_particles_and_their_recall(fold):
-    found, measures = particles([fold])
+    found, measures = particles(fold)
     assert len(found) == 12 and found["found"].sum() == 9
     assert sorted(found["size"].unique()) == [10, 20] and "pixels" in measures[0].label
     table = recall_by(found, measures, TAX)
@@ -78,14 +83,14 @@ def test_particles_and_their_recall(fold):
         (100 / 6, 100 * 5 / 6)
     )  # 1 and 5 of six draws: binomial(6, 1/2)
     assert np.isnan(size.loc[("all", 20.0), "recall_low"])  # all found: drawing again says nothing
-    assert conditions.plot(table, measures, "synthetic").axes
+    assert conditions.plot_recall(table, measures, "synthetic").axes
 
 
 def test_size_in_micrometres(fold):
-    found, measures = particles([fold], um_per_px=0.5)
+    found, measures = particles(fold, um_per_px=0.5)
     assert sorted(found["size"].unique()) == [5, 10] and "µm" in measures[0].label
     own = fold._replace(fields=fold.fields.assign(um_per_px=[0.1] + [0.2] * 5))
-    assert sorted(particles([own], um_per_px=0.5)[0]["size"].round(6).unique()) == [1, 2, 4]
+    assert sorted(particles(own, um_per_px=0.5)[0]["size"].round(6).unique()) == [1, 2, 4]
 
 
 def test_bins_hold_their_upper_edge():
@@ -98,10 +103,10 @@ def test_bins_hold_their_upper_edge():
 
 def test_no_particle_and_no_field(fold, tmp_path):
     empty = fold._replace(truth=fold.truth.iloc[:0], predictions=fold.predictions.iloc[:0])
-    found, measures = particles([empty])
+    found, measures = particles(empty)
     table = recall_by(found, measures, TAX)
     assert found.empty and (table["boxes"] == 0).all() and table["recall"].isna().all()
-    assert conditions.plot(table, measures, "synthetic").axes
+    assert conditions.plot_recall(table, measures, "synthetic").axes
     (tmp_path / "f1.png").unlink()
     with pytest.raises(BadField, match="f1.png"):
-        particles([fold])
+        particles(fold)

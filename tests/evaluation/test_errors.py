@@ -8,9 +8,8 @@ import pytest
 
 from openurine_lib.data import taxonomy
 from openurine_lib.evaluation import errors
-from openurine_lib.evaluation.errors import FOUND, KINDS, RIGHT, counts, gains, split
-from openurine_lib.evaluation.metrics import best_confidence, evaluate, summary
-from openurine_lib.evaluation.scored import Scored
+from openurine_lib.evaluation.errors import FOUND, KINDS, RIGHT, at_confidence, gains, sort_errors
+from openurine_lib.evaluation.metrics import Scored, evaluate, score, summary
 
 TAX = taxonomy.load("openurine")
 RBC, WBC, YEAST = (TAX.id(name) for name in ("RBC", "WBC", "Yeast"))
@@ -24,7 +23,7 @@ def no_warnings():
 
 
 def fold(truth, found, confidence=0.5, groups=1):
-    """Boxes of 10 x 10 px at x: (class, x) and (class, x, conf); the same on the field of each of so many groups."""
+    """Boxes of 10 x 10 px: (class, x) and (class, x, conf), the same on one field of each group."""
     fields = pd.DataFrame(
         {"image": [f"f{i}" for i in range(groups)], "group": [f"g{i}" for i in range(groups)]}
     )
@@ -39,7 +38,11 @@ def fold(truth, found, confidence=0.5, groups=1):
     )
 
 
-# Shifts of two boxes of 10 px: by 3 px IoU is 7/13 = 0.54, by 5 px 5/15 = 0.33, by 9 px 1/19 = 0.05.
+def counts(*folds):
+    return errors.counts([at_confidence(one) for one in folds], TAX)
+
+
+# IoU of two boxes of 10 px, apart by 3 px: 7/13 = 0.54, by 5 px: 5/15 = 0.33, by 9 px: 1/19 = 0.05
 @pytest.mark.parametrize(
     ("found", "kind", "box"),
     [
@@ -53,26 +56,26 @@ def fold(truth, found, confidence=0.5, groups=1):
 )
 def test_one_detection_of_one_box(found, kind, box):
     one = fold([(RBC, 0)], [found])
-    parts = split(one.truth, one.predictions)
+    parts = sort_errors(one.truth, one.predictions)
     assert parts.detections["kind"].tolist() == [kind]
     assert parts.boxes["kind"].tolist() == [box]
 
 
 def test_a_second_detection_is_a_duplicate():
     one = fold([(RBC, 0)], [(RBC, 1, 0.6), (RBC, 0, 0.7)])
-    parts = split(one.truth, one.predictions)
+    parts = sort_errors(one.truth, one.predictions)
     assert parts.detections["conf"].tolist() == [0.7, 0.6]
     assert parts.detections["kind"].tolist() == [RIGHT, "duplicate"]
 
 
 def test_order_of_the_kinds_is_tides():
-    """Exactly on a WBC, and on an RBC by 0.33: the own class comes first. On a found RBC and a WBC: the WBC does."""
+    """On a WBC, and on an RBC by 0.33: the own class is first. On a found RBC and a WBC: not."""
     beside = fold([(WBC, 0), (RBC, 5)], [(RBC, 0, 0.9)])
-    parts = split(beside.truth, beside.predictions)
+    parts = sort_errors(beside.truth, beside.predictions)
     assert parts.detections["kind"].tolist() == ["localisation"]
     assert parts.boxes["kind"].tolist() == ["missed", "localisation"]
     both = fold([(RBC, 0), (WBC, 1)], [(RBC, 0, 0.9), (RBC, 1, 0.8)])
-    parts = split(both.truth, both.predictions)
+    parts = sort_errors(both.truth, both.predictions)
     assert parts.detections["kind"].tolist() == [RIGHT, "classification"]
     assert parts.boxes["kind"].tolist() == [FOUND, "classification"]
 
@@ -80,7 +83,7 @@ def test_order_of_the_kinds_is_tides():
 def test_fields_do_not_mix():
     one = fold([(RBC, 0)], [], groups=2)
     found = pd.DataFrame([("f1", RBC, 0.9, 0, 0, 10, 10)], columns=one.predictions.columns)
-    parts = split(one.truth, found)
+    parts = sort_errors(one.truth, found)
     assert parts.boxes.set_index("image")["kind"].to_dict() == {"f0": "missed", "f1": FOUND}
     assert parts.detections["box"].tolist() == [1]
 
@@ -98,7 +101,7 @@ CASE = fold(
 
 
 def test_counts_by_head():
-    table = counts([CASE, CASE], TAX).set_index("head")
+    table = counts(CASE, CASE).set_index("head")
     assert list(table) == ["boxes", FOUND, *KINDS]
     #                                        boxes found cls loc both dup bkg missed
     assert table.loc["Cells"].tolist() == [8, 2, 2, 2, 2, 2, 2, 2]
@@ -108,7 +111,7 @@ def test_counts_by_head():
 
 
 def test_gain_of_a_wrong_name():
-    """One RBC called WBC, another found. Repaired: RBC goes from 49.5 (recall 1/2) to 100; WBC is not in the mean."""
+    """An RBC called WBC, another found. Repaired, RBC goes from 49.5 to 100; the mean lacks WBC."""
     one = fold([(RBC, 0), (RBC, 100)], [(RBC, 0, 0.9), (WBC, 100, 0.8), (WBC, 101, 0.7)])
     gain = gains([one], TAX.n).set_index("kind")["gain"]
     assert gain["classification"] == pytest.approx(50.5)
@@ -134,8 +137,10 @@ def test_gains_are_those_of_the_evaluator():
     named = CASE.predictions.assign(
         cls=CASE.predictions["cls"].mask(CASE.predictions["x1"] == 200, RBC)
     )
-    placed = CASE.predictions.assign(**{c: CASE.predictions[c].mask(CASE.predictions["x1"] == 105, x)
-                                        for c, x in (("x1", 100), ("x2", 110))})  # fmt: skip
+    beside = CASE.predictions["x1"] == 105
+    placed = CASE.predictions.assign(
+        x1=CASE.predictions["x1"].mask(beside, 100), x2=CASE.predictions["x2"].mask(beside, 110)
+    )
     gain = gains([CASE], TAX.n).set_index("kind")["gain"]
     dropped = {
         kind: CASE.predictions[CASE.predictions["x1"] != x]
@@ -163,15 +168,15 @@ def test_empty_and_perfect(found, missed):
     one = fold([(RBC, 0), (YEAST, 100)], found)
     gain = gains([one], TAX.n).set_index("kind")["gain"]
     assert gain["missed"] == pytest.approx(missed) and gain.drop("missed").tolist() == [0] * 5
-    table = counts([one], TAX).set_index("head").loc["all"]
+    table = counts(one).set_index("head").loc["all"]
     assert table["missed"] == (0 if found else 2) and table[FOUND] == len(found)
-    assert errors.plot(counts([one], TAX), gains([one], TAX.n), "synthetic").axes
+    assert errors.plot_errors(counts(one), gains([one], TAX.n), "synthetic").axes
 
 
 def test_fields_without_a_box():
     one = fold([], [(RBC, 0, 0.9)])
-    assert split(one.truth, one.predictions).detections["kind"].tolist() == ["background"]
-    assert counts([one], TAX).set_index("head").loc["Cells", "background"] == 1
+    assert sort_errors(one.truth, one.predictions).detections["kind"].tolist() == ["background"]
+    assert counts(one).set_index("head").loc["Cells", "background"] == 1
     assert gains([one], TAX.n)["gain"].tolist() == [0] * 6
 
 
@@ -185,7 +190,7 @@ def test_random_fields_add_up():
         for _ in range(2)
     ]
     one = fold(true, found)
-    parts = split(one.truth, one.predictions)
+    parts = sort_errors(one.truth, one.predictions)
     kinds = parts.detections["kind"].value_counts()
     assert set(kinds.index) <= {RIGHT, *KINDS[:-1]} and kinds.sum() == 80
     assert (parts.boxes["kind"] == FOUND).sum() == kinds[RIGHT] > 0
@@ -196,4 +201,4 @@ def test_random_fields_add_up():
             parts.boxes.loc[hits, "cls"].to_numpy() == parts.detections.loc[hits.index, "cls"]
         ).all()
     )
-    assert best_confidence(one.truth, one.predictions, TAX.n, ["f0"]) < 1
+    assert score(one.truth, one.predictions, TAX.n, ["f0"]).confidence < 1

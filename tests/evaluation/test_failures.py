@@ -6,18 +6,27 @@ import pytest
 from PIL import Image
 
 from openurine_lib.data import taxonomy
-from openurine_lib.evaluation import failures as gallery
-from openurine_lib.evaluation.failures import chosen, failures, inside
-from openurine_lib.evaluation.scored import Scored
+from openurine_lib.data.boxes import XYXY
+from openurine_lib.evaluation import failures
+from openurine_lib.evaluation.errors import at_confidence
+from openurine_lib.evaluation.failures import first_cases, share_inside
+from openurine_lib.evaluation.metrics import Scored
 
 TAX = taxonomy.load("openurine")
 RBC, WBC, YEAST = (TAX.id(name) for name in ("RBC", "WBC", "Yeast"))
-XYXY = ["x1", "y1", "x2", "y2"]
+
+
+def failure_cases(fold):
+    return failures.failure_cases([at_confidence(fold)], TAX)
+
+
+def plot(fold):
+    return failures.plot_failures([fold], failure_cases(fold), TAX, "synthetic")
 
 
 @pytest.fixture
 def fold(tmp_path):
-    """dense: three yeasts in a row, of which the middle one is missed. merged: one box around two RBC.
+    """dense: three yeasts in a row, the middle one missed. merged: one box around two RBC.
 
     mixed: a WBC called RBC (0.8), an RBC called WBC (0.6), and a WBC called both (not confused).
     """
@@ -49,7 +58,7 @@ def fold(tmp_path):
 
 
 def test_each_failure_is_found(fold):
-    cases = failures([fold], TAX)
+    cases = failure_cases(fold)
     assert cases["failure"].tolist() == ["dense", "merged", "RBC/WBC", "RBC/WBC"]
     assert cases["image"].tolist() == ["dense", "merged", "mixed", "mixed"]
     assert cases["rank"].tolist() == [2, 2, 0.8, 0.6]  # neighbours, boxes held, confidences
@@ -63,18 +72,18 @@ def test_each_failure_is_found(fold):
 
 def test_inside_is_a_share_of_the_true_box():
     boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60]], dtype=float)
-    assert inside(boxes, np.array([[5, 0, 100, 10.0]])).tolist() == [[0.5], [0]]
+    assert share_inside(boxes, np.array([[5, 0, 100, 10.0]])).tolist() == [[0.5], [0]]
 
 
 def test_one_a_field_as_far_as_there_are_others(fold):
     cases = pd.DataFrame({"failure": pd.Categorical(["dense"] * 4, list(failures.ROWS)), "fold": 0,
                           "image": ["a", "a", "a", "b"], "rank": [9, 8, 7, 3]})  # fmt: skip
-    assert chosen(cases, 2)[["image", "rank"]].to_numpy().tolist() == [["a", 9], ["b", 3]]
-    assert chosen(cases, 3)["rank"].tolist() == [9, 3, 8]
+    assert first_cases(cases, 2)[["image", "rank"]].to_numpy().tolist() == [["a", 9], ["b", 3]]
+    assert first_cases(cases, 3)["rank"].tolist() == [9, 3, 8]
 
 
 def test_picture(fold):
-    figure = failures.plot([fold], TAX, "synthetic")
+    figure = plot(fold)
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert titles == [
         "Yeast, 2 neighbours",
@@ -86,8 +95,6 @@ def test_picture(fold):
 
 def test_picture_without_a_failure(fold):
     perfect = fold._replace(predictions=fold.truth.assign(conf=0.9))
-    assert failures([perfect], TAX).empty
-    texts = [
-        t.get_text() for ax in failures.plot([perfect], TAX, "synthetic").axes for t in ax.texts
-    ]
+    assert failure_cases(perfect).empty
+    texts = [t.get_text() for ax in plot(perfect).axes for t in ax.texts]
     assert len(texts) == 3 and all("no case" in text for text in texts)

@@ -1,16 +1,22 @@
-"""Fig. 5: maps that lie where the particles are, what has a map, and the rule that chooses the fields."""
+"""Fig. 5: maps that lie where the particles are, and the rule that chooses the fields."""
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from openurine_lib.data import taxonomy
 from openurine_lib.evaluation import gradcam
-from openurine_lib.evaluation.gradcam import NotExplainable, Row, choose, explain, neck_outputs
+from openurine_lib.evaluation.gradcam import (
+    NotExplainable,
+    Row,
+    View,
+    choose,
+    explain,
+    neck_outputs,
+)
 from openurine_lib.model.build import build_model
 
 OPENURINE = taxonomy.load("openurine")
@@ -21,7 +27,10 @@ FIELD = np.random.default_rng(0).integers(0, 255, (100, 160, 3), dtype=np.uint8)
 
 
 class Bright(nn.Module):
-    """A detector of one class that looks at brightness: strided convolutions as in YOLO (3x3, stride 2, padding 1)."""
+    """A detector of one class that looks at brightness.
+
+    It has strided convolutions as in YOLO (3x3, stride 2, padding 1).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,15 +59,22 @@ def centre(heat: np.ndarray, x: int, y: int, reach: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("x", "y"), [(64, 48), (67, 50), (100, 77), (33, 61)])
 def test_a_planted_particle_is_where_its_heat_is(x: int, y: int) -> None:
-    heat = explain(Bright(), field_with_particle(128, 192, x, y), 192, [[0]])[0]
+    heat = explain(Bright(), field_with_particle(128, 192, x, y), View(192), [[0]])[0]
     peak = np.array(np.unravel_index(heat.argmax(), heat.shape))[::-1]
     assert np.abs(peak - [x, y]).max() <= 4  # half a stride
     assert np.abs(centre(heat, x, y, 20) - [x, y]).max() < 1  # one direction alone: 3.5
 
 
-@pytest.mark.parametrize(("height", "width", "imgsz", "slice_px"), [
-    (220, 350, 160, None), (350, 220, 160, None), (190, 330, 320, None), (200, 280, 128, 100), (200, 280, 96, 100),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("height", "width", "imgsz", "slice_px"),
+    [
+        (220, 350, 160, None),
+        (350, 220, 160, None),
+        (190, 330, 320, None),
+        (200, 280, 128, 100),
+        (200, 280, 96, 100),
+    ],
+)
 def test_border_scale_and_slices_do_not_move_the_heat(
     height: int, width: int, imgsz: int, slice_px: int | None
 ) -> None:
@@ -68,7 +84,7 @@ def test_border_scale_and_slices_do_not_move_the_heat(
         (width // 2, round(0.6 * height)),
     ]:  # far from the border
         field = field_with_particle(height, width, x, y, radius=max(3, round(stride / 3)))
-        heat = explain(Bright(), field, imgsz, [[0]], slice_px)[0]
+        heat = explain(Bright(), field, View(imgsz, slice_px), [[0]])[0]
         assert heat.shape == (height, width)
         reach = int(2.5 * stride)
         assert np.abs(centre(heat, x, y, reach) - [x, y]).max() <= stride / 4, (
@@ -78,7 +94,7 @@ def test_border_scale_and_slices_do_not_move_the_heat(
 
 
 def test_an_empty_slice_does_not_glow() -> None:
-    heat = explain(Bright(), field_with_particle(64, 192, 30, 32), 64, [[0]], slice_px=64)[0]
+    heat = explain(Bright(), field_with_particle(64, 192, 30, 32), View(64, 64), [[0]])[0]
     assert heat[:, :64].max() == 1 and heat[:, 96:].max() < 0.01
 
 
@@ -86,18 +102,18 @@ def test_one_pass_gives_the_maps_of_single_calls() -> None:
     torch.manual_seed(0)
     model = build_model("yolo12n", OPENURINE, "multi").eval()
     groups = [OPENURINE.heads[h] for h in ("Crystals", "Casts")]
-    together = explain(model, FIELD, 96, groups, slice_px=80)
+    together = explain(model, FIELD, View(96, 80), groups)
     assert together.shape == (2, 100, 160) and not np.allclose(*together)
     for classes, heat in zip(groups, together, strict=True):
         np.testing.assert_allclose(
-            explain(model, FIELD, 96, [classes], slice_px=80)[0], heat, atol=1e-5
+            explain(model, FIELD, View(96, 80), [classes])[0], heat, atol=1e-5
         )
 
 
 def test_nothing_that_speaks_for_a_class_is_a_map_of_zeros() -> None:
     model = Bright()
     nn.init.zeros_(model.model[0][0].weight)
-    assert not explain(model, FIELD, 96, [[0]]).any()
+    assert not explain(model, FIELD, View(96), [[0]]).any()
 
 
 # --- the detectors
@@ -115,7 +131,7 @@ def test_heat_covers_the_image_and_the_model_is_left_as_it_was(model):
         before = model(torch.zeros(1, 3, 96, 96))[
             0
         ].clone()  # leaves inference tensors behind, as a prediction does
-    heat = explain(model, FIELD, 96, [OPENURINE.heads["Crystals"]])[0]
+    heat = explain(model, FIELD, View(96), [OPENURINE.heads["Crystals"]])[0]
     assert heat.shape == (100, 160)
     assert 0 <= heat.min() < heat.max() == 1
     with torch.inference_mode():
@@ -125,8 +141,8 @@ def test_heat_covers_the_image_and_the_model_is_left_as_it_was(model):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_heat_is_the_papers_formula_of_grad_cam(model):
-    """ReLU(sum over channels of mean gradient x activation), by hand, upright and turned, at the finest level."""
+def test_heat_is_the_papers_formula_of_grad_cam(model, monkeypatch):
+    """ReLU(sum over channels of mean gradient x activation), by hand, at the finest level."""
     field, layer = FIELD[:96, :96], neck_outputs(model)[0]
     kept = []
     handle = layer.register_forward_hook(lambda module, inputs, output: kept.append(output))
@@ -143,19 +159,18 @@ def test_heat_is_the_papers_formula_of_grad_cam(model):
         if expected.max() > 0:
             break
     expected = cv2.resize(expected / expected.max(), (96, 96), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(
-        explain(model, field, 96, [[c]], target_layers=[layer])[0], expected, atol=0.03
-    )
+    monkeypatch.setattr(gradcam, "neck_outputs", lambda model: [layer])
+    np.testing.assert_allclose(explain(model, field, View(96), [[c]])[0], expected, atol=0.03)
 
 
 def test_classes_and_networks_that_cannot_be_explained(model):
     with pytest.raises(NotExplainable, match="no class .99."):
-        explain(model, FIELD, 96, [[99]])
+        explain(model, FIELD, View(96), [[99]])
     assert not any(m._forward_hooks for m in neck_outputs(model))  # nor is a hook left behind
     stock = Bright()
     stock.model[-1].f = -1
     with pytest.raises(NotExplainable, match="feature pyramid"):
-        explain(stock, FIELD, 96, [[0]])
+        explain(stock, FIELD, View(96), [[0]])
 
 
 def test_a_map_a_head_or_a_class(model):
@@ -188,7 +203,7 @@ def frames():
 
 def test_the_papers_rows_and_the_heads_have_the_field_of_most_boxes():
     images, truth = frames()
-    rows = choose(gradcam.papers(OPENURINE) | OPENURINE.heads, images, truth)
+    rows = choose(gradcam.paper_parts(OPENURINE) | OPENURINE.heads, images, truth)
     found = {r.name: (r.image, r.boxes) for r in rows}
     assert list(found)[:2] == ["Amorphous", "Epithelial cells"] and set(found) >= set(
         OPENURINE.heads
@@ -204,11 +219,10 @@ def test_the_papers_rows_and_the_heads_have_the_field_of_most_boxes():
 
 def test_papers_rows_of_a_set_without_them():
     bare = taxonomy.Taxonomy("tiny", ("disc",), {"Cells": (0,)}, {}, {})
-    assert gradcam.papers(bare) == {}
+    assert gradcam.paper_parts(bare) == {}
 
 
-def test_figure_has_a_pair_a_row_and_names_what_is_missing(tmp_path):
-    Image.fromarray(FIELD).save(tmp_path / "b.png")
+def test_figure_has_a_pair_a_row_and_names_what_is_missing():
     rows = [
         Row("Amorphous", (16,), "b", 1),
         Row("Casts", (11,), None, 0),
@@ -219,15 +233,14 @@ def test_figure_has_a_pair_a_row_and_names_what_is_missing(tmp_path):
     found = pd.DataFrame(
         [("b", 16, 5, 5, 50, 40, 0.9), ("b", 9, 5, 5, 50, 40, 0.1)], columns=[*columns, "conf"]
     )
-    heats = [np.zeros((100, 160)), None, np.zeros((100, 160))]
-    figure = gradcam.plot(
-        rows, {"b": str(tmp_path / "b.png")}, truth, found, heats, OPENURINE, "the face"
-    )
+    heat = np.zeros((100, 160))
+    maps = [(rows[0], FIELD, heat), (rows[1], None, None), (rows[2], FIELD, heat)]
+    figure = gradcam.plot_fig5(maps, truth, found, OPENURINE, "the face")
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
     assert titles == ["Amorphous: 1 annotated, 1 found", "Cells: 0 annotated, 0 found"]
     assert (
         "no box in the test fields: Casts" in figure.get_suptitle()
         and "the face" in figure.get_suptitle()
     )
-    none = gradcam.plot([rows[1]], {}, truth, found, [None], OPENURINE, "the face")
+    none = gradcam.plot_fig5(maps[1:2], truth, found, OPENURINE, "the face")
     assert "no box in the test fields: Casts" in none.get_suptitle()

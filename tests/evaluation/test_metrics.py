@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from openurine_lib.evaluation.metrics import best_confidence, evaluate, over_folds, score, summary
+from openurine_lib.evaluation.metrics import evaluate, over_folds, score, summary
 
 PERFECT = 1.0
 
@@ -50,10 +50,10 @@ def random_case(seed=0, n_images=12, n_classes=4):
 
 
 def test_exact_by_hand():
-    """Four true boxes, detections right, wrong, right: precision 1, 1/2, 2/3 at recall 1/4, 1/4, 1/2.
+    """Four boxes, detections right, wrong, right: precision 1, 1/2, 2/3 at recall 1/4, 1/4, 1/2.
 
-    The envelope is 1 below recall 1/4, then 2/3 below 1/2, then 0. By trapezoids of 0.01: 24 at 1, one from 1 to 2/3,
-    24 at 2/3, one from 2/3 to 0.
+    The envelope is 1 below recall 1/4, then 2/3 below 1/2, then 0. By trapezoids of 0.01: 24 at 1,
+    one from 1 to 2/3, 24 at 2/3, one from 2/3 to 0.
     """
     true = boxes(*[("a", 0, 100 * i, 0, 100 * i + 10, 10) for i in range(4)])
     pred = found(
@@ -94,7 +94,7 @@ def test_perfect_detector():
 
 
 def test_full_recall_ends_at_its_precision():
-    """Right, wrong, right of two boxes: the envelope is 1 up to recall 1/2, then 2/3 up to recall 1 and there too."""
+    """Right, wrong, right of two boxes: the envelope is 1 to recall 1/2, then 2/3 to recall 1."""
     true = boxes(("a", 0, 0, 0, 10, 10), ("a", 0, 100, 0, 110, 10))
     pred = found(
         ("a", 0, 0.9, 0, 0, 10, 10), ("a", 0, 0.8, 50, 50, 60, 60), ("a", 0, 0.7, 100, 0, 110, 10)
@@ -152,7 +152,7 @@ def test_stray_boxes_and_classes_are_refused(true, pred, says):
 
 
 def test_against_coco():
-    """AP within 0.02 of COCO's in each class, 0.01 in the mean: COCO averages the precision at 101 recalls."""
+    """AP within 0.02 of COCO's in each class, 0.01 in the mean: COCO averages at 101 recalls."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -240,7 +240,7 @@ def test_best_confidence_separates_right_from_wrong():
     true = boxes(*[("a", 0, 100 * i, 0, 100 * i + 10, 10) for i in range(10)])
     right = true.assign(conf=0.8)
     wrong = right.assign(conf=0.3, y1=50, y2=60)
-    assert 0.3 < best_confidence(true, pd.concat([right, wrong]), 1, ["a"]) < 0.8
+    assert 0.3 < score(true, pd.concat([right, wrong]), 1, ["a"]).confidence < 0.8
 
 
 def test_score_reads_precision_at_the_best_confidence():
@@ -250,7 +250,7 @@ def test_score_reads_precision_at_the_best_confidence():
     table = evaluate(true, pred, n, images)
     recalled = table["recall"] * table["boxes"]
     assert recalled.sum() < len(kept)
-    assert (scores.precision == table["precision"]).all()
+    pd.testing.assert_frame_equal(scores.table, table)
 
 
 def test_over_folds():

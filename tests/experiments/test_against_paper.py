@@ -92,8 +92,9 @@ def test_what_cannot_be_compared(paper, here, message):
 def test_an_interval_stands_beside_its_number_and_is_shown_with_it():
     here = pd.DataFrame({"row": ["a"], "map50": [45.0], "map50_low": [40.0], "map50_high": [51.0]})
     out = beside(PAPER, here)
-    assert list(out)[1:] == ["map50_paper", "map50_paper_std", "map50_here", "map50_here_low", "map50_here_high",
-                             "map50_difference", "reason"]  # fmt: skip
+    interval = ["map50_here", "map50_here_low", "map50_here_high"]
+    metric = ["map50_paper", "map50_paper_std", *interval, "map50_difference"]
+    assert list(out)[1:] == [*metric, "reason"]
     shown = formatting.formatted(out).set_index("row")
     assert (
         shown.loc["a", "map50_here"] == "45.0 [40.0, 51.0]"

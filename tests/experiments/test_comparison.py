@@ -1,6 +1,5 @@
 """Tables 4-6 assembled from metrics files in a run folder."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,15 +41,15 @@ def line(table, name):
 
 @pytest.mark.parametrize("n", [4, 5, 6])
 def test_every_published_row_has_a_method_in_the_papers_order(run, n):
-    table = comparison.table(run, n)
+    table = comparison.reproduced_table(run, n)
     assert list(dict.fromkeys(table["row"])) == list(published.table(n)["row"])
     assert set(table["method"]) == {m.id for m in methods().values() if n in m.answers}
-    assert set(table["reason"]) <= {"not run", "not yet built"}
+    assert set(table["reason"]) <= {"not run"}
 
 
 def test_one_fold_has_no_deviation(run):
     store(run, "yolov8m")
-    row = line(comparison.table(run, 4), "yolov8m")
+    row = line(comparison.reproduced_table(run, 4), "yolov8m")
     assert (row["precision"], row["map50"], row["folds"]) == (80, 50, 1)
     assert np.isnan(row["map50_std"])
     assert (row["network"], row["epochs"], row["reason"]) == ("yolov8n", run.profile.epochs, "")
@@ -61,7 +60,7 @@ def test_mean_and_deviation_over_the_folds_that_ran(tmp_path, monkeypatch):
     run = make_run("paper")
     store(run, "yolov8m", 0, 0.4)
     store(run, "yolov8m", 3, 0.6)
-    row = line(comparison.table(run, 4), "yolov8m")
+    row = line(comparison.reproduced_table(run, 4), "yolov8m")
     assert row["map50"] == pytest.approx(50)
     assert row["map50_std"] == pytest.approx(20 / 2**0.5)
     assert row["note"] == "2 of 5 folds"
@@ -70,7 +69,7 @@ def test_mean_and_deviation_over_the_folds_that_ran(tmp_path, monkeypatch):
 
 def test_rows_that_coincide_say_so_and_share_numbers(run):
     store(run, "yolo12n")
-    four = comparison.table(run, 4)
+    four = comparison.reproduced_table(run, 4)
     assert line(four, "yolo12x")["note"] == "yolo12n stands for yolo12x; same run as YOLO12-nano"
     assert (
         line(four, "yolo12x")["fidelity"] == "substitute"
@@ -79,7 +78,8 @@ def test_rows_that_coincide_say_so_and_share_numbers(run):
     assert line(four, "yolo12x")["map50"] == line(four, "yolo12n")["map50"] == 50
     assert line(four, "yolo12m-sahi")["reason"] == "not run"
     assert (
-        line(comparison.table(run, 6), "yolo12n-960")["note"] == "same run as YOLO12-nano (Table 4)"
+        line(comparison.reproduced_table(run, 6), "yolo12n-960")["note"]
+        == "same run as YOLO12-nano (Table 4)"
     )
 
 
@@ -88,45 +88,27 @@ def test_no_row_claims_to_be_another_in_the_papers_profile_but_the_two_of_table_
 ):
     monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
     run = make_run("paper")
-    same = {
-        m.id: comparison.same_run_as(run, m, n)
-        for m in methods().values()
-        for n in m.answers
-        if m.built
-    }
+    same = {m.id: comparison.same_run_as(run, m, n) for m in methods().values() for n in m.answers}
     assert {k: v for k, v in same.items() if v} == {"yolo12n-960": "YOLO12-nano (Table 4)"}
-
-
-def test_rows_without_an_engine_say_so(run, monkeypatch):
-    without = dataclasses.replace(method("vitdet"), engine="none")
-    monkeypatch.setattr(comparison, "methods", lambda: methods() | {"vitdet": without})
-    row = line(comparison.table(run, 4), "vitdet")
-    assert row["reason"] == "not yet built"
-    assert pd.isna(row["network"])
-    assert np.isnan(row["map50"])
 
 
 def test_fidelity_reasons_and_references_are_printed(run):
     store(run, "li2020-retinanet")
-    both = against_paper.beside(published.table(4), comparison.table(run, 4))
-    row = comparison.shown(both).set_index("row").loc["Li et al. [27]"]
+    both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
+    row = comparison.page_columns(both).set_index("row").loc["Li et al. [27]"]
     assert row["doi"] == method("li2020-retinanet").doi == "10.1002/mp.14118"
     assert (
         row["fidelity"] == "substitute" and "anchors" in row["note"]
     )  # a smaller network stands for it in demo
-    own = line(comparison.table(make_run("paper"), 4), "li2020-retinanet")
+    own = line(comparison.reproduced_table(make_run("paper"), 4), "li2020-retinanet")
     assert own["fidelity"] == "approximate"
-    assert all(
-        m.fidelity in ("faithful", "approximate", "substitute")
-        for m in methods().values()
-        if m.built
-    )
-    assert all(m.why for m in methods().values() if m.built and m.fidelity != "faithful")
+    assert all(m.fidelity in ("faithful", "approximate", "substitute") for m in methods().values())
+    assert all(m.why for m in methods().values() if m.fidelity != "faithful")
 
 
 def test_sizes_nominal_and_effective(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
-    six = comparison.table(make_run("paper"), 6)
+    six = comparison.reproduced_table(make_run("paper"), 6)
     assert list(six["nominal"]) == [40, 80, 160, 320, 640, 960, 1280]
     assert list(six["effective"]) == [64, 96, 160, 320, 640, 960, 1280]
 
@@ -134,16 +116,16 @@ def test_sizes_nominal_and_effective(tmp_path, monkeypatch):
 def test_drop_is_full_minus_row(run):
     store(run, "ours-yolo12m", ap50=0.5)
     store(run, "without-casts", ap50=0.3)
-    drops = comparison.drops(comparison.table(run, 5)).set_index("row")
+    drops = comparison.table5_drops(comparison.reproduced_table(run, 5)).set_index("row")
     assert drops.loc["Without casts head", "map50"] == pytest.approx(20)
     assert comparison.FULL not in drops.index
-    paper = comparison.drops(published.table(5)).set_index("row")
+    paper = comparison.table5_drops(published.table(5)).set_index("row")
     assert paper.loc["Without microorganisms head", "map50"] == pytest.approx(64.15 - 59.47)
 
 
 def test_a_head_without_classes_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
-    five = comparison.table(make_run("demo", "urised2k"), 5)
+    five = comparison.reproduced_table(make_run("demo", "urised2k"), 5)
     assert "no class in the head Casts" in line(five, "without-casts")["note"]
     assert "no class" not in line(five, "without-cells")["note"]
 
@@ -151,20 +133,26 @@ def test_a_head_without_classes_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize("n", [4, 5, 6])
 def test_beside_the_published(run, n):
     store(run, "yolo12n")
-    both = against_paper.beside(published.table(n), comparison.table(run, n))
-    assert len(both) == len(comparison.table(run, n))
+    both = against_paper.beside(published.table(n), comparison.reproduced_table(run, n))
+    assert len(both) == len(comparison.reproduced_table(run, n))
     assert {"network", "note", "reason", "map50_paper", "map50_here", "map50_difference"} <= set(
         both
     )
-    assert list(comparison.shown(both)["row"]) == list(comparison.table(run, n)["row"])
-    assert "not run" in comparison.missing(both)
+    assert list(comparison.page_columns(both)["row"]) == list(
+        comparison.reproduced_table(run, n)["row"]
+    )
+    assert "not run" in comparison.missing_rows(both)
 
 
 def test_figures(run):
     store(run, "yolo12n")
-    both = against_paper.beside(published.table(4), comparison.table(run, 4))
-    assert len(comparison.plot_scatter(both, "synthetic").axes) == 1
+    both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
+    assert len(comparison.plot_table4_scatter(both, "synthetic").axes) == 1
     assert (
-        len(comparison.plot_sizes(published.table(6), comparison.table(run, 6), "synthetic").axes)
+        len(
+            comparison.plot_table6_sizes(
+                published.table(6), comparison.reproduced_table(run, 6), "synthetic"
+            ).axes
+        )
         == 4
     )

@@ -8,7 +8,7 @@ import pytest
 
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import comparison, intervals
-from openurine_lib.experiments.intervals import Spread, of_means
+from openurine_lib.experiments.intervals import Intervals, resampled_means
 from openurine_lib.experiments.methods import method, profile
 from openurine_lib.experiments.run import Run
 
@@ -30,7 +30,10 @@ def stored(run, name, found_on):
 
 @pytest.fixture
 def run():
-    """Six patients, a field with an RBC each; the full method finds four, without Crystals three of them are found."""
+    """Six patients, a field with an RBC each.
+
+    The full method finds four; without Crystals three of these are found.
+    """
     fields = pd.DataFrame({"image": list("abcdef"), "group": [f"patient {c}" for c in "abcdef"]})
     truth = pd.DataFrame([(f, RBC, *BOX) for f in "abcdef"], columns=["image", "cls", *COLUMNS])
     made = Run("synthetic", profile("demo"))
@@ -54,9 +57,14 @@ def table5(names, folds, recalls):
 
 
 def test_levels_are_the_share_of_patients(run):
-    """Recall 4 of 6 patients: k of six draws is binomial(6, 2/3); |k - 4| is 3 or more in 1.8 % of them, so 4 ± 2."""
+    """Recall is 4 of 6 patients: k of six draws is binomial(6, 2/3).
+
+    |k - 4| is 3 or more in 1.8 % of them, so the interval is 4 ± 2.
+    """
     names = ["ours-yolo12m", "without-crystals", "without-casts"]
-    table = Spread(run).levels(table5(names, [1, 1, 0], [400 / 6, 50, np.nan])).set_index("method")
+    table = (
+        Intervals(run).of_table(table5(names, [1, 1, 0], [400 / 6, 50, np.nan])).set_index("method")
+    )
     assert table.loc["ours-yolo12m", ["recall_low", "recall_high"]].tolist() == pytest.approx(
         [100 * 2 / 6, 100]
     )
@@ -67,10 +75,13 @@ def test_levels_are_the_share_of_patients(run):
 
 
 def test_drops_are_drawn_in_pairs(run):
-    """The rows differ on one patient of six: k of six draws: binomial(6, 1/6); |k - 1| is 3 or more in 0.9 %: 1 ± 2."""
+    """The rows differ on one patient of six: k of six draws is binomial(6, 1/6).
+
+    |k - 1| is 3 or more in 0.9 % of them, so the interval is 1 ± 2.
+    """
     names = ["ours-yolo12m", "without-crystals"]
     five = table5(names, [1, 1], [400 / 6, 50])
-    fallen = Spread(run).drops(comparison.drops(five), five)
+    fallen = Intervals(run).of_drops(comparison.table5_drops(five), five)
     assert fallen["method"].tolist() == ["without-crystals"]
     assert fallen[["recall_low", "recall_high"]].iloc[0].tolist() == pytest.approx([-100 / 6, 50])
 
@@ -78,18 +89,23 @@ def test_drops_are_drawn_in_pairs(run):
 def test_drops_need_the_same_folds(run):
     names = ["ours-yolo12m", "without-casts"]
     five = table5(names, [1, 0], [400 / 6, np.nan])
-    assert Spread(run).drops(comparison.drops(five), five)[intervals.LIMITS].isna().all(axis=None)
+    assert (
+        Intervals(run)
+        .of_drops(comparison.table5_drops(five), five)[intervals.LIMITS]
+        .isna()
+        .all(axis=None)
+    )
 
 
 def test_mean_keeps_a_class_that_a_resample_lacks(run):
     """A yeast on one patient, found: recall is (recall of RBC + 100) / 2 in every resample."""
     scored = intervals.score_fold(
-        run, 0, pd.read_csv(run.predict_dir(method("ours-yolo12m"), 0) / "predictions.csv")
+        run.dataset, 0, pd.read_csv(run.predict_dir(method("ours-yolo12m"), 0) / "predictions.csv")
     )
-    alone = of_means([scored], TAX.n)[:, 1]
+    alone = resampled_means([scored], TAX.n)[:, 1]
     yeast = pd.DataFrame([("a", YEAST, *BOX)], columns=["image", "cls", *COLUMNS])
     truth = pd.concat([scored.truth, yeast], ignore_index=True)
     found = pd.concat([scored.predictions, yeast.assign(conf=0.9)], ignore_index=True)
     run.dataset.boxes_of = lambda images: truth
-    both = of_means([intervals.score_fold(run, 0, found)], TAX.n)[:, 1]
+    both = resampled_means([intervals.score_fold(run.dataset, 0, found)], TAX.n)[:, 1]
     np.testing.assert_allclose(both, (alone + 100) / 2)

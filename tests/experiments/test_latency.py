@@ -1,4 +1,4 @@
-"""Milliseconds a field: the table by hand, the rounds, the Pareto front, and names that do not overlap."""
+"""Milliseconds a field: the table by hand, the rounds, the Pareto front, names apart."""
 
 from itertools import combinations
 from types import SimpleNamespace
@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Annotation
 
 from openurine_lib.experiments import latency
 from openurine_lib.experiments.methods import method, methods, predict_key, profile
@@ -32,7 +31,7 @@ def test_the_table_by_hand(run):
         predict_key(rows[0], run.profile): np.array([[10.0, 20, 30], [20, 40, 60]]),
         predict_key(rows[1], run.profile): np.array([[5.0, 5, 5], [5, 5, 5]]),
     }
-    table = latency.table(run, rows, ms).set_index("method")
+    table = latency.latency_table(run, rows, ms).set_index("method")
     ours = table.loc["ours-yolo12m"]
     assert (ours["ms"], ours["ms_low"], ours["ms_high"], ours["against_ours"]) == (25, 20, 40, 1)
     assert (ours["way"], ours["network"]) == ("sliced", "yolo12n")
@@ -69,13 +68,13 @@ def test_rounds_take_turns_and_the_first_field_is_not_counted(run, monkeypatch):
 
 
 def test_rows_that_were_not_timed_stay_with_a_reason():
-    table4 = pd.DataFrame({"row": ["A", "B", "C"], "method": ["a", "b", "c"], "map50_here": [1.0, 2.0, np.nan],
-                           "reason": ["", "", "not run"]})  # fmt: skip
+    table4 = pd.DataFrame({"row": ["A", "B", "C"], "method": ["a", "b", "c"]})
+    table4 = table4.assign(map50_here=[1.0, 2.0, np.nan], reason=["", "", "not run"])
     times = pd.DataFrame([["A", "a", "net", "whole", 5.0, 4.0, 6.0, 1.0]], columns=latency.COLUMNS)
     sized = pd.DataFrame(
         {"method": ["a", "b", "c"], "params_m": [1.0, 2, 3], "gflops": [4.0, 5, 6]}
     )
-    costs = latency.beside(table4, times, sized)
+    costs = latency.table4_latency(table4, times, sized)
     assert costs["reason"].tolist() == ["", "no weights here to time", "not run"]
     assert (
         costs.loc[0, ["ms", "map50", "gflops"]].tolist() == [5, 1, 4]
@@ -87,12 +86,12 @@ def test_nothing_trained_is_an_empty_table_and_figure(run, monkeypatch):
     monkeypatch.setattr(latency, "read_rgb", lambda path: path)
     table = latency.measure(run)
     assert table.empty and list(table) == latency.COLUMNS
-    latency.plot(table.assign(map50=[]), "synthetic")
+    latency.plot_latency_scatter(table.assign(map50=[]), "synthetic")
 
 
 def test_the_front_by_hand():
     cost, gain = pd.Series([1, 2, 3, 2, 5.0]), pd.Series([10, 30, 20, 30, 40.0])
-    assert latency.on_front(cost, gain).tolist() == [True, True, False, True, True]
+    assert latency.pareto_front(cost, gain).tolist() == [True, True, False, True, True]
 
 
 def test_names_do_not_overlap():
@@ -109,8 +108,8 @@ def test_names_do_not_overlap():
         }
     )
     table.loc[1, ["ms", "map50"]] = table.loc[0, ["ms", "map50"]].tolist()
-    fig = latency.plot(table, "synthetic")
-    texts = [t for t in fig.axes[0].findobj(Annotation) if t.get_text()]
+    fig = latency.plot_latency_scatter(table, "synthetic")
+    texts = [t for t in fig.axes[0].texts if t.get_text()]
     assert len(texts) == len(rows) - 1 and f"{rows[0].answers[4]} (+1)" in {
         t.get_text() for t in texts
     }

@@ -103,7 +103,7 @@ def test_figure_carries_its_stamp_inside(run: Run) -> None:
     provenance.save_figure(run, "fig1", fig, "Übersicht, 10 µm", method="ours")
     stamp = provenance.read_stamp(run.figures / "fig1.png")
     assert stamp["method"] == "ours" and stamp["caption"] == "Übersicht, 10 µm"
-    assert any(run.face() in text.get_text() for text in fig.texts)
+    assert any(run.banner() in text.get_text() for text in fig.texts)
     assert b"/Keywords" in (run.figures / "fig1.pdf").read_bytes()
     assert not (run.figures / "fig1.json").exists()
     plt.close(fig)

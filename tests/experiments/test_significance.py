@@ -61,7 +61,7 @@ def test_an_equal_method_and_clearly_worse_and_better_ones(tmp_path, monkeypatch
     store(run, "yolov8m", truth, 0.6)
     store(run, "yolov9m", truth, 0.1, seed=1)
     store(run, "yolo11m", truth, 1.0, seed=2)
-    table = significance.table(run, resamples=1999)
+    table = significance.table4_significance(run, resamples=1999)
     same, worse, better = (line(table, name) for name in ("yolov8m", "yolov9m", "yolo11m"))
     assert (same["difference"], same["low"], same["high"], same["p"], same["p_holm"]) == (
         0,
@@ -74,12 +74,13 @@ def test_an_equal_method_and_clearly_worse_and_better_ones(tmp_path, monkeypatch
     assert worse["p"] == better["p"] == pytest.approx(1 / 2000)
     assert worse["p_holm"] == pytest.approx(3 / 2000)  # the smallest of three comparisons
     assert (same["folds"], same["groups"]) == (1, 12) and np.isnan(same["p_wilcoxon"])
-    marked = significance.mark(
+    marked = significance.note_differences(
         pd.DataFrame({"method": ["yolov8m", "yolo11m"], "note": ["", "a"]}), table
     )
     assert marked["note"][0] == ""
     assert marked["note"][1] == (
-        f"a; mAP50 here {better['difference']:+.1f} points against the paper's method (Holm p 0.0015)"
+        f"a; mAP50 here {better['difference']:+.1f} points against the paper's method"
+        " (Holm p 0.0015)"
     )
 
 
@@ -87,18 +88,18 @@ def test_rows_of_one_run_count_once_and_those_not_run_are_absent(tmp_path, monke
     run, truth = make_run(tmp_path, monkeypatch)
     store(run, "ours-yolo12m", truth, 0.9)
     store(run, "yolo12n", truth, 0.2, seed=1)  # in demo also yolo12s, m, l, x
-    table = significance.table(run, resamples=999)
+    table = significance.table4_significance(run, resamples=999)
     assert set(table["method"]) == {"yolo12n", "yolo12s", "yolo12m", "yolo12l", "yolo12x"}
     assert table["p_holm"].nunique() == 1 and (table["p_holm"] == table["p"]).all()
 
 
 def test_too_few_patients_are_no_test_and_nothing_stored_is_an_empty_table(tmp_path, monkeypatch):
     run, truth = make_run(tmp_path, monkeypatch, groups=3)
-    assert significance.table(run).empty
+    assert significance.table4_significance(run).empty
     store(run, "ours-yolo12m", truth, 0.9)
-    assert significance.table(run).empty
+    assert significance.table4_significance(run).empty
     store(run, "yolov8m", truth, 0.2, seed=1)
-    row = line(significance.table(run), "yolov8m")
+    row = line(significance.table4_significance(run), "yolov8m")
     assert row["difference"] < 0 and np.isnan([row["p"], row["p_holm"], row["low"]]).all()
     assert "fewer than 5 groups" in row["note"]
 
@@ -109,7 +110,7 @@ def test_five_folds_are_averaged_and_tested_by_wilcoxon(tmp_path, monkeypatch):
         store(run, "ours-yolo12m", truth, 0.9, seed=fold, fold=fold)
         store(run, "yolov8m", truth, 0.3, seed=9 + fold, fold=fold)
         store(run, "yolov9m", truth, 0.9, seed=fold, fold=fold)
-    table = significance.table(run, resamples=999)
+    table = significance.table4_significance(run, resamples=999)
     worse, same = line(table, "yolov8m"), line(table, "yolov9m")
     assert worse["folds"] == 5 and worse["groups"] == 60
     assert worse["p_wilcoxon"] == pytest.approx(2 / 2**5)  # all five differences negative
@@ -120,7 +121,7 @@ def test_a_line_by_hand():
     resampled = np.linspace(
         -0.1, 0.3, 401
     )  # 202 of 401 lie by 0.1 or more from 0.1: 0 and below, 0.2 and above
-    found = significance.of_differences(resampled, [0.1], groups=7)
+    found = significance.line_of_differences(resampled, [0.1], groups=7)
     assert found["difference"] == pytest.approx(10)
     assert (found["low"], found["high"]) == pytest.approx((-9, 29))
     assert found["p"] == pytest.approx(203 / 402)

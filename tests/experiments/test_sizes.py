@@ -1,4 +1,4 @@
-"""Sizes of networks: counted the same way for every engine, near what is published, kept beside predictions."""
+"""Sizes of networks: counted alike for every engine, near what is published, stored."""
 
 import json
 from types import SimpleNamespace
@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from methods_page import of_untrained
 from PIL import Image
 from sahi.models.base import DetectionModel
 from test_comparison import make_run
 
 from openurine_lib.experiments import sizes, steps
 from openurine_lib.experiments.methods import method, methods
-from openurine_lib.experiments.sizes import of_detector, of_untrained, paper_sizes
+from openurine_lib.experiments.sizes import of_detector, paper_sizes
 
 
 class OneConvolution(DetectionModel):
@@ -48,10 +49,10 @@ def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
     door = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)
     monkeypatch.setattr(steps, "engine", lambda name: SimpleNamespace(detector=lambda *_: door))
     steps.ensure_predictions(run, method("yolov8m"), 0)
-    assert sizes.of_run(run, method("yolov8m"))["gflops"] == pytest.approx(
+    assert sizes.size_of_run(run, method("yolov8m"))["gflops"] == pytest.approx(
         2 * 8 * 3 * 9 * 256 * 256 / 1e9
     )
-    assert sizes.of_run(run, method("yolov9m")) == {}
+    assert sizes.size_of_run(run, method("yolov9m")) == {}
 
 
 @pytest.mark.parametrize("name", ["yolo12n", "yolov8m"])
@@ -85,7 +86,7 @@ def test_three_sizes_beside_each_other(tmp_path, monkeypatch):
     here = run.predict_dir(method("yolov8m"), 0) / sizes.FILE
     here.parent.mkdir(parents=True)
     here.write_text(json.dumps({"params_m": 3.0, "gflops": 1.5, "px": 256}))
-    table = sizes.table(run).set_index("method")
+    table = sizes.table4_sizes(run).set_index("method")
     row = table.loc["yolov8m"]
     assert (row["network"], row["params_m"], row["gflops"], row["px"]) == ("yolov8n", 3.0, 1.5, 256)
     assert (row["paper_network"], row["paper_px"]) == ("yolov8m", 960)

@@ -1,4 +1,4 @@
-"""DP-YOLO: its convolutions move, its candidates are petals, and it trains as any other network of its engine."""
+"""DP-YOLO: its convolutions move, its candidates are petals, and it trains as others do."""
 
 import copy
 
@@ -32,7 +32,7 @@ def test_a_deformable_convolution_starts_as_an_ordinary_one_and_can_look_aside()
 
 
 def test_fusing_for_prediction_keeps_the_moves():
-    """The library fuses a ``Conv`` and its batch norm into an ordinary convolution before it predicts."""
+    """Before it predicts, the library fuses a ``Conv`` and its batch norm into a plain one."""
     torch.manual_seed(0)
     model = build_model(ARCH, tiny.TAXONOMY, "single").eval()
     deformable = [m for m in model.modules() if isinstance(m, DeformableConv)]
@@ -52,7 +52,7 @@ def test_fusing_for_prediction_keeps_the_moves():
 
 
 def test_what_is_not_a_number_moves_nothing():
-    """The kernel would read outside its memory and end the process; ``fuse`` counts operations on unset memory."""
+    """The kernel would read outside its memory; ``fuse`` counts operations on unset memory."""
     conv = DeformableConv(Conv(4, 4, 3)).eval()
     with torch.no_grad():
         out = conv(torch.full((1, 4, 8, 8), torch.nan))

@@ -1,6 +1,7 @@
-"""The six-head model and its loss, against the library's own head and against the traps that lie on the way."""
+"""The six-head model and its loss, against the library's own head, and the traps on the way."""
 
 import copy
+import inspect
 import types
 
 import pytest
@@ -14,7 +15,8 @@ from openurine_lib.data import taxonomy
 from openurine_lib.model import heads
 from openurine_lib.model.build import backbone_depth, build_model
 from openurine_lib.model.heads import MultiHeadDetect, MultiHeadModel
-from openurine_lib.model.loss import MultiHeadLoss
+from openurine_lib.model.loss import EQUATIONS, MultiHeadLoss
+from openurine_lib.speed import layers
 
 HEADS = {"Cells": (0, 2), "Casts": (1,)}
 
@@ -39,8 +41,12 @@ def batch(cls=(0, 1, 2), image=(0, 0, 1), size=96):
     boxes = torch.tensor([[0.3, 0.3, 0.2, 0.2], [0.6, 0.6, 0.3, 0.2], [0.5, 0.4, 0.4, 0.4]])[
         : len(cls)
     ]
-    return {"img": torch.rand(2, 3, size, size), "cls": torch.tensor(cls).float().view(-1, 1), "bboxes": boxes,
-            "batch_idx": torch.tensor(image[: len(cls)]).float()}  # fmt: skip
+    return {
+        "img": torch.rand(2, 3, size, size),
+        "cls": torch.tensor(cls).float().view(-1, 1),
+        "bboxes": boxes,
+        "batch_idx": torch.tensor(image[: len(cls)]).float(),
+    }
 
 
 def test_openurine_has_six_heads_with_the_papers_classes(openurine):
@@ -103,7 +109,7 @@ def test_one_head_over_all_classes_is_the_stock_detector():
         assert torch.equal(ours.eval()(image)[0], stock.eval()(image)[0])
         preds = stock.train().predict(b["img"])
         theirs, _ = v8DetectionLoss(stock)(preds, b)
-        mine, items = MultiHeadLoss(ours)({"All": preds}, b)
+        mine, items = ours.init_criterion()({"All": preds}, b)
         assert torch.allclose(mine, theirs) and theirs.sum() > 0
         assert torch.allclose(torch.stack(list(items.values())) * 2, theirs)
 
@@ -112,33 +118,34 @@ def test_lambda_weighs_heads_and_defaults_to_table_3():
     assert {
         k: v for k, v in read_config("table3.yaml")["head_weights"].items() if v != 1
     } == heads.HEAD_WEIGHTS
-    plain, weighted = small(head_weights={}), small(head_weights={"Casts": 1.5})
+    plain, weighted = small(lambdas={}), small(lambdas={"Casts": 1.5})
     weighted.load_state_dict(plain.state_dict())
     b = batch()
     with torch.no_grad():
         preds = plain.train().predict(b["img"])
-        _, one = MultiHeadLoss(plain)(preds, b)
-        _, other = MultiHeadLoss(weighted)(preds, b)
+        _, one = plain.init_criterion()(preds, b)
+        _, other = weighted.init_criterion()(preds, b)
     assert all(
         torch.allclose(other[k], one[k] * (1.5 if k.startswith("Casts") else 1)) for k in one
     )
 
 
 def test_an_empty_head_is_not_the_loudest():
-    """The trap of one normaliser a head: a head with no object is divided by 1, one normaliser for all is not."""
-    model, b = small(head_weights={}), batch()
+    """The trap of one normaliser a head: a head with no object is divided by 1."""
+    model, b = small(lambdas={}), batch()
     crowd = (
         torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.3
     )  # all of it for Cells, none for Casts
     b |= {"cls": torch.zeros(40, 1), "bboxes": crowd, "batch_idx": torch.arange(40) // 20}
     with torch.no_grad():
         preds = model.train().predict(b["img"])
-        _, shared = MultiHeadLoss(model, shared=True)(preds, b)
-        _, apart = MultiHeadLoss(model, shared=False)(preds, b)
-        loss = MultiHeadLoss(model)
-        loss(preds, b)
-    objects = loss.heads["Cells"].assigner.score_sum
-    assert objects > 1 and loss.heads["Casts"].assigner.score_sum == 0
+        loss = model.init_criterion()
+        loss.shared = False
+        _, apart = loss(preds, b)
+        loss = model.init_criterion()
+        _, shared = loss(preds, b)
+    objects = loss.heads["Cells"].assigner.N_i
+    assert objects > 1 and loss.heads["Casts"].assigner.N_i == 0
     assert torch.allclose(apart["Casts/cls"] / shared["Casts/cls"], objects)
     assert torch.allclose(apart["Cells/cls"], shared["Cells/cls"])
 
@@ -151,14 +158,14 @@ def test_a_batch_without_any_object_has_a_finite_loss_and_gradient():
 
 
 def test_box_and_dfl_gains_are_independent():
-    """Eqs. 2-3 would multiply DFL's gain by the box gain; the library's convention, kept here, does not."""
-    model = small(head_weights={})
+    """Eqs. 2-3 would multiply DFL's gain by the box gain; the library's convention does not."""
+    model = small(lambdas={})
     b = batch()
     with torch.no_grad():
         preds = model.train().predict(b["img"])
-        _, one = MultiHeadLoss(model)(preds, b)
+        _, one = model.init_criterion()(preds, b)
         model.args.box *= 2
-        _, two = MultiHeadLoss(model)(preds, b)
+        _, two = model.init_criterion()(preds, b)
     assert torch.allclose(two["Cells/box"], 2 * one["Cells/box"]) and torch.equal(
         two["Cells/dfl"], one["Cells/dfl"]
     )
@@ -166,7 +173,7 @@ def test_box_and_dfl_gains_are_independent():
 
 def test_objectness_is_a_branch_only_when_it_has_a_gain():
     assert small().model[-1].heads["Casts"].nc == 1
-    model = small(objectness_gain=1.0)
+    model = small(gain_obj=1.0)
     assert model.model[-1].heads["Casts"].nc == 2
     loss, items = model(batch())
     assert {"Cells/obj", "Casts/obj"} <= set(items) and torch.isfinite(loss).all()
@@ -216,7 +223,7 @@ def test_bf16_forward_is_close_and_the_loss_float32(monkeypatch):
     model, b = small(), batch()
     losses = []
     for supported in (False, True):
-        monkeypatch.setattr(heads, "cpu_bf16", lambda supported=supported: supported)
+        monkeypatch.setattr(layers, "cpu_bf16", lambda supported=supported: supported)
         loss, _ = copy.deepcopy(model)(b)
         losses.append(loss.sum())
     assert losses[1].dtype == torch.float32 and torch.allclose(*losses, rtol=0.1)
@@ -233,3 +240,25 @@ def test_criterion_reads_the_trainers_gains():
     model = small()
     assert isinstance(model.init_criterion(), MultiHeadLoss)
     assert isinstance(model.args, types.SimpleNamespace)
+
+
+def test_every_equation_of_the_loss_can_be_shown():
+    """Notebook 03 prints each equation beside these lines."""
+    assert sorted(EQUATIONS) == list(range(1, 8))
+    ours = {1: "Eq. 1", 2: "Eqs. 2-3", 3: "Eqs. 2-3", 6: "Eq. 6"}
+    librarys = {4: "CIoU", 5: "log_softmax", 7: "Cls loss"}
+    for number, words in (ours | librarys).items():
+        assert words in inspect.getsource(EQUATIONS[number])
+
+
+def test_the_terms_add_up_to_eq_2_with_independent_gains():
+    """L_i = gain_box L_CIoU + gain_cls L_cls + gain_dfl L_DFL, by the library's terms alone."""
+    model, b = small({"All": (0, 1, 2)}), batch()
+    with torch.no_grad():
+        preds = model.train().predict(b["img"])
+        _, items = model.init_criterion()(preds, b)
+        model.args = get_cfg(overrides={"box": 1.0, "cls": 1.0, "dfl": 1.0})
+        _, plain = model.init_criterion()(preds, b)
+    gains = {"box": 5.5, "cls": 0.699, "dfl": 1.43}
+    for term, gain in gains.items():
+        assert torch.allclose(items[f"All/{term}"], gain * plain[f"All/{term}"]) and gain != 1

@@ -12,11 +12,11 @@ import pytest
 from scipy import stats
 
 from openurine_lib import open_run, published
-from openurine_lib.evaluation import classwise
+from openurine_lib.evaluation import confusion
 from openurine_lib.experiments import comparison
 from openurine_lib.experiments.run import Run
 from openurine_lib.paper import claims
-from openurine_lib.paper.claims import amounts, intervals, order, sources, verdict
+from openurine_lib.paper.claims import amounts, order, sources, verdict
 from openurine_lib.paper.claims.sources import OfRun, Published
 from openurine_lib.paper.claims.verdict import CANNOT, DOES_NOT, HOLDS, NOISE, BadClaims, NotHere
 
@@ -158,29 +158,28 @@ def test_a_changed_cell_changes_the_outcome(monkeypatch: pytest.MonkeyPatch) -> 
 def test_intervals_are_scipys() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(60, 3, 5), rng.normal(58, 1, 5)
-    means = [intervals.Mean(x.mean(), x.std(ddof=1), 5) for x in (a, b)]
+    means = [verdict.Mean(x.mean(), x.std(ddof=1), 5) for x in (a, b)]
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert intervals.of_difference(*means) == pytest.approx(tuple(expected))
-    assert intervals.of_mean(means[0]) == pytest.approx(
+    assert means[0].minus(means[1])[1:] == pytest.approx(tuple(expected))
+    assert means[0].effect()[1:] == pytest.approx(
         tuple(stats.ttest_1samp(a, 0).confidence_interval(0.95))
     )
 
 
 def test_no_interval_without_two_folds() -> None:
-    one, five = intervals.Mean(5, float("nan"), 1), intervals.Mean(5, 1, 5)
-    assert all(np.isnan(intervals.of_difference(one, five))) and all(
-        np.isnan(intervals.of_mean(one))
-    )
-    assert intervals.of_difference(intervals.Mean(5, 0, 5), intervals.Mean(3, 0, 5)) == (2, 2)
+    one, five = verdict.Mean(5, float("nan"), 1), verdict.Mean(5, 1, 5)
+    assert all(np.isnan(one.minus(five)[1:])) and all(np.isnan(one.effect()[1:]))
+    assert verdict.Mean(5, 0, 5).minus(verdict.Mean(3, 0, 5)) == (2, 2, 2)
 
 
 def test_interval_of_a_share() -> None:
-    low, high = intervals.of_share(50, 100)
+    percent, low, high = verdict.share(50, 100)
+    assert percent == 50
     assert low + high == pytest.approx(100) and 9 < high - 50 < 10.5
     assert (
-        intervals.of_share(0, 20)[0] == 0
-        and 5 < intervals.of_share(0, 20)[1] < 15
-        and all(np.isnan(intervals.of_share(50, 0)))
+        verdict.share(0, 20).low == 0
+        and 5 < verdict.share(0, 20).high < 15
+        and all(np.isnan(verdict.share(50, 0)[1:]))
     )
 
 
@@ -311,7 +310,7 @@ def test_amounts(run: Run) -> None:
 
 def test_shares(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [f"missed {a} taken for {b}" for a, b in (("WBC", "RBC"), ("RBC", "WBC"))] == list(
-        classwise.RBC_WBC_ROWS.values()
+        confusion.RBC_WBC_ROWS.values()
     )
     leave(
         run,
@@ -404,8 +403,8 @@ def test_saved_with_its_face_and_for_programs(run: Run) -> None:
     assert (line["published"], line["here"], line["here_effect"]) == (HOLDS, HOLDS, 5) and pd.isna(
         line["here_low"]
     )
-    assert run.face() in (run.figures / "claims.md").read_text()
-    assert json.loads((run.figures / "claims.json").read_text())["face"] == run.face()
+    assert run.banner() in (run.figures / "claims.md").read_text()
+    assert json.loads((run.figures / "claims.json").read_text())["face"] == run.banner()
     header, rows = claims.for_page(run.figures / "claims.csv")
     assert header[2:4] == ["in print", "in this run"] and {len(r) for r in rows} == {len(header)}
     assert any("+5.00 (no interval) points" in row for row in rows)
@@ -455,7 +454,7 @@ def test_a_broken_entry_is_named(tmp_path: Path, old: str, new: str, said: str) 
 def test_effects_as_text() -> None:
     nan = float("nan")
     assert (
-        verdict.number(1.234, -0.5, 3) == "+1.23 [-0.50, 3.00]"
-        and verdict.number(nan, nan, nan) == "—"
+        verdict.Effect(1.234, -0.5, 3).text() == "+1.23 [-0.50, 3.00]"
+        and verdict.Effect(nan, nan, nan).text() == "—"
     )
-    assert verdict.number(-0.001, nan, nan) == "+0.00"
+    assert verdict.Effect(-0.001, nan, nan).text() == "+0.00"

@@ -33,7 +33,7 @@ def test_page(run: Run) -> None:
     page = report.build(run)
     text = page.read_text()
     assert page == run.figures / "index.html"
-    assert run.face().replace("'", "&#39;") in text and "drawn by a program" in text
+    assert run.banner().replace("'", "&#39;") in text and "drawn by a program" in text
     assert "&lt;b&gt;&amp;|" in text and ">85.2<" in text and ">—<" in text
     assert (
         text.index('id="table1"')
@@ -54,7 +54,7 @@ def test_claims_are_tested_when_the_page_is_built(run: Run) -> None:
     section = text[text.index('id="claims"') : text.index('id="table1"')]
     assert (
         "<th>in print</th><th>in this run</th>" in section
-        and run.face().replace("'", "&#39;") in section
+        and run.banner().replace("'", "&#39;") in section
     )
     assert "cannot be tested here" in section and '<a href="claims.csv">' in section
     ledger = pd.read_csv(run.figures / "claims.csv")

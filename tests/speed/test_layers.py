@@ -48,10 +48,11 @@ def test_one_pass_equals_the_librarys_two(monkeypatch, arch, heads, operator):
     theirs, found = neck(model, x), model(x)[0]
     if not operator:
         monkeypatch.setattr(torch.ops, "mkldnn", object())
-    model = layers.in_one_pass(model)
+    layers.fuse_activations(model)
     model.fast = True
-    changed = [m for m in model.modules() if isinstance(m, Conv) and "_convolve" in repr(m.forward)]
+    changed = [m for m in model.modules() if isinstance(m, layers.OnePassConv)]
     assert bool(changed) == operator
+    assert any(isinstance(m, Conv) for m in model.modules()) != operator
     for a, b in zip([*theirs, found], [*neck(model, x), model(x)[0]], strict=True):
         assert a.std() > 0.01
         assert torch.allclose(a, b, atol=1e-4 * float(a.abs().max()))
@@ -63,7 +64,7 @@ def test_attention_and_its_gradients_are_the_librarys(area):
     stock = AAttn(64, 2, area)
     nn.init.normal_(stock.qkv.conv.weight, 0, 0.5)
     ours = nn.Sequential(copy.deepcopy(stock))
-    layers.attend_in_order(ours)
+    layers.use_lean_attention(ours)
     x, towards = torch.randn(2, 64, 8, 12), torch.randn(2, 64, 8, 12)
     found, answers = {}, {}
     for name, attention in {"stock": stock, "ours": ours}.items():

@@ -1,4 +1,4 @@
-"""What makes a processor fast changes neither the boxes nor the process of somebody who only imports the package."""
+"""What makes a processor fast changes no box."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def trained(request, tmp_path_factory):
 
 
 def test_exact_prediction_is_stock_sahis(trained):
-    """Float32 through this project's door gives the very boxes of stock sahi on a stock ultralytics model."""
+    """Float32 gives the very boxes of stock sahi on a stock ultralytics model."""
     weights, image = trained
     content = read_weights(weights)
     if content["meta"]["heads"] != "single":
@@ -61,8 +61,7 @@ def test_exact_prediction_is_stock_sahis(trained):
 )
 @pytest.mark.parametrize("slice_px", [None, SLICE])
 def test_fast_prediction_finds_the_same(trained, slice_px):
-    """In bfloat16 every box of some confidence is found again, in place to a pixel, as confident to a few
-    hundredths."""
+    """In bfloat16 every box of some confidence is found again, to a pixel and some hundredths."""
     weights, image = trained
     exact, fast = (
         predict_image(engine.detector(weights, 0.001, "cpu", 96, exact=e), image, slice_px).assign(

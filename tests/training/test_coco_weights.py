@@ -109,7 +109,7 @@ def test_a_training_starts_from_it_says_so_and_is_another_training(place, tmp_pa
     assert torch.equal(
         content["state_dict"][weight], coco()[weight]
     )  # a learning rate of 0 leaves it as it was
-    assert content["meta"]["pretrained"]["sha256"] == files.digest(path)
+    assert content["meta"]["pretrained"]["sha256"] == files.digest_of_file(path)
 
 
 def test_the_shared_loop_starts_from_it_too(place, tmp_path):
@@ -136,7 +136,7 @@ def test_a_new_file_is_a_change_of_the_training_only(place):
 
 
 def test_the_table_tells(place):
-    from test_results import line, make_run, store
+    from test_comparison import line, make_run, store
 
     from openurine_lib.experiments import comparison
 
@@ -145,5 +145,5 @@ def test_the_table_tells(place):
     told = run.train_dir(method("yolov8m"), 0) / coco_weights.FILE
     told.parent.mkdir(parents=True)
     told.write_text(json.dumps({"file": "yolov8n.pt", "sha256": "0", "tensors": 3, "of": 4}))
-    note = line(comparison.table(run, 4), "yolov8m")["note"]
+    note = line(comparison.reproduced_table(run, 4), "yolov8m")["note"]
     assert note == "yolov8n stands for yolov8m; COCO-pretrained (yolov8n.pt, 3 of 4 tensors)"

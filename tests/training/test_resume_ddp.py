@@ -43,7 +43,7 @@ def keep_states(monkeypatch):
 
     def save_and_keep(self):
         save(self)
-        kept.append(torch.load(self.state, weights_only=True))
+        kept.append(torch.load(self.checkpoint.path, weights_only=True))
 
     monkeypatch.setattr(engine._Frames, "save_model", save_and_keep)
     return kept

@@ -18,6 +18,7 @@ import pytest
 
 from openurine_lib import method, open_run, profile
 from openurine_lib.experiments import fingerprints
+from openurine_lib.experiments import run as run_module
 from openurine_lib.experiments.methods import predict_key, train_key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,15 +82,14 @@ def test_command_line_refuses_with_the_list(tmp_path: Path) -> None:
     nb = written(tmp_path / "a.ipynb")
     command = [
         sys.executable,
-        "-m",
-        "notebook",
+        str(ROOT / "workflow" / "notebook.py"),
         str(nb),
         str(tmp_path / "o.ipynb"),
         "-p",
         "foldd",
         "1",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "has no parameter foldd; it has: seed" in done.stderr
 
 
@@ -100,11 +100,13 @@ def digests(package: Path) -> dict[str, str]:
     """Digests as computed by a copy of the package."""
     script = f"""
 import json
-from openurine_lib import changes, method, profile
+from openurine_lib import method, profile
+from openurine_lib.experiments import fingerprints
 p, ours, stock = profile("demo"), method("ours-yolo12m"), method("yolov8m")
-found = {{kind: changes.ingredients(kind, p, 0, ours) for kind in ("ssl", "train", "predict", "search")}}
-found["stock"] = changes.ingredients("train", p, 0, stock)
-found["table"] = changes.of_notebook("{ROOT}/notebooks/06_comparison.ipynb")
+kinds = ("ssl", "train", "predict", "search")
+found = {{kind: fingerprints.ingredients(kind, p, 0, ours) for kind in kinds}}
+found["stock"] = fingerprints.ingredients("train", p, 0, stock)
+found["table"] = fingerprints.of_notebook("{ROOT}/notebooks/06_comparison.ipynb")
 print(json.dumps({{kind: str(parts) for kind, parts in found.items()}}))
 """
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
@@ -121,24 +123,41 @@ print(json.dumps({{kind: str(parts) for kind, parts in found.items()}}))
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("copy") / "openurine_lib"
-    shutil.copytree(ROOT / "openurine_lib", copy)
-    return copy
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("openurine_lib", "synthurine"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder / "openurine_lib"
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "changed"),
     [
-        ("loss.py", "from __future__", "# a comment\nfrom __future__", set()),
+        ("model/loss.py", "from __future__", "# a comment\nfrom __future__", set()),
         (
             "config/methods.yaml",
             "# --- Table 4",
-            "new: {answers: {4: x}, engine: none}\n# --- Table 4",
+            "new: {answers: {4: x}, engine: ultralytics}\n# --- Table 4",
             set(),
         ),
         ("config/methods.yaml", "arch: yolov8m,", "arch: yolov8s,", {"stock"}),
-        ("results.py", "\ndef table(", "\nADDED = 1\n\n\ndef table(", {"table"}),
-        ("ssl.py", "\nclass Autoencoder", "\nADDED = 1\n\n\nclass Autoencoder", {"ssl"}),
+        (
+            "experiments/comparison.py",
+            "\ndef reproduced_table(",
+            "\nADDED = 1\n\n\ndef reproduced_table(",
+            {"table"},
+        ),
+        (
+            "model/loss.py",
+            "\nclass MultiHeadLoss",
+            "\nADDED = 1\n\n\nclass MultiHeadLoss",
+            {"ssl", "train", "search", "stock"},
+        ),
+        (
+            "model/autoencoder.py",
+            "\nclass Autoencoder",
+            "\nADDED = 1\n\n\nclass Autoencoder",
+            {"ssl"},
+        ),
     ],
 )
 def test_changes(package: Path, file: str, old: str, new: str, changed: set[str]) -> None:
@@ -208,6 +227,11 @@ def test_data_is_compared_by_content_and_read_once(tmp_path: Path) -> None:
     assert fingerprints.of_data(data, cache) == first  # a copy with other times
     (data / "a.txt").write_text("2")
     assert fingerprints.of_data(data, cache) != first
+
+
+def test_imports_inside_functions_are_followed() -> None:
+    assert not hasattr(run_module, "synthurine")  # imported where a data set is drawn
+    assert "synthurine.fields" in fingerprints.modules_reached("openurine_lib.experiments.run")
 
 
 def test_every_method_has_its_ingredients() -> None:

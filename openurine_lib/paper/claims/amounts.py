@@ -1,4 +1,4 @@
-"""Tests of amounts: whether two numbers agree, what share is taken for what, whether percentages are counts."""
+"""Tests of amounts: two numbers that agree, shares taken for something, percentages as counts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from openurine_lib.paper.claims.intervals import NONE, Mean, of_mean, of_share
-from openurine_lib.paper.claims.sources import Tables, mean, name_of, need_own_network, no_interval
-from openurine_lib.paper.claims.verdict import DOES_NOT, HOLDS, NOISE, NotHere, Verdict, number
+from openurine_lib.paper.claims import verdict as v
+from openurine_lib.paper.claims.sources import Tables, mean, need_own_network, no_interval
+from openurine_lib.paper.claims.verdict import Effect, NotHere, Verdict, share, verdict
 
 ROUNDED = 0.01  # what two roundings to two decimals can hide: of a mean, and of what it is taken of
 BACKGROUND = "background"
+A_COUNT = "a count: no interval applies"
+INDEPENDENT = "Interval: boxes taken as independent"
 
 
 def equal(
@@ -23,69 +25,64 @@ def equal(
     that: dict[str, Any] | float,
     tolerance: float = ROUNDED,
 ) -> Verdict:
-    """Two amounts agree within the tolerance (in print: within rounding); the effect is ``this`` minus ``that``.
+    """Two amounts agree within the tolerance (in print: within rounding); effect: this - that.
 
-    An amount is a number, a row ({table, row}) or taken over all rows but totals and averages ({table, take: mean, sum
-    or count}, ``weights``: a column, ``patients``: how many the shares are of). Of several columns the largest
-    difference decides.
+    An amount is a number, a row ({table, row}) or taken over all rows but totals and averages
+    ({table, take: mean, sum or count}, ``weights``: a column, ``patients``: how many the shares are
+    of). Of several columns the largest difference decides.
     """
     tolerance = ROUNDED if tables.published else tolerance
-    found = {}
+    findings = []
     for column in columns:
-        a, interval, note = _amount(tables, this, column, level=not isinstance(that, dict))
-        b = (
-            _amount(tables, that, column, level=False)[0].value
-            if isinstance(that, dict)
-            else float(that)
-        )
-        low, high = (x - b for x in interval) if not isinstance(that, dict) else NONE
-        note = "arithmetic: no interval applies" if isinstance(that, dict) else note
-        found[column] = a.value - b, low, high, f"{_plain(a.value)} against {_plain(b)}", note
-    decides = max(found, key=lambda c: abs(found[c][0]))
-    effect, low, high, _, _ = found[decides]
-    holds = abs(effect) <= tolerance + 1e-9  # 1e-9: floating point, not rounding in print
-    why = [
-        "; ".join(f"{name_of(c)} {number(*f[:3])}: {f[3]}" for c, f in found.items()),
-        f"tolerance {tolerance:g}",
-    ]
-    noisy = [name_of(c) for c, f in found.items() if not holds and f[1] <= 0 <= f[2]]
-    why += [f"{NOISE}: {', '.join(noisy)}"] if noisy else []
-    why += dict.fromkeys(f[4] for f in found.values() if f[4])
-    return Verdict(HOLDS if holds else DOES_NOT, effect, low, high, ". ".join(why))
+        # Set against a fixed number, ``this`` is a level; two amounts of one run are arithmetic.
+        if isinstance(that, dict):
+            amount, _ = _amount(tables, this, column)
+            other = _amount(tables, that, column)[0].value
+            effect = Effect(amount.value - other)
+            note = "arithmetic: no interval applies"
+        else:
+            amount, note = _amount(tables, this, column, level=True)
+            other = float(that)
+            effect = amount.minus(other)
+        against = f": {_plain(amount.value)} against {_plain(other)}"
+        findings.append(v.Finding(column, effect, against, [note] if note else []))
+
+    limit = tolerance + 1e-9  # 1e-9: floating point, not rounding in print
+    decisive = max((finding.effect for finding in findings), key=lambda effect: abs(effect.value))
+    apart = [finding for finding in findings if abs(finding.effect.value) > limit]
+    texts = "; ".join(map(str, findings))
+    notes = v.notes(findings)
+    return verdict(not apart, decisive, texts, f"tolerance {tolerance:g}", v.noise(apart), *notes)
 
 
 def _amount(
-    tables: Tables, spec: dict[str, Any], column: str, level: bool
-) -> tuple[Mean, tuple[float, float], str]:
-    """An amount, its interval, and a word on it. ``level``: it is set against a fixed number."""
-    table, take = spec["table"], spec.get("take")
-    if take is None:
-        row = tables.row(table, spec["row"])
-        if level:
-            need_own_network(row)
-        value = mean(row, column)
-        interval = of_mean(value)
-        return value, interval, no_interval(row) if math.isnan(interval[0]) else ""
-    rows = tables.rows(table)
+    tables: Tables, spec: dict[str, Any], column: str, level: bool = False
+) -> tuple[Effect, str]:
+    """An amount of ``equal``, and why it has no interval. ``level``: set against a fixed number."""
+    take = spec.get("take")
+    rows = tables.rows(spec["table"]) if take else [tables.row(spec["table"], spec["row"])]
     if level:
         need_own_network(rows[0])
-    numbers = pd.DataFrame(rows).dropna(
-        subset=[column]
-    )  # a class without boxes has no metrics and counts in no mean
-    if numbers.empty:
-        raise NotHere(f"Table {table}: no row has a number")
+    if not take:
+        amount = mean(rows[0], column).effect()
+        return amount, no_interval(rows[0]) if math.isnan(amount.low) else ""
+
+    frame = pd.DataFrame(rows).dropna(subset=[column])  # a class without boxes counts in no mean
+    if frame.empty:
+        raise NotHere(f"Table {spec['table']}: no row has a number")
+    numbers = frame[column].astype(float)
     if take == "count":
-        return Mean(float((numbers[column] > 0).sum())), NONE, "a count: no interval applies"
+        return Effect(float((numbers > 0).sum())), A_COUNT
     if take == "sum":
-        return Mean(float(numbers[column].sum())), NONE, "a count: no interval applies"
+        return Effect(float(numbers.sum())), A_COUNT
     if take != "mean":
         raise TypeError(f"take is mean, sum or count, not {take!r}")
-    weights = numbers[spec["weights"]].astype(float) if "weights" in spec else None
-    value = Mean(float(np.average(numbers[column].astype(float), weights=weights)))
+    weights = frame[spec["weights"]].astype(float) if "weights" in spec else None
+    average = float(np.average(numbers, weights=weights))
     if "patients" not in spec:
-        return value, NONE, no_interval(rows[0])
-    patients = spec["patients"] if tables.published else float(numbers["patients"].min())
-    return value, of_share(value.value, patients), f"interval over {patients:g} patients"
+        return Effect(average), no_interval(rows[0])
+    patients = spec["patients"] if tables.published else float(frame["patients"].min())
+    return share(average, patients), f"interval over {patients:g} patients"
 
 
 def _plain(x: float) -> str:
@@ -95,65 +92,61 @@ def _plain(x: float) -> str:
 def taken_for(
     tables: Tables, component: str, called: str, percent: float, tolerance: float
 ) -> Verdict:
-    """Of the missed boxes of one component, so many percent were taken for another; effect: the share minus that.
+    """Of the missed boxes of ``component``, so many percent were taken for ``called``.
 
-    In a run: counted. In print the share stands in the text alone; what can be tested is whether Tables 2 and 7 allow
-    it: those taken for ``called`` are false detections of it, and its precision says how many there are.
+    In a run the share is counted, and the effect is that share minus ``percent``. In print it
+    stands in the text alone; what can be tested is whether Tables 2 and 7 allow it: boxes taken for
+    ``called`` are false detections of it, and its precision says how many there are.
     """
     if tables.published:
-        a, b = tables.row(7, component), tables.row(7, called)
-        missed = a["boxes"] * (1 - a["recall"] / 100)
-        false = b["boxes"] * b["recall"] / 100 * (100 / b["precision"] - 1)
+        row = tables.row(7, component)
+        other = tables.row(7, called)
+        missed = row["boxes"] * (1 - row["recall"] / 100)
+        false = other["boxes"] * other["recall"] / 100 * (100 / other["precision"] - 1)
         taken = percent / 100 * missed
-        low, high = (x - percent for x in of_share(percent, missed))
         why = (
-            f"a share of the text alone; {percent:g} % of {missed:.0f} missed {component} are {taken:.0f} boxes, "
-            f"and Tables 2 and 7 leave {false:.0f} false {called}. Interval: boxes taken as independent"
+            f"a share of the text alone; {percent:g} % of {missed:.0f} missed {component} are "
+            f"{taken:.0f} boxes, and Tables 2 and 7 leave {false:.0f} false {called}"
         )
-        return Verdict(HOLDS if taken <= false else DOES_NOT, 0.0, low, high, why)
+        return verdict(taken <= false, share(percent, missed).minus(percent), why, INDEPENDENT)
     row = tables.row("7_rbc_wbc", f"missed {component} taken for {called}")
-    share = mean(row, "percent").value
+    counted = mean(row, "percent").value
     need_own_network(row)
-    low, high = (x - percent for x in of_share(share, row["missed"]))
-    holds = abs(share - percent) <= tolerance
-    why = f"{row['taken']:.0f} of {row['missed']:.0f} missed {component}: {share:.1f} % against {percent:g} %. "
-    why += f"Tolerance {tolerance:g}. Interval: boxes taken as independent"
-    return Verdict(HOLDS if holds else DOES_NOT, share - percent, low, high, why)
+    effect = share(counted, row["missed"]).minus(percent)
+    missed = f"{row['taken']:.0f} of {row['missed']:.0f} missed {component}"
+    why = f"{missed}: {counted:.1f} % against {percent:g} %"
+    holds = abs(effect.value) <= tolerance
+    return verdict(holds, effect, why, f"Tolerance {tolerance:g}", INDEPENDENT)
 
 
 def mostly_taken_for(tables: Tables, component: str, called: str) -> Verdict:
-    """What is not called ``component`` of its boxes is called ``called`` more often than anything else.
+    """Boxes of ``component`` that are called something else are mostly called ``called``.
 
-    With ``called: background`` the boxes that nothing found compete; without, only those that are called something. The
-    effect: ``called`` minus the most frequent other, in percent of the two together; so is the interval.
+    With ``called: background`` the boxes that nothing found compete; without, only those that are
+    called something. The effect: ``called`` minus the most frequent other, in percent of the two
+    together; so is the interval.
     """
     counts = tables.row("7_confusion", component).drop(labels="row").astype(float)
     counts.index = counts.index.str.casefold()
-    if component.casefold() not in counts or called.casefold() not in counts:
+    right = component.casefold()
+    wanted = called.casefold()
+    if right not in counts or wanted not in counts:
         raise NotHere(f"the confusion matrix has no {component} or no {called}")
     if counts.sum() == 0:
         raise NotHere(f"{component}: no true box in the scored fields")
-    wrong = counts.drop(labels=[component.casefold()] + [BACKGROUND] * (called != BACKGROUND))
-    n = wrong.sum()
-    if n == 0:
+    wrong = counts.drop(labels=[right] if called == BACKGROUND else [right, BACKGROUND])
+    if wrong.sum() == 0:
         raise NotHere(f"none of {counts.sum():.0f} true {component} is called anything else")
-    rest = wrong.drop(labels=called.casefold())
-    a, b = wrong[called.casefold()], rest.max()
-    share = 100 * a / (a + b)
-    effect, low, high = (
-        2 * x - 100 for x in (share, *of_share(share, a + b))
-    )  # of a share, of 50 %: of a difference
-    why = f"of {n:.0f} {component} that went wrong, {a:.0f} as {called}, {b:.0f} as " + (
-        rest.idxmax() if b else "others"
-    )
-    why += ". within counting noise" if low <= 0 <= high else ""
-    return Verdict(
-        HOLDS if a > b else DOES_NOT,
-        effect,
-        low,
-        high,
-        f"{why}. Interval: boxes taken as independent",
-    )
+    others = wrong.drop(labels=wanted)
+    taken = wrong[wanted]
+    most = others.max()
+    part = share(100 * taken / (taken + most), taken + most)
+    effect = Effect(*(2 * x - 100 for x in part))  # from a share of two to their difference
+    rival = others.idxmax() if most else "others"
+    all_wrong = f"of {wrong.sum():.0f} {component} that went wrong"
+    why = f"{all_wrong}, {taken:.0f} as {called}, {most:.0f} as {rival}"
+    noise = "within counting noise" if effect.noisy else ""
+    return verdict(taken > most, effect, why, noise, INDEPENDENT)
 
 
 def counted(tables: Tables, table: int, column: str, patients: int) -> Verdict:
@@ -161,19 +154,19 @@ def counted(tables: Tables, table: int, column: str, patients: int) -> Verdict:
 
     The effect is minus the number of rows that no count rounds to.
     """
-    rows, misfits = [row for row in tables.rows(table) if not pd.isna(row[column])], []
+    rows = [row for row in tables.rows(table) if not pd.isna(row[column])]
     if not rows:
         raise NotHere(f"Table {table}: no row has a number")
+    misfits = []
     for row in rows:
         n = patients if tables.published else row["patients"]
-        share = mean(row, column).value
-        if abs(100 * round(share * n / 100) / n - share) > ROUNDED / 2 + 1e-9:
+        percent = mean(row, column).value
+        nearest = 100 * round(percent * n / 100) / n
+        if abs(nearest - percent) > ROUNDED / 2 + 1e-9:
             misfits.append(row["row"])
-    why = f"{len(rows) - len(misfits)} of {len(rows)} rows are" + (
-        f"; not: {', '.join(misfits)}" if misfits else ""
-    )
-    why += ". A count: no interval applies"
-    return Verdict(DOES_NOT if misfits else HOLDS, float(-len(misfits)), why=why)
+    names = f"; not: {', '.join(misfits)}" if misfits else ""
+    why = f"{len(rows) - len(misfits)} of {len(rows)} rows are{names}"
+    return verdict(not misfits, Effect(float(-len(misfits))), why, "A count: no interval applies")
 
 
 def over(tables: Tables, table: str, row: str, column: str, least: float) -> Verdict:
@@ -181,17 +174,13 @@ def over(tables: Tables, table: str, row: str, column: str, least: float) -> Ver
 
     The interval is the table's own (columns <column>_low and <column>_high).
     """
-    found = tables.row(table, row)
-    if pd.isna(found[column]):
-        raise NotHere(f"{row}: {found.get('note') or 'no number'}")
-    value = mean(found, column).value - least
-    low, high = (float(found.get(f"{column}_{end}", math.nan)) - least for end in ("low", "high"))
-    why = f"{name_of(column)} {_plain(value + least)} against {_plain(least)}"
-    why += (
-        ". The interval includes it"
-        if low <= 0 <= high
-        else ". Few groups: no interval"
-        if math.isnan(low)
-        else ""
-    )
-    return Verdict(HOLDS if value > 0 else DOES_NOT, value, low, high, why)
+    line = tables.row(table, row)
+    if pd.isna(line[column]):
+        raise NotHere(f"{row}: {line.get('note') or 'no number'}")
+    value = mean(line, column).value
+    ends = (float(line.get(f"{column}_{end}", math.nan)) for end in ("low", "high"))
+    effect = Effect(value, *ends).minus(least)
+    noise = "The interval includes it" if effect.noisy else ""
+    few = "Few groups: no interval" if math.isnan(effect.low) else ""
+    why = f"{v.name_of(column)} {_plain(value)} against {_plain(least)}"
+    return verdict(effect.value > 0, effect, why, noise or few)

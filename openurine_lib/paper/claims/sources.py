@@ -1,31 +1,33 @@
-"""Where a test reads its tables: the paper's as printed, or those that a run left in its figures folder.
+"""Where a test reads its tables: the paper's as printed, or those in the figures folder of a run.
 
-Both come in one form: a column ``row``, metrics under their own names (percent), ``<metric>_std`` and ``folds`` where
-there are folds. Rows of methods also say ``network`` (what was trained), ``stands_for`` (what the paper trained) and
-``one_run`` (rows with the same value are one run of one detector).
+Both come in one form: a column ``row``, metrics under their own names (percent), ``<metric>_std``
+and ``folds`` where there are folds. Rows of methods also say ``network`` (what was trained),
+``stands_for`` (what the paper trained) and ``one_run`` (rows with one value are one run).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from openurine_lib import published
+from openurine_lib.data.splits import FOLDS
 from openurine_lib.experiments.methods import methods, predict_key
 from openurine_lib.experiments.provenance import read_stamp
-from openurine_lib.paper.claims.intervals import Mean
-from openurine_lib.paper.claims.verdict import NAMES, NoSuchRow, NotHere
+from openurine_lib.experiments.run import Run
+from openurine_lib.paper.claims.verdict import Mean, NoSuchRow, NotHere
 
-if TYPE_CHECKING:
-    from openurine_lib.experiments.run import Run
-
-FOLDS = 5  # of the paper's Tables 4-6
 METHODS = ("4", "5", "6")  # tables whose rows are methods
+BY_ONE_METHOD = ("7", "8", "7_rbc_wbc")  # tables that a single detector fills
 OURS = "ours-yolo12m"
-SAME_HEADS = (
-    "nothing is removed"  # in the note of ``results.table``: the data set lacks the head that goes
-)
+# in the note of a row of ``comparison``: the data set lacks the head that should go
+SAME_HEADS = "nothing is removed"
+NOT_PRINTED = {
+    "7_confusion": "the paper prints no confusion matrix",
+    "attention": "the paper shows two fields and measures nothing",
+}
 
 
 class Tables:
@@ -34,38 +36,39 @@ class Tables:
     published = False
 
     def __init__(self) -> None:
-        self._known: dict[str, pd.DataFrame] = {}  # many claims ask for one table
+        self._frames: dict[str, pd.DataFrame] = {}  # many claims ask for one table
 
     def frame(self, table: str | int) -> pd.DataFrame:
         """Table 4, "7_confusion", "attention", ...; raises NotHere if it is not there."""
         name = str(table)
-        if name not in self._known:
-            self._known[name] = self._read(name)
-        return self._known[name]
+        if name not in self._frames:
+            self._frames[name] = self._read(name)
+        return self._frames[name]
 
     def _read(self, table: str) -> pd.DataFrame:
         raise NotImplementedError
 
     def rows(self, table: str | int, label: str | None = None) -> list[pd.Series]:
-        """The rows of that label (capitals aside), or all but the totals and averages. Raises NoSuchRow for none."""
+        """The rows of that label (capitals aside), or all but totals and averages.
+
+        Raises NoSuchRow if there is none.
+        """
         frame = self.frame(table)
-        names = frame["row"].astype(str).str.casefold()
         if label is None:
-            chosen = frame[~frame["row"].isin(published.SUMMARY_ROWS.get(_number(table), []))]
+            number = int(str(table).partition("_")[0])
+            chosen = frame[~frame["row"].isin(published.SUMMARY_ROWS.get(number, []))]
         else:
-            chosen = frame[names == str(label).casefold()]
+            chosen = frame[frame["row"].astype(str).str.casefold() == str(label).casefold()]
         if chosen.empty:
-            raise NoSuchRow(
-                f"Table {table} has no row {label!r}" if label else f"Table {table} has no row"
-            )
+            raise NoSuchRow(f"Table {table} has no row{f' {label!r}' if label else ''}")
         return [row for _, row in chosen.iterrows()]
 
     def row(self, table: str | int, label: str) -> pd.Series:
         """The one row of that label; NotHere if several answer it."""
-        found = self.rows(table, label)
-        if len(found) > 1:
-            raise NotHere(f"Table {table} has {len(found)} rows {label!r}")
-        return found[0]
+        rows = self.rows(table, label)
+        if len(rows) > 1:
+            raise NotHere(f"Table {table} has {len(rows)} rows {label!r}")
+        return rows[0]
 
 
 class Published(Tables):
@@ -75,17 +78,11 @@ class Published(Tables):
 
     def _read(self, table: str) -> pd.DataFrame:
         if not table.isdecimal():
-            raise NotHere(
-                {
-                    "7_confusion": "the paper prints no confusion matrix",
-                    "attention": "the paper shows two fields and measures nothing",
-                }.get(table, f"no Table {table} in print")
-            )
+            raise NotHere(NOT_PRINTED.get(table, f"no Table {table} in print"))
         frame = published.table(int(table))
         if table in METHODS:
-            return frame.assign(
-                folds=FOLDS, network=frame["row"], stands_for=frame["row"], one_run=frame["row"]
-            )
+            names = dict.fromkeys(("network", "stands_for", "one_run"), frame["row"])
+            return frame.assign(folds=FOLDS, **names)
         if table == "7":
             averages = frame[frame["row"].isin(published.SUMMARY_ROWS[7])]
             return pd.concat([published.by_class(), averages], ignore_index=True)
@@ -100,61 +97,65 @@ class OfRun(Tables):
         self.run = run
 
     def _read(self, table: str) -> pd.DataFrame:
-        path = self.run.figures / (f"table{table}.csv" if table[0].isdecimal() else f"{table}.csv")
+        stem = f"table{table}" if table[0].isdecimal() else table
+        path = self.run.figures / f"{stem}.csv"
         if not path.exists():
             raise NotHere(f"this run has no {path.name}")
         frame = pd.read_csv(path)
         frame = frame.rename(columns={frame.columns[0]: "row"}).astype({"row": str})
-        frame = frame.drop(
-            columns=[c for c in frame if str(c).endswith(("_paper", "_paper_std", "_difference"))]
-        )
-        frame = frame.rename(columns=lambda c: str(c).replace("_here", ""))
+        # a table beside the paper's: only this run's numbers, under the metrics' own names
+        frame = frame.loc[:, ~frame.columns.str.endswith(("_paper", "_paper_std", "_difference"))]
+        frame.columns = frame.columns.str.replace("_here", "")
         if table in METHODS and "method" in frame:
-            frame = frame.join(
-                pd.DataFrame([self._of_method(name) for name in frame["method"]], index=frame.index)
-            )
-        elif table in ("7", "8", "7_rbc_wbc"):
+            found = pd.DataFrame([self._of_method(name) for name in frame["method"]], frame.index)
+            return frame.join(found)
+        if table in BY_ONE_METHOD:
             stamp = path.with_suffix(".json")
-            made_by = read_stamp(stamp).get("method", OURS) if stamp.exists() else OURS
-            used = self._of_method(made_by)
-            network = self.run.profile.arch(methods()[made_by]) if made_by in methods() else None
-            frame = frame.assign(
+            name = read_stamp(stamp).get("method", OURS) if stamp.exists() else OURS
+            network = self.run.profile.arch(methods()[name]) if name in methods() else None
+            return frame.assign(
                 folds=len(self.run.profile.folds),
                 network=network,
-                stands_for=used["stands_for"],
+                stands_for=self._of_method(name)["stands_for"],
                 one_run=frame["row"],
             )
         return frame
 
     def _of_method(self, name: str) -> dict[str, Any]:
-        """What methods.yaml and the profile say of a row; nothing for one that is not listed, or not yet built."""
-        m, profile = methods().get(name), self.run.profile
-        if m is None or not m.built:
+        """What methods.yaml and the profile say of a row; nothing for a method not listed."""
+        method = methods().get(name)
+        profile = self.run.profile
+        if method is None:
             return {"stands_for": None, "one_run": name, "epochs_planned": None}
-        epochs = profile.epochs_for.get(profile.arch(m), profile.epochs)
-        return {"stands_for": m.arch, "one_run": predict_key(m, profile), "epochs_planned": epochs}
+        epochs = profile.epochs_for.get(profile.arch(method), profile.epochs)
+        run = predict_key(method, profile)
+        return {"stands_for": method.arch, "one_run": run, "epochs_planned": epochs}
 
 
 def mean(row: pd.Series, metric: str) -> Mean:
-    """A metric of a row with its deviation and folds; NotHere if the row has no number, and why."""
+    """A metric of a row with its deviation and folds.
+
+    Raises NotHere, with the reason, if the row has no number; NoSuchRow if there is no such column.
+    """
     if metric not in row:
         raise NoSuchRow(f"no column {metric!r} for {row['row']!r}")
     if pd.isna(row[metric]):
         reason = row.get("reason")
-        raise NotHere(
-            f"{row['row']}: {reason if isinstance(reason, str) and reason else 'no number'}"
-        )
+        told = isinstance(reason, str) and reason
+        raise NotHere(f"{row['row']}: {reason if told else 'no number'}")
     if metric == "precision" and row.get("recall") == 0 < row["precision"]:
         # ultralytics' convention for a class without any detection
         raise NotHere(f"{row['row']}: nothing of it is found, so its precision says nothing")
-    return Mean(float(row[metric]), _float(row.get(f"{metric}_std")), _float(row.get("folds")))
+    std, folds = (float(row.get(name, np.nan)) for name in (f"{metric}_std", "folds"))
+    return Mean(float(row[metric]), std, folds)
 
 
 def same_footing(a: pd.Series, b: pd.Series) -> list[str]:
-    """What to know of a comparison of two rows; raises NotHere if it would say nothing of the paper's two.
+    """What to know of a comparison of two rows.
 
-    Two rows can be compared if both are the networks that the paper names, or if both stand for the same one, so that
-    what differs is the method. A single run cannot be compared with itself.
+    Two rows can be compared if both are the networks that the paper names, or if both stand for the
+    same one, so that what differs is the method. A run cannot be compared with itself. Raises
+    NotHere if the comparison would say nothing of the paper's.
     """
     if "one_run" not in a or "one_run" not in b:
         return []
@@ -165,41 +166,24 @@ def same_footing(a: pd.Series, b: pd.Series) -> list[str]:
             raise NotHere(f"{row['row']}: this data set has no class in that head")
     notes = []
     if a["network"] != a["stands_for"] or b["network"] != b["stands_for"]:
+        networks = f"{a['network']} against {b['network']}"
         if (a["network"], a["stands_for"]) != (b["network"], b["stands_for"]):
-            raise NotHere(
-                f"{b['row']}: {a['network']} against {b['network']}, not the networks that the paper compares"
-            )
+            raise NotHere(f"{b['row']}: {networks}, not the networks that the paper compares")
         notes.append(f"{a['network']} stands for {a['stands_for']} in both")
-    planned = [row.get("epochs_planned") for row in (a, b)]
-    if planned[0] != planned[1]:
-        notes.append(f"not trained alike: {planned[0]:g} and {planned[1]:g} epochs")
+    epochs = [row.get("epochs_planned") for row in (a, b)]
+    if epochs[0] != epochs[1]:
+        notes.append(f"not trained alike: {epochs[0]:g} and {epochs[1]:g} epochs")
     return notes
 
 
 def need_own_network(row: pd.Series) -> None:
-    """Raises NotHere if another network stands for the paper's: then a level says nothing of the paper's level."""
+    """Raises NotHere if another network stands for the paper's: its level is not the paper's."""
     if "network" in row and row["network"] != row["stands_for"]:
-        raise NotHere(
-            f"{row['network']} stands for {row['stands_for']}: its level is not the paper's"
-        )
+        names = f"{row['network']} stands for {row['stands_for']}"
+        raise NotHere(f"{names}: its level is not the paper's")
 
 
 def no_interval(*rows: pd.Series) -> str:
     """Why a difference has no interval."""
-    return (
-        "one fold: no interval"
-        if any(row.get("folds") == 1 for row in rows)
-        else "no deviation over folds: no interval"
-    )
-
-
-def name_of(metric: str) -> str:
-    return NAMES.get(metric, metric)
-
-
-def _float(value: Any) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _number(table: str | int) -> int:
-    return int(str(table).partition("_")[0])
+    one_fold = any(row.get("folds") == 1 for row in rows)
+    return "one fold: no interval" if one_fold else "no deviation over folds: no interval"

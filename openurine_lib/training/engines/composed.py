@@ -1,4 +1,4 @@
-"""What systems that are made of others share: training a part, keeping its weights, opening it again."""
+"""What detectors made of others share: training a part, keeping its weights, opening it again."""
 
 from __future__ import annotations
 
@@ -19,74 +19,66 @@ from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.model.build import build_model
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.weights import read_weights
+from openurine_lib.training.weights import read_weights, save
 
 
 def train_part(job: TrainJob, name: str, engine_name: str, arch: str) -> Path:
     """Trains ``arch`` on the job's fields in ``job.dir / name``; returns its weights.
 
-    A finished part is not trained again, unless it was trained on other fields or with other settings.
+    A finished part is trained again only if its fields or settings were others.
     """
     part = dataclasses.replace(job, arch=arch, dir=job.dir / name)
-    weights, signature = part.dir / "weights.pt", part.signature()
-    if (
-        weights.exists()
-        and read_weights(weights, engine_name)["meta"].get("signature") == signature
-    ):
-        return weights
+    part = dataclasses.replace(part, meta=job.meta | {"signature": part.signature()})
+    weights = part.dir / "weights.pt"
+    if weights.exists():
+        finished = read_weights(weights, engine_name)["meta"].get("signature")
+        if finished == part.meta["signature"]:
+            return weights
     part.dir.mkdir(parents=True, exist_ok=True)
-    return engine(engine_name).fit(
-        dataclasses.replace(part, meta=job.meta | {"signature": signature})
-    )
+    return engine(engine_name).fit(part)
 
 
 class OnLists(nn.Module):
-    """Networks that take a batch (B, 3, H, W), called as torchvision's detectors are: with a list of (3, H, W)."""
+    """An ultralytics network, called as torchvision's detectors are: with a list of (3, H, W)."""
 
-    def __init__(self, *networks: nn.Module):
+    def __init__(self, network: nn.Module):
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        self.network = network
 
-    def forward(self, images: list[Tensor]) -> list[Any]:
-        return [network(torch.stack(images)) for network in self.networks]
+    def forward(self, images: list[Tensor]) -> Any:
+        return self.network(torch.stack(images))  # (B, 3, H, W)
 
 
 def stock(arch: str, n_classes: int) -> OnLists:
     """The untrained ultralytics network of that name for ``n_classes`` classes."""
     classes = tuple(map(str, range(n_classes)))
-    return OnLists(
-        build_model(arch, Taxonomy("", classes, {"": tuple(range(n_classes))}, {}, {}), "single")
-    )
+    taxonomy = Taxonomy("", classes, {"": tuple(range(n_classes))}, {}, {})
+    return OnLists(build_model(arch, taxonomy, "single"))
 
 
 @contextlib.contextmanager
 def as_file(content: dict[str, Any]) -> Iterator[Path]:
-    """A part's ``state_dict`` and ``meta`` as a weights file, for the time of opening it."""
+    """A part's ``state_dict`` and ``meta`` as a weights file, as long as an engine reads it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pt"
-        torch.save(content, path)
+        save(content, path)
         yield path
 
 
 class BoxDetector(TorchVisionDetectionModel):
-    """sahi's door for whatever makes boxes of an image; a subclass says how, in ``boxes``."""
+    """sahi's adapter for whatever makes boxes of an image; a subclass says how, in ``boxes``."""
 
     def set_model(self, model: Any, **kwargs: Any) -> None:
-        self.model = model  # in its place and mode already: sahi would call eval(), which a YOLO takes for a training
+        self.model = model  # already on its device and in evaluation mode
 
     def boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """uint8 (H, W, 3) RGB -> boxes (N, 4) xyxy in the image's pixels, scores (N,) in 0..1, class ids (N,)."""
+        """uint8 (H, W, 3) RGB -> boxes (N, 4) xyxy in its pixels, scores (N,), class ids (N,)."""
         raise NotImplementedError
 
     def perform_inference(self, image: np.ndarray, image_size: int | None = None) -> None:
         """image: uint8 (H, W, 3) RGB."""
         xyxy, scores, labels = self.boxes(image)
         best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
-        found = {
-            "boxes": xyxy[best].reshape(-1, 4),
-            "scores": scores[best],
-            "labels": labels[best].astype(int),
-        }
-        self._original_predictions = [
-            {name: torch.from_numpy(values) for name, values in found.items()}
-        ]
+        found = {"boxes": xyxy[best].reshape(-1, 4), "scores": scores[best]}
+        found["labels"] = labels[best].astype(int)
+        self._original_predictions = [{k: torch.from_numpy(v) for k, v in found.items()}]

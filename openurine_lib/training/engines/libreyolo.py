@@ -1,15 +1,17 @@
 """The libreyolo engine: YOLOX and YOLOv7, and what three systems of Table 4 made of them.
 
-Networks and losses are libreyolo's (MIT; importing them opens no connection and writes nothing); ``engines/loop.py``
-trains them, since libreyolo's own trainer resumes from pickled objects and chooses weights on a validation set. What
-the authors leave open, and what is done here:
+Networks and losses are libreyolo's (importing them opens no connection and writes nothing).
+``engines/loop.py`` trains them, since libreyolo's trainer resumes from pickled objects and chooses
+weights on a validation set. What the authors leave open, and what is done here:
 
-- YUS-Net (Lyu et al. 2023, https://doi.org/10.1016/j.bbe.2023.09.003): YOLOX, "the attention module" on "the critical
-  feature transfer path", varifocal loss. Here: CBAM on the three maps that go from backbone to neck; varifocal instead
-  of cross-entropy for classes and objectness.
-- Komori et al. 2023: YOLOv7 with attention modules in the backbone. Here: CBAM behind each of its four ELAN blocks.
-- KD-YOLOX-ViT (as Naznine et al. 2025 name it; https://arxiv.org/abs/2403.09313): the backbone's last stage ends in a
-  transformer, and a larger network of the same design teaches: L = (hard + soft) / 2.
+- YUS-Net (Lyu et al. 2023, https://doi.org/10.1016/j.bbe.2023.09.003): YOLOX, "the attention
+  module" on "the critical feature transfer path", varifocal loss. Here: CBAM on the three maps that
+  go from backbone to neck; varifocal instead of cross-entropy for classes and objectness.
+- Komori et al. 2023: YOLOv7 with attention modules in the backbone. Here: CBAM behind each of its
+  four ELAN blocks.
+- KD-YOLOX-ViT (as Naznine et al. 2025 name it; https://arxiv.org/abs/2403.09313): the backbone's
+  last stage ends in a transformer, and a larger network of the same design teaches:
+  L = (hard + soft) / 2.
 
 All three: AdamW, no mosaic; YOLOX with the L1 term that its authors use once mosaic is off.
 """
@@ -39,19 +41,15 @@ from openurine_lib.training.engines.composed import train_part
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import read_weights
 
-LEARNING_RATE, NANO_RATE = (
-    1e-3,
-    4e-3,
-)  # AdamW's, from random weights; YOLOX-n's depthwise filters learn slowly
-NMS_IOU, CANDIDATES = (
-    0.65,
-    3000,
-)  # YOLOX's; a slow processor would not get through tens of thousands
+LEARNING_RATE = 1e-3  # AdamW's, from random weights
+NANO_RATE = 4e-3  # YOLOX-n's depthwise filters learn slowly
+NMS_IOU = 0.65  # YOLOX's
+CANDIDATES = 3000  # a slow processor would not get through tens of thousands
 TEACHER = {"kd-yolox-vit-s": "yolox-vit-l", "kd-yolox-vit-n": "yolox-vit-t"}
 ARCHITECTURES = (
-    *("yusnet-s", "yusnet-n", "yolov7-cbam", "yolov7-cbam-n"),
-    *("yolox-vit-l", "yolox-vit-t", "kd-yolox-vit-s", "kd-yolox-vit-n"),
-)
+    "yusnet-s", "yusnet-n", "yolov7-cbam", "yolov7-cbam-n",
+    "yolox-vit-l", "yolox-vit-t", "kd-yolox-vit-s", "kd-yolox-vit-n",
+)  # fmt: skip
 
 
 class Attended(nn.Module):
@@ -67,7 +65,7 @@ class Attended(nn.Module):
 
 
 class Varifocal(VarifocalLoss):
-    """ultralytics' varifocal loss (https://arxiv.org/abs/2008.13367) as YOLOX's head calls its losses; summed."""
+    """ultralytics' varifocal loss (https://arxiv.org/abs/2008.13367) as YOLOX's head calls it."""
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
         logits, target = logits.reshape(-1, 1), target.reshape(-1, 1)
@@ -80,10 +78,11 @@ def yolox(arch: str, n_classes: int) -> LibreYOLOXModel:
     width = net.CONFIGS[arch[-1]]["width"]
     if "vit" in arch:
         stage = net.backbone.backbone.dark5
-        stage[-1] = C3TR(int(1024 * width), int(1024 * width), n=len(stage[-1].m))
+        channels = int(1024 * width)
+        stage[-1] = C3TR(channels, channels, n=len(stage[-1].m))
     else:
-        channels = {f"dark{i}": int(128 * 2 ** (i - 2) * width) for i in (3, 4, 5)}
-        net.backbone.backbone = Attended(net.backbone.backbone, channels)
+        maps = {f"dark{i}": int(128 * 2 ** (i - 2) * width) for i in (3, 4, 5)}
+        net.backbone.backbone = Attended(net.backbone.backbone, maps)
         net.head.bcewithlog_loss = Varifocal()
     net.head.use_l1 = True
     net.init_weights()
@@ -93,8 +92,9 @@ def yolox(arch: str, n_classes: int) -> LibreYOLOXModel:
 def yolov7(arch: str, n_classes: int) -> YOLOv7Model:
     """YOLOv7 with CBAM; ``yolov7-cbam-n`` has a quarter of its channels."""
     cfg = yaml.safe_load(_V7_YAML.read_text(encoding="utf-8"))
+    backbone = cfg["model"]["backbone"]
     if arch.endswith("-n"):
-        for layer in (*cfg["model"]["backbone"], *cfg["model"]["head"]):
+        for layer in (*backbone, *cfg["model"]["head"]):
             for block in layer.values():
                 if "out_channels" in block.get("args", {}):
                     block["args"]["out_channels"] //= 4
@@ -102,41 +102,33 @@ def yolov7(arch: str, n_classes: int) -> YOLOv7Model:
         path = Path(folder) / "v7.yaml"
         path.write_text(yaml.safe_dump(cfg), encoding="utf-8")
         net = YOLOv7Model(n_classes, path)
-    joints = [i for i, layer in enumerate(cfg["model"]["backbone"]) if "Concat" in layer]
-    for i in joints[
-        ::2
-    ]:  # these close an ELAN block, with a 1 x 1 convolution behind; the others join two ways down
+    # every second concatenation closes an ELAN block, with a 1 x 1 convolution behind it; the
+    # others join two ways of halving the map
+    concatenations = [i for i, layer in enumerate(backbone) if "Concat" in layer]
+    for i in concatenations[::2]:
         assert net._block_types[i + 1] == "Conv"
-        net.layers[i + 1] = nn.Sequential(net.layers[i + 1], CBAM(net.layers[i + 1].out_channels))
+        convolution = net.layers[i + 1]
+        net.layers[i + 1] = nn.Sequential(convolution, CBAM(convolution.out_channels))
     net.initialize_biases()
     return net
 
 
 class Network(nn.Module):
-    """One of ``ARCHITECTURES`` with the manners of a torchvision detector (see ``engines/loop.py``).
+    """One of ``ARCHITECTURES``, called as torchvision's detectors are.
 
-    imgsz: pixels, to which an image's longer side is brought. conf: of the boxes that are returned. teacher: a trained
-    network to learn from; it is no part of this one's weights.
+    An image's longer side is brought to ``imgsz`` pixels. ``teacher``: a trained network to learn
+    from; it is no part of this one's weights.
     """
 
     def __init__(
-        self,
-        arch: str,
-        n_classes: int,
-        imgsz: int,
-        conf: float = 0.001,
-        teacher: Network | None = None,
+        self, arch: str, n_classes: int, imgsz: int, conf: float = 0.001, teacher: Any = None
     ):
         super().__init__()
-        if arch not in ARCHITECTURES:
-            raise ValueError(
-                f"no libreyolo detector {arch!r}; known are {', '.join(ARCHITECTURES)}"
-            )
-        self.v7, self.conf = arch.startswith("yolov7"), conf
+        loop.check_name("libreyolo", arch, ARCHITECTURES)
+        self.v7 = arch.startswith("yolov7")
+        self.conf = conf
         self.net = (yolov7 if self.v7 else yolox)(arch, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.1  # 0.03 is made for hundreds of thousands of steps
+        loop.learn_statistics_faster(self)
         unit = 1.0 if self.v7 else 1 / 255  # YOLOX wants 0..255
         self.transform = GeneralizedRCNNTransform(
             imgsz, imgsz, [0.0] * 3, [unit] * 3, size_divisible=32
@@ -144,46 +136,46 @@ class Network(nn.Module):
         self.teacher = (teacher,)  # in a tuple, nn.Module does not see it
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """[(3, H, W) in 0..1] -> losses in training, else boxes (N, 4) xyxy in an image's pixels, labels, scores."""
+        """[(3, H, W) in 0..1] -> losses in training, else detections in the images' pixels."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         batch, scaled = self.transform(images, targets)
         if self.training:
             return self._losses(batch.tensors, _padded(scaled))
         found = [
-            self._chosen(*one)
-            for one in zip(self._decoded(batch.tensors), batch.image_sizes, strict=True)
+            self._suppressed(flat, size)
+            for flat, size in zip(self._decoded(batch.tensors), batch.image_sizes, strict=True)
         ]
         return self.transform.postprocess(found, batch.image_sizes, sizes)
 
     def _losses(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """x (B, 3, H, W), labels (B, M, 5) class and cxcywh in pixels, rows of zeros where there are fewer."""
+        """x: (B, 3, H, W). labels: (B, M, 5), class and cxcywh in pixels, or zeros for no box."""
         if self.v7:
             return _named(self.net.compute_loss(self.net(x), labels))
-        outputs, *grid, origins = self.net.head.forward_train_maps(self.net.backbone(x))
-        hard = self.net.head.get_losses(x, *grid, labels, outputs, origins, dtype=x.dtype)
-        if self.teacher[0] is None:
-            return _named(hard)
-        soft = self._distance(outputs, self.teacher[0].taught(x))
-        return {name: loss / 2 for name, loss in (_named(hard) | soft).items()}
+        head = self.net.head
+        outputs, *grid, origins = head.forward_train_maps(self.net.backbone(x))
+        hard = _named(head.get_losses(x, *grid, labels, outputs, origins, dtype=x.dtype))
+        teacher = self.teacher[0]
+        if teacher is None:
+            return hard
+        soft = self._distance(outputs, teacher.taught(x))
+        return {name: loss / 2 for name, loss in (hard | soft).items()}
 
     @torch.no_grad()
     def taught(self, x: Tensor) -> Tensor:
         """(B, A, 4 + 1 + C): boxes cxcywh in pixels, logits of object and classes."""
         return self.net.head.forward_train_maps(self.net.backbone(x))[0]
 
-    def _distance(self, own: Tensor, taught: Tensor) -> dict[str, Tensor]:
-        """What separates this network from its teacher, anchor by anchor, where the teacher sees an object."""
-        sees = taught[..., 4].sigmoid()  # (B, A)
+    def _distance(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """How far two outputs (B, A, 4 + 1 + C) are apart, where the teacher sees an object."""
+        sees = teacher[..., 4].sigmoid()  # (B, A)
         norm = sees.sum().clamp(min=1)
-        apart = self.net.head.iou_loss(
-            own[..., :4].reshape(-1, 4), taught[..., :4].reshape(-1, 4)
-        ).view_as(sees)
-        cls = binary_cross_entropy_with_logits(
-            own[..., 5:], taught[..., 5:].sigmoid(), reduction="none"
-        ).sum(-1)
-        obj = binary_cross_entropy_with_logits(own[..., 4], sees, reduction="none")
+        boxes = (output[..., :4].reshape(-1, 4) for output in (student, teacher))
+        iou = self.net.head.iou_loss(*boxes).view_as(sees)
+        obj = binary_cross_entropy_with_logits(student[..., 4], sees, reduction="none")
+        classes = teacher[..., 5:].sigmoid()
+        cls = binary_cross_entropy_with_logits(student[..., 5:], classes, reduction="none").sum(-1)
         return {
-            "soft_iou": 5 * (apart * sees).sum() / norm,  # weighted as the hard one
+            "soft_iou": 5 * (iou * sees).sum() / norm,  # weighted as the hard one
             "soft_obj": obj.sum() / norm,
             "soft_cls": (cls * sees).sum() / norm,
         }
@@ -191,34 +183,36 @@ class Network(nn.Module):
     def _decoded(self, x: Tensor) -> Tensor:
         """x (B, 3, H, W) -> (B, A, 4 + C): boxes cxcywh in pixels, scores in 0..1."""
         if self.v7:
-            maps = self.net(x)
-            flat = YOLOv7Loss(self.net.num_classes, self.net.anchors, self.net.strides)._decode(
-                maps
-            )[0]
+            loss = YOLOv7Loss(self.net.num_classes, self.net.anchors, self.net.strides)
+            flat = loss._decode(self.net(x))[0]
             scores = flat[..., 4:].sigmoid()
         else:
             self.net.head.export = True
             flat = self.net(x)
             scores = flat[..., 4:]
+        # a class's score is the object's times the class's
         return torch.cat((flat[..., :4], scores[..., :1] * scores[..., 1:]), -1)
 
-    def _chosen(self, flat: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        """(A, 4 + C) -> boxes after non-maximum suppression within a class, one class a box, best first."""
+    def _suppressed(self, flat: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """(A, 4 + C) -> boxes after suppression within a class, one class a box, best first."""
         scores, labels = flat[:, 4:].max(1)
         best = scores.topk(min(CANDIDATES, len(scores))).indices
         best = best[scores[best] > self.conf]
         boxes = clip_boxes_to_image(box_convert(flat[best, :4], "cxcywh", "xyxy"), size)
-        kept = batched_nms(boxes, scores[best], labels[best], NMS_IOU)[:MAX_DETECTIONS]
-        return {"boxes": boxes[kept], "scores": scores[best][kept], "labels": labels[best][kept]}
+        left = batched_nms(boxes, scores[best], labels[best], NMS_IOU)[:MAX_DETECTIONS]
+        best = best[left]
+        return {"boxes": boxes[left], "scores": scores[best], "labels": labels[best]}
 
 
 def _padded(targets: list[dict[str, Tensor]]) -> Tensor:
-    most = max(1, *(len(t["labels"]) for t in targets))
-    out = targets[0]["boxes"].new_zeros(len(targets), most, 5)
-    for row, t in zip(out, targets, strict=True):
-        row[: len(t["labels"]), 0] = t["labels"]
-        row[: len(t["labels"]), 1:] = box_convert(t["boxes"], "xyxy", "cxcywh")
-    return out
+    """(B, M, 5): class and cxcywh, with rows of zeros for images that have fewer boxes."""
+    rows = [
+        torch.cat((t["labels"][:, None], box_convert(t["boxes"], "xyxy", "cxcywh")), 1)
+        for t in targets
+    ]
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    # at least one row, as the losses expect
+    return padded if padded.shape[1] else padded.new_zeros(len(rows), 1, 5)
 
 
 def _named(losses: dict[str, Any]) -> dict[str, Tensor]:
@@ -233,37 +227,29 @@ def _named(losses: dict[str, Any]) -> dict[str, Tensor]:
 build = Network  # of (arch, n_classes, imgsz)
 
 
+def recipe(arch: str, imgsz: int) -> loop.Recipe:
+    """How ``engines/loop.py`` trains an architecture."""
+    nano = arch.endswith("-n") and not arch.startswith("yolov7")
+    return loop.Recipe(NANO_RATE if nano else LEARNING_RATE, bf16_parts=_bf16_parts)
+
+
+def _bf16_parts(model: Network) -> list[nn.Module]:
+    if model.v7:
+        return [model.net]
+    head = model.net.head
+    return [model.net.backbone, *head.stems, *head.cls_convs, *head.reg_convs]
+
+
+ENGINE = loop.Engine("libreyolo", build, recipe)
+detector = ENGINE.detector
+
+
 def fit(job: TrainJob) -> Path:
-    """Trains (a teacher first, if the architecture has one, in ``job.dir / "teacher"``); errors as ``loop.fit``'s."""
-    teacher = None
-    if job.arch in TEACHER:
-        content = read_weights(train_part(job, "teacher", "libreyolo", TEACHER[job.arch]))
-        teacher = Network(TEACHER[job.arch], job.taxonomy.n, job.imgsz)
-        teacher.load_state_dict(content["state_dict"])
-        teacher.to(job.device).eval()
-
-    def network() -> nn.Module:
-        model = Network(job.arch, job.taxonomy.n, job.imgsz, teacher=teacher)
-        if model.v7:
-            loop.in_bf16(job.device, model.net)
-        else:
-            head = model.net.head
-            loop.in_bf16(
-                job.device, model.net.backbone, *head.stems, *head.cls_convs, *head.reg_convs
-            )
-        return model
-
-    nano = job.arch.endswith("-n") and not job.arch.startswith("yolov7")
-    return loop.fit(job, "libreyolo", network, NANO_RATE if nano else LEARNING_RATE)
-
-
-def detector(weights: Path, conf: float, device: str, imgsz: int) -> loop.Detector:
-    """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to.
-
-    Raises WeightsError for a file of another engine, or none of ours.
-    """
-    content = read_weights(weights, "libreyolo")
-    meta = content["meta"]
-    return loop.detector(
-        content, Network(meta["arch"], len(meta["classes"]), imgsz, conf), conf, device, imgsz
-    )
+    """Trains; first the teacher, in ``job.dir / "teacher"``, if the architecture has one."""
+    if job.arch not in TEACHER:
+        return ENGINE.fit(job)
+    arch = TEACHER[job.arch]
+    content = read_weights(train_part(job, "teacher", "libreyolo", arch))
+    teacher = Network(arch, job.taxonomy.n, job.imgsz)
+    teacher.load_state_dict(content["state_dict"])
+    return ENGINE.fit(job, teacher=teacher.to(job.device).eval())

@@ -1,19 +1,22 @@
-"""The training loop and the door to sahi, shared by the engines whose libraries bring no trainer.
+"""The training loop and the adapter to sahi of the engines whose libraries bring no trainer.
 
-It serves any network that behaves as torchvision's detectors do: in training ``model(images, targets)`` gives a dict
-of losses, whose sum is minimised; in evaluation ``model(images)`` gives boxes, labels and scores in the images' pixels.
+They serve any network that behaves as torchvision's detectors do: in training
+``model(images, targets)`` gives a dict of losses, whose sum is minimised; in evaluation
+``model(images)`` gives boxes, labels and scores in the images' pixels. An engine's own module says
+only how to build its networks, and gives a ``Recipe`` for each.
 
-What the paper leaves open for these networks, and what is done here: since Table 3 was searched for YOLO12, they take
-from it what is not a matter of the network (batch, epochs, colour jitter, flips, weight decay, warm-up and decay), but
-AdamW and a learning rate of their own: with Table 3's SGD the loss falls several times more slowly. Augmentation is
-flips and colour; no mosaic. Nothing is validated while training; the last weights are kept.
+What the paper leaves open for these networks, and what is done here: Table 3 was searched for
+YOLO12, so they take from it what does not depend on the network (batch, epochs, colour jitter,
+flips, weight decay, warm-up and decay), but use AdamW and a learning rate of their own: with
+Table 3's SGD the loss falls several times more slowly. Augmentation is flips and colour; there is
+no mosaic. Nothing is validated while training; the last weights are kept.
 """
 
 from __future__ import annotations
 
-import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,114 +25,90 @@ import torch
 from PIL import Image
 from sahi.models.torchvision import TorchVisionDetectionModel
 from torch import nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
-from openurine_lib.files import atomic_path
+from openurine_lib.files import atomic_path, epoch_seed
 from openurine_lib.speed.processor import cpu_bf16, ready_for, to_float
 from openurine_lib.training.coco_weights import load_matching
+from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.weights import WeightsError, fill, save, write_log
+from openurine_lib.training.weights import Checkpoint, WeightsError, fill, read_weights, write_log
 
 CLIP = 5.0  # norm of the gradients
-Prepare = Callable[
-    [np.ndarray], np.ndarray
-]  # a field uint8 (H, W, 3) -> the same field, of another size perhaps
+#: A field uint8 (H, W, 3) -> the same field, perhaps of another size.
+Prepare = Callable[[np.ndarray], np.ndarray]
 
 
-class Fields(Dataset):
-    """The job's fields: image float (3, H, W) in 0..1, longer side ``imgsz``; boxes (N, 4) xyxy with labels (N,).
+@dataclass(frozen=True)
+class Recipe:
+    """What the loop must know of an architecture besides its network."""
 
-    ``first_label``: the label of class 0 (1 where the network keeps 0 for the background). ``prepare``: what is done
-    to a field before, once (the results are kept in ``job.dir`` while it trains); it decides the size then.
-    """
+    lr: float  # AdamW's, from random weights
+    first_label: int = 0  # of class 0; 1 where the network keeps 0 for the background
+    prepare: Prepare | None = None  # done to a field before the network sees it, and sets its size
+    # Parts of the network that may compute in bfloat16. Backbones and heads belong here; anchors,
+    # matching and losses, to which a pixel matters, do not.
+    bf16_parts: Callable[[Any], Sequence[nn.Module]] = lambda model: ()
 
-    def __init__(self, job: TrainJob, first_label: int = 0, prepare: Prepare | None = None):
-        s = job.settings
-        self.prepare, self.prepared = prepare, job.dir / "prepared" / job.signature()[:12]
-        self.rows = list(job.images.itertuples())
-        self.boxes = dict(tuple(job.boxes.groupby("image")))
-        self.first_label = first_label
-        # as the network's own resizing at prediction
-        resize = v2.Identity() if prepare else v2.Resize(None, max_size=job.imgsz, antialias=False)
-        self.transform = v2.Compose([
-            resize,
-            v2.RandomHorizontalFlip(s["fliplr"]),
-            v2.ColorJitter(brightness=s["hsv_v"], saturation=s["hsv_s"], hue=s["hsv_h"]),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.ClampBoundingBoxes(),
-            v2.SanitizeBoundingBoxes(min_size=1),
-        ])  # fmt: skip
 
-    def __len__(self) -> int:
-        return len(self.rows)
+@dataclass(frozen=True)
+class Engine:
+    """``fit`` and ``detector`` of an engine."""
 
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        image = tv_tensors.Image(self._pixels(i).transpose(2, 0, 1).copy())
-        own = self.boxes.get(self.rows[i].image)
-        xyxy = np.zeros((0, 4)) if own is None else own[["x1", "y1", "x2", "y2"]].to_numpy()
-        labels = np.zeros(0) if own is None else own.cls.to_numpy() + self.first_label
-        corners = torch.tensor(xyxy, dtype=torch.float32) * (image.shape[-1] / self.rows[i].width)
-        boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=image.shape[-2:])  # type: ignore[call-overload]
-        return self.transform(
-            image, {"boxes": boxes, "labels": torch.tensor(labels, dtype=torch.int64)}
+    name: str
+    build: Callable[..., nn.Module]  # (arch, n_classes, imgsz, conf)
+    recipe: Callable[[str, int], Recipe]  # (arch, imgsz)
+
+    def fit(self, job: TrainJob, **options: Any) -> Path:
+        """Trains, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``.
+
+        Chance is a function of seed and epoch, so a resumed training ends with the weights of an
+        undisturbed one (on a processor; a GPU's kernels add noise). ``options`` go to ``build``.
+
+        Raises:
+            WeightsError: the folder holds the checkpoint of another training.
+            FloatingPointError: the loss is no longer a number.
+        """
+        job.dir.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(job.seed)
+        device = torch.device(job.device)
+        ready_for(device)
+        recipe = self.recipe(job.arch, job.imgsz)
+        model = self.build(job.arch, job.taxonomy.n, job.imgsz, **options)
+        if device.type == "cuda" or cpu_bf16():
+            for part in recipe.bf16_parts(model):
+                in_bf16(part, device.type)
+        if job.pretrained is not None:
+            job.meta["pretrained"] = load_matching(model, job.pretrained)
+        model = model.to(device).train()
+        batch = job.settings["batch"]
+        fields = Fields(job, recipe.first_label, recipe.prepare)
+        # one image alone is too little for the batch statistics of a last, one-pixel map
+        drop_last = len(fields) > batch
+        loader = DataLoader(fields, batch, shuffle=True, drop_last=drop_last, collate_fn=_collate)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), recipe.lr, weight_decay=job.settings["weight_decay"]
         )
-
-    def _pixels(self, i: int) -> np.ndarray:
-        if self.prepare is None:
-            return read_rgb(self.rows[i].path)
-        kept = self.prepared / f"{i:06d}.png"
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(kept) as temporary:
-                Image.fromarray(self.prepare(read_rgb(self.rows[i].path))).save(temporary)
-        return read_rgb(kept)
-
-
-def fit(
-    job: TrainJob,
-    engine: str,
-    build: Callable[[], nn.Module],
-    lr: float,
-    first_label: int = 0,
-    prepare: Prepare | None = None,
-) -> Path:
-    """Trains what ``build`` makes, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``.
-
-    A checkpoint is left after each epoch; chance is a function of seed and epoch, so a killed and resumed training ends
-    with the same weights as an undisturbed one (on a processor; a GPU's kernels add noise of their own).
-
-    Raises:
-        WeightsError: the folder holds the checkpoint of another training.
-        FloatingPointError: the loss is no longer a number.
-    """
-    job.dir.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(job.seed)
-    device = torch.device(job.device)
-    ready_for(device)
-    model = build()
-    if job.pretrained is not None:
-        job.meta["pretrained"] = load_matching(model, job.pretrained)
-    model = model.to(device).train()
-    batch, fields = job.settings["batch"], Fields(job, first_label, prepare)
-    # one image alone is too little for the batch statistics of a last, one-pixel map
-    loader = DataLoader(
-        fields, batch, shuffle=True, drop_last=len(fields) > batch, collate_fn=_collate
-    )
-    optimizer, scheduler = _optimizer(model, job, lr, steps=len(loader))
-    identity = job.described(engine) | {"seed": job.seed}
-    rows = _resume(job, identity, model, optimizer, scheduler)
-    total, done = job.epochs * len(loader), len(rows) * len(loader)
-    with tqdm(total=total, initial=done, desc=f"train {job.arch}", unit="batch") as bar:
+        scheduler = _warm_up_and_decay(optimizer, job, steps=len(loader))
+        identity = job.described(self.name) | {"seed": job.seed}
+        checkpoint = Checkpoint(
+            job.dir, job.signature(), job.device,
+            model=model, optimizer=optimizer, scheduler=scheduler,
+        )  # fmt: skip
+        rows = _resume(checkpoint, identity)
+        bar = tqdm(
+            total=job.epochs * len(loader), initial=len(rows) * len(loader),
+            desc=f"train {job.arch}", unit="batch",
+        )  # fmt: skip
         for epoch in range(len(rows), job.epochs):
-            torch.manual_seed(
-                (job.seed * 1_000_003 + epoch) % 2**32
-            )  # shuffling, augmentation, sampling of proposals
+            # for shuffling, augmentation, and the sampling of proposals
+            torch.manual_seed(epoch_seed(job.seed, epoch))
             sums: dict[str, float] = {}
             for images, targets in loader:
                 images = [image.to(device) for image in images]
@@ -152,103 +131,142 @@ def fit(
             means = {name: value / len(loader) for name, value in sums.items()}
             rows.append({"epoch": epoch + 1, **means, "lr": float(scheduler.get_last_lr()[0])})
             write_log(job.dir / "log.csv", rows)
-            parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-            state = {name: part.state_dict() for name, part in parts.items()}
-            save(
-                {**state, "rows": rows, "meta": identity, "signature": job.signature()},
-                job.dir / "state.pt",
-            )
-    save({"state_dict": model.state_dict(), "meta": job.meta | identity}, job.dir / "weights.pt")
-    (job.dir / "state.pt").unlink(missing_ok=True)
-    shutil.rmtree(job.dir / "prepared", ignore_errors=True)
-    return job.dir / "weights.pt"
+            checkpoint.save(rows, meta=identity)
+        bar.close()
+        shutil.rmtree(job.dir / "prepared", ignore_errors=True)
+        return checkpoint.finish(model.state_dict(), job.meta | identity)
+
+    def detector(self, weights: Path, conf: float, device: str, imgsz: int) -> Detector:
+        """The trained network as sahi calls it."""
+        content = read_weights(weights, self.name)
+        meta = content["meta"]
+        recipe = self.recipe(meta["arch"], imgsz)
+        model = self.build(meta["arch"], len(meta["classes"]), imgsz, conf)
+        fill(model, content["state_dict"], weights)
+        detector = sahi_adapter(Detector, model, meta["classes"], conf, device, imgsz)
+        detector.recipe = recipe
+        return detector
+
+
+class Fields(Dataset):
+    """The job's fields: image float (3, H, W) in 0..1, and boxes (N, 4) xyxy with labels (N,).
+
+    The longer side is ``imgsz``, unless ``prepare`` sets the size. What it made of a field is kept
+    in ``job.dir`` as long as the training lasts.
+    """
+
+    def __init__(self, job: TrainJob, first_label: int = 0, prepare: Prepare | None = None):
+        self.first_label = first_label
+        self.prepare = prepare
+        self.prepared = job.dir / "prepared" / job.signature()[:12]
+        self.rows = list(job.images.itertuples())
+        self.boxes = dict(tuple(job.boxes.groupby("image")))
+        self.no_boxes = job.boxes.iloc[:0]
+        s = job.settings
+        self.transform = v2.Compose([
+            # as the network's own resizing at prediction
+            v2.Identity() if prepare else v2.Resize(None, max_size=job.imgsz, antialias=False),
+            v2.RandomHorizontalFlip(s["fliplr"]),
+            v2.ColorJitter(brightness=s["hsv_v"], saturation=s["hsv_s"], hue=s["hsv_h"]),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.ClampBoundingBoxes(),
+            v2.SanitizeBoundingBoxes(min_size=1),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        row = self.rows[i]
+        image = tv_tensors.Image(self._pixels(i).transpose(2, 0, 1).copy())  # (3, H, W)
+        truth = self.boxes.get(row.image, self.no_boxes)
+        xyxy = truth[XYXY].to_numpy(float)
+        corners = torch.tensor(xyxy, dtype=torch.float32) * (image.shape[-1] / row.width)
+        boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=image.shape[-2:])  # type: ignore[call-overload]
+        labels = torch.tensor(truth.cls.to_numpy(int) + self.first_label, dtype=torch.int64)
+        return self.transform(image, {"boxes": boxes, "labels": labels})
+
+    def _pixels(self, i: int) -> np.ndarray:
+        if self.prepare is None:
+            return read_rgb(self.rows[i].path)
+        path = self.prepared / f"{i:06d}.png"
+        if not path.exists():
+            with atomic_path(path) as temporary:
+                Image.fromarray(self.prepare(read_rgb(self.rows[i].path))).save(temporary)
+        return read_rgb(path)
 
 
 class Detector(TorchVisionDetectionModel):
-    """A trained network behind sahi's door, with its own resizing (sahi's replaces it) and our class ids."""
+    """A trained network as sahi calls it, with its own resizing and our class ids."""
 
-    first_label: int
-    prepare: Prepare | None
+    recipe: Recipe
 
     def perform_inference(self, image: np.ndarray, image_size: int | None = None) -> None:
-        """image: uint8 (H, W, 3) RGB."""
-        seen = self.prepare(image) if self.prepare else image
-        pixels = torch.from_numpy(seen).to(self.device).permute(2, 0, 1).float() / 255
+        """image: uint8 (H, W, 3) RGB. (sahi's own method would replace the network's resizing.)"""
+        prepare = self.recipe.prepare
+        seen = prepare(image) if prepare else image
+        pixels = torch.from_numpy(seen).to(self.device).permute(2, 0, 1).float() / 255  # (3, H, W)
         with torch.inference_mode():
             found = self.model([pixels])[0]
-        boxes, labels = (
-            found["boxes"] * (image.shape[1] / seen.shape[1]),
-            found["labels"] - self.first_label,
-        )
+        boxes = found["boxes"] * (image.shape[1] / seen.shape[1])
+        labels = found["labels"] - self.recipe.first_label
         self._original_predictions = [{"boxes": boxes, "labels": labels, "scores": found["scores"]}]
 
 
-def detector(
-    content: dict[str, Any],
-    model: nn.Module,
-    conf: float,
-    device: str,
-    imgsz: int,
-    first_label: int = 0,
-    prepare: Prepare | None = None,
-) -> Detector:
-    """``model`` with the weights of ``content`` (as ``read_weights`` gives them) behind sahi's door."""
-    fill(model, content["state_dict"], f"the weights of {content['meta']['arch']}")
-    names = {str(i): name for i, name in enumerate(content["meta"]["classes"])}
-    found = Detector(
-        model=model,
-        confidence_threshold=conf,
-        device=device,
-        image_size=imgsz,
-        category_mapping=names,
-    )
-    found.first_label, found.prepare = first_label, prepare
-    return found
+def check_name(engine: str, arch: str, known: Sequence[str]) -> None:
+    """Raises ValueError for an architecture that the engine does not know."""
+    if arch not in known:
+        raise ValueError(f"no {engine} detector {arch!r}; known are {', '.join(known)}")
 
 
-def in_bf16(device: str, *parts: Any) -> None:
-    """Lets these parts compute in bfloat16 where there are units for it, and give float32 to the rest.
-
-    Backbones and heads belong here; anchors, matching and losses, to which a pixel matters, do not.
-    """
-    if torch.device(device).type == "cuda" or cpu_bf16():
-        for part in parts:
-            part.forward = functools.partial(_forward_in_bf16, part.forward)
+def learn_statistics_faster(model: nn.Module, momentum: float = 0.1) -> None:
+    """Gives the batch norms PyTorch's momentum; the libraries' are made for a hundred times more
+    steps."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = momentum
 
 
-def _forward_in_bf16(forward: Callable[..., Any], x: Any, *more: Any) -> Any:
-    first = next(iter(x.values())) if isinstance(x, dict) else x[0]
-    with torch.autocast(first.device.type, torch.bfloat16):
-        return to_float(forward(x, *more))
+def in_bf16(part: nn.Module, device_type: str) -> None:
+    """Lets a part of a network compute in bfloat16, and give float32 to the rest."""
+    context = torch.autocast(device_type, torch.bfloat16)
+
+    def enter(module: nn.Module, args: Any) -> None:
+        context.__enter__()
+
+    def leave(module: nn.Module, args: Any, output: Any) -> Any:
+        context.__exit__(None, None, None)
+        return to_float(output)
+
+    # hooks, as a module around the part would change its tensors' names in the weights file
+    part.register_forward_pre_hook(enter)
+    part.register_forward_hook(leave, always_call=True)
 
 
-def _optimizer(
-    model: nn.Module, job: TrainJob, lr: float, steps: int
-) -> tuple[Optimizer, LambdaLR]:
-    """AdamW, with a linear warm-up, then a linear decay to ``lrf``, by step; ``steps``: of an epoch."""
-    s = job.settings
-    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=s["weight_decay"])
+def _warm_up_and_decay(optimizer: torch.optim.Optimizer, job: TrainJob, steps: int) -> LambdaLR:
+    """A linear warm-up, then a linear decay to ``lrf``, by step; ``steps``: of an epoch."""
+    lrf = job.settings["lrf"]
     total = job.epochs * steps
-    warm = min(s["warmup_epochs"] * steps, total / 5) + 1
-    shape: Callable[[int], float] = lambda i: (
-        min((i + 1) / warm, 1.0) * (1 - (1 - s["lrf"]) * min(i / total, 1.0))
-    )  # noqa: E731
-    return optimizer, LambdaLR(optimizer, shape)
+    warm = min(job.settings["warmup_epochs"] * steps, total / 5) + 1
+
+    def factor(step: int) -> float:
+        return min((step + 1) / warm, 1.0) * (1 - (1 - lrf) * min(step / total, 1.0))
+
+    return LambdaLR(optimizer, factor)
 
 
-def _resume(job: TrainJob, identity: dict[str, Any], *parts: Any) -> list[dict[str, float]]:
-    """Puts an interrupted training's state into model, optimizer and scheduler; returns its log."""
-    path = job.dir / "state.pt"
-    if not path.exists():
+def _resume(checkpoint: Checkpoint, identity: dict[str, Any]) -> list[dict[str, float]]:
+    """Goes on from a checkpoint, if there is one; returns its log. WeightsError if not ours."""
+    state = checkpoint.read()
+    if not state:
         return []
-    state = torch.load(path, map_location=job.device, weights_only=True)
-    differs = [k for k, v in identity.items() if state["meta"].get(k) != v]
-    if differs or state["signature"] != job.signature():
-        what = f"is the checkpoint of another training (other {', '.join(differs) or 'fields or settings'})"
-        raise WeightsError(f"{path} {what}; remove it to start anew")
-    for part, name in zip(parts, ("model", "optimizer", "scheduler"), strict=True):
-        part.load_state_dict(state[name])
-    return state["rows"]
+    differs = [name for name, value in identity.items() if state["meta"].get(name) != value]
+    if differs or state["signature"] != checkpoint.signature:
+        raise WeightsError(
+            f"{checkpoint.path} is the checkpoint of another training "
+            f"(other {', '.join(differs) or 'fields or settings'}); remove it to start anew"
+        )
+    return checkpoint.resume()["rows"]
 
 
 def _collate(batch: list[Any]) -> tuple[Any, ...]:

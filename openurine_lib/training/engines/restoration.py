@@ -1,17 +1,21 @@
-"""What Avci et al. 2023 do to a field before the detector sees it: super-resolution, Wiener filter, wavelets.
+"""What Avci et al. 2023 do to a field before detection: super-resolution, Wiener filter, wavelets.
 
-Their abstract names the steps (self-similarity based single-image super-resolution, a denoising Wiener filter, a
-discrete wavelet transform) and none of their settings. Here: doubling by local self-examples, the adaptive Wiener
-filter over 3 x 3 pixels, and soft thresholding of the wavelet coefficients (BayesShrink), with the libraries' defaults.
+Their abstract names the steps (self-similarity based single-image super-resolution, a denoising
+Wiener filter, a discrete wavelet transform) and none of their settings. Here: doubling by local
+self-examples, the adaptive Wiener filter over 3 x 3 pixels, and soft thresholding of the wavelet
+coefficients (BayesShrink), with the libraries' defaults.
 """
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
-import pywt  # noqa: F401  (denoise_wavelet needs it, and would look for it only when it is called)
+import pywt  # noqa: F401  (denoise_wavelet would look for it only when it is called)
 import torch
 from scipy.signal import wiener
 from skimage.restoration import denoise_wavelet
+from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2.functional import resize
 
@@ -21,7 +25,7 @@ PATCH = 3  # pixels
 
 
 def restored(rgb: np.ndarray, imgsz: int) -> np.ndarray:
-    """The field brought to ``imgsz`` (its longer side), doubled and denoised. uint8 (H, W, 3) in and out."""
+    """The field brought to ``imgsz`` (longer side), doubled and denoised. uint8 (H, W, 3)."""
     pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
     image = doubled(resize(pixels, None, max_size=imgsz, antialias=False)).numpy()
     clean = np.stack([_denoised(channel) for channel in image])
@@ -33,45 +37,45 @@ def _denoised(channel: np.ndarray) -> np.ndarray:
     if np.ptp(channel) == 0:
         return channel  # no noise; both libraries would divide by a variance of zero
     padded = np.pad(channel, WIENER, mode="reflect")  # beyond the edge, scipy sees black
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # it divides by local variances before it looks at them
+    # scipy divides by local variances before it looks whether they are zero
+    with np.errstate(divide="ignore", invalid="ignore"):
         smooth = wiener(padded, WIENER)[WIENER:-WIENER, WIENER:-WIENER]
     return denoise_wavelet(smooth)
 
 
-def doubled(image: torch.Tensor) -> torch.Tensor:
+def doubled(image: Tensor) -> Tensor:
     """Super-resolution from the image itself: float (3, H, W) in 0..1 -> (3, 2H, 2W).
 
-    A bicubic enlargement lacks detail. For every one of its pixels the most similar patch of the small image, smoothed
-    alike, is looked for around the same place, and what that smoothing took away there is added (local self-examples,
-    Freedman and Fattal 2011, https://doi.org/10.1145/1944846.1944852).
+    A bicubic enlargement lacks detail. For each of its pixels, the most similar patch of the small
+    image, smoothed alike, is looked for around the same place. What the smoothing took away there
+    is added (local self-examples, Freedman and Fattal 2011,
+    https://doi.org/10.1145/1944846.1944852).
     """
     height, width = image.shape[1:]
-    small = image[None]
-    large = F.interpolate(small, scale_factor=2, mode="bicubic", align_corners=False)
-    half = F.interpolate(
-        small, scale_factor=0.5, mode="bicubic", align_corners=False, antialias=True
-    )
-    smooth = F.interpolate(half, size=(height, width), mode="bicubic", align_corners=False)
+    small = image[None]  # (1, 3, H, W)
+    cubic = {"mode": "bicubic", "align_corners": False}
+    large = F.interpolate(small, scale_factor=2, **cubic)
+    half = F.interpolate(small, scale_factor=0.5, **cubic, antialias=True)
+    smooth = F.interpolate(half, size=(height, width), **cubic)
     detail = F.pad(small - smooth, (NEAR,) * 4, mode="replicate")
     wanted = _patches(large.mean(1, keepdim=True)).view(PATCH**2, height, 2, width, 2)
     examples = _patches(F.pad(smooth.mean(1, keepdim=True), (NEAR,) * 4, mode="replicate"))
     best = torch.full((height, 2, width, 2), torch.inf)
     added = torch.zeros(3, height, 2, width, 2)
-    near = range(2 * NEAR + 1)
-    for dy, dx in sorted(
-        ((dy, dx) for dy in near for dx in near), key=lambda d: abs(d[0] - NEAR) + abs(d[1] - NEAR)
-    ):
-        example = examples[:, dy : dy + height, dx : dx + width]
-        unlike = (wanted - example[:, :, None, :, None]).square().sum(0)
-        here = detail[0, :, dy : dy + height, dx : dx + width][:, :, None, :, None]
-        added = torch.where(unlike < best, here, added)
+    # the nearest first, as the first of equals is taken
+    shifts = product(range(2 * NEAR + 1), repeat=2)
+    for dy, dx in sorted(shifts, key=lambda shift: sum(abs(d - NEAR) for d in shift)):
+        rows = slice(dy, dy + height)
+        columns = slice(dx, dx + width)
+        example = examples[:, rows, None, columns, None]  # (9, H, 1, W, 1)
+        unlike = (wanted - example).square().sum(0)  # (H, 2, W, 2)
+        found = detail[0, :, rows, None, columns, None]
+        added = torch.where(unlike < best, found, added)
         best = torch.minimum(unlike, best)
     return (large[0] + added.reshape(3, 2 * height, 2 * width)).clamp(0, 1)
 
 
-def _patches(gray: torch.Tensor) -> torch.Tensor:
-    """(1, 1, H, W) -> (9, H, W): around every pixel."""
+def _patches(gray: Tensor) -> Tensor:
+    """(1, 1, H, W) -> (9, H, W): the pixels around every pixel."""
     padded = F.pad(gray, (PATCH // 2,) * 4, mode="replicate")
     return F.unfold(padded, PATCH).view(PATCH**2, *gray.shape[2:])

@@ -1,17 +1,17 @@
 """The transformers engine: RT-DETRv2 and ViTDet. ``engines/loop.py`` trains them.
 
-RT-DETRv2 (Lv et al. 2024, https://doi.org/10.48550/arXiv.2407.17140) is the library's, with its matching and losses.
-Of ViTDet (Li et al. 2022, https://doi.org/10.48550/arXiv.2203.16527) the library has the backbone; the simple pyramid
-is here, the rest is torchvision's Faster R-CNN. Configurations are built in code and weights are random: no download.
+RT-DETRv2 (Lv et al. 2024, https://doi.org/10.48550/arXiv.2407.17140) is the library's, with its
+matching and losses. Of ViTDet (Li et al. 2022, https://doi.org/10.48550/arXiv.2203.16527) the
+library has the backbone; the simple pyramid is here, and the rest is torchvision's Faster R-CNN.
+Configurations are built in code and weights are random: nothing is downloaded.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor
@@ -27,109 +27,108 @@ from transformers import (
 
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.training.engines import loop, two_stage
-from openurine_lib.training.job import TrainJob
-from openurine_lib.training.weights import read_weights
 
 RTDETR: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # backbone, detector
     "rtdetrv2_l": ({}, {}),  # ResNet-50-D, 300 queries, 6 layers: the library's defaults
     "rtdetrv2_tiny": (
-        {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 64], "depths": [1, 1, 1, 1], "layer_type": "basic"},
-        {"encoder_in_channels": [32, 64, 64], "encoder_hidden_dim": 64, "encoder_ffn_dim": 128, "d_model": 64,
-         "decoder_in_channels": [64, 64, 64], "decoder_ffn_dim": 128, "decoder_layers": 2, "num_queries": 30,
-         "encoder_attention_heads": 4, "decoder_attention_heads": 4, "num_denoising": 20},
+        {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 64], "depths": [1, 1, 1, 1],
+         "layer_type": "basic"},
+        {"encoder_in_channels": [32, 64, 64], "encoder_hidden_dim": 64, "encoder_ffn_dim": 128,
+         "decoder_in_channels": [64, 64, 64], "decoder_ffn_dim": 128, "decoder_layers": 2,
+         "encoder_attention_heads": 4, "decoder_attention_heads": 4, "d_model": 64,
+         "num_queries": 30, "num_denoising": 20},
     ),
 }  # fmt: skip
 VITDET: dict[str, tuple[dict[str, Any], int]] = {  # backbone, channels of the pyramid
     # ViT-B with global attention in the last layer of every quarter, as in the publication
-    "vitdet_b": ({"image_size": 1024, "window_size": 14, "window_block_indices": [0, 1, 3, 4, 6, 7, 9, 10]}, 256),
-    "vitdet_tiny": ({"image_size": 128, "hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-                     "window_size": 4, "window_block_indices": [0]}, 48),
+    "vitdet_b": ({"image_size": 1024, "window_size": 14,
+                  "window_block_indices": [0, 1, 3, 4, 6, 7, 9, 10]}, 256),
+    "vitdet_tiny": ({"image_size": 128, "hidden_size": 96, "num_hidden_layers": 2,
+                     "num_attention_heads": 4, "window_size": 4, "window_block_indices": [0]}, 48),
 }  # fmt: skip
 ARCHITECTURES = (*RTDETR, *VITDET)
 LEARNING_RATE = {"rtdetr": 2e-4, "vitdet": 3e-4}  # AdamW's, from random weights, by family
+LOSSES = ("loss_vfl", "loss_bbox", "loss_giou")  # RT-DETR's: of classes, L1, generalised IoU
 
 
 class RTDetr(nn.Module):
-    """RT-DETRv2 with the manners of torchvision's detectors; labels start at 0. Images are stretched to a square."""
+    """RT-DETRv2 on images stretched to a square, called as torchvision's detectors are."""
 
     def __init__(self, arch: str, n_classes: int, imgsz: int, conf: float):
         super().__init__()
-        self.imgsz, self.conf = imgsz, conf
+        self.imgsz = imgsz
+        self.conf = conf
         backbone, detector = RTDETR[arch]
+        stages = ["stage2", "stage3", "stage4"]
         config = RTDetrV2Config(  # type: ignore[call-arg]
-            backbone_config=RTDetrResNetConfig(**backbone, out_features=["stage2", "stage3", "stage4"]),  # type: ignore[call-arg]
+            backbone_config=RTDetrResNetConfig(**backbone, out_features=stages),  # type: ignore[call-arg]
             freeze_backbone_batch_norms=False,  # they are frozen for pretrained weights
-            num_labels=n_classes, **detector,
-        )  # fmt: skip
-        config.num_queries = min(
-            config.num_queries, sum((imgsz // s) ** 2 for s in config.feat_strides)
+            num_labels=n_classes,
+            **detector,
         )
+        cells = sum((imgsz // stride) ** 2 for stride in config.feat_strides)
+        config.num_queries = min(config.num_queries, cells)
         self.net = RTDetrV2ForObjectDetection(config)
 
-    def forward(self, images, targets=None):
-        """images: list of float (3, H, W) in 0..1. In training a dict of losses, else detections in their pixels."""
-        square = torch.stack([_stretched(image, self.imgsz) for image in images])  # (B, 3, S, S)
-        sizes = [
-            square.new_tensor(image.shape[:0:-1]).repeat(2) for image in images
-        ]  # width, height, width, height
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """[(3, H, W) in 0..1] -> losses in training, else detections in the images' pixels."""
+        side = (self.imgsz, self.imgsz)
+        stretched = [F.interpolate(image[None], side, mode="bilinear") for image in images]
+        square = torch.cat(stretched)  # (B, 3, S, S)
+        # width, height, width, height
+        sizes = [square.new_tensor(image.shape[:0:-1]).repeat(2) for image in images]
         if self.training:
-            labels = [
-                {
-                    "class_labels": t["labels"],
-                    "boxes": box_convert(t["boxes"] / size, "xyxy", "cxcywh"),
-                }
-                for t, size in zip(targets, sizes, strict=True)
-            ]
-            return _by_kind(self.net(square, labels=labels).loss_dict)
+            return self._losses(square, targets or [], sizes)
         out = self.net(square)
-        scores, best = (
-            out.logits.sigmoid().flatten(1).sort(descending=True, stable=True)
-        )  # (B, queries * classes)
-        n_classes, n = out.logits.shape[2], min(MAX_DETECTIONS, out.logits.shape[1])
+        n_queries, n_classes = out.logits.shape[1:]
+        # every query may give a box of each class; the most confident of all are taken
+        ranked = out.logits.sigmoid().flatten(1).sort(descending=True, stable=True)  # (B, Q * C)
         found = []
-        for score, index, boxes, size in zip(
-            scores[:, :n], best[:, :n], out.pred_boxes, sizes, strict=True
-        ):
-            kept = score > self.conf
-            corners = box_convert(boxes[index[kept] // n_classes], "cxcywh", "xyxy") * size
-            found.append(
-                {"boxes": corners, "scores": score[kept], "labels": index[kept] % n_classes}
-            )
+        for i, size in enumerate(sizes):
+            scores = ranked.values[i, : min(MAX_DETECTIONS, n_queries)]
+            scores = scores[scores > self.conf]
+            best = ranked.indices[i, : len(scores)]
+            boxes = box_convert(out.pred_boxes[i, best // n_classes], "cxcywh", "xyxy") * size
+            found.append({"boxes": boxes, "scores": scores, "labels": best % n_classes})
         return found
 
-
-def _stretched(image: torch.Tensor, side: int) -> torch.Tensor:
-    return F.interpolate(image[None], (side, side), mode="bilinear", align_corners=False)[0]
-
-
-def _by_kind(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The library's losses, already weighted, one a layer, summed to three: vfl (class), bbox (L1) and giou."""
-    kinds = ("loss_vfl", "loss_bbox", "loss_giou")
-    return {
-        kind: torch.stack([v for k, v in losses.items() if k.startswith(kind)]).sum()
-        for kind in kinds
-    }
+    def _losses(
+        self, square: Tensor, targets: list[dict[str, Tensor]], sizes: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """The library's losses, which are weighted and one a layer, summed by kind."""
+        labels = [
+            {"class_labels": t["labels"], "boxes": box_convert(t["boxes"] / s, "xyxy", "cxcywh")}
+            for t, s in zip(targets, sizes, strict=True)
+        ]
+        losses = self.net(square, labels=labels).loss_dict
+        return {
+            kind: torch.stack([v for k, v in losses.items() if k.startswith(kind)]).sum()
+            for kind in LOSSES
+        }
 
 
 class SimplePyramid(nn.Module):
-    """ViTDet's pyramid (its section 3): from a transformer's last map, at stride 16, strides 4, 8, 16, 32 and 64."""
+    """ViTDet's pyramid (its section 3): a transformer's last map at strides 4, 8, 16, 32 and 64."""
 
     def __init__(self, config: VitDetConfig, channels: int):
         super().__init__()
-        self.vit, c, self.out_channels = VitDetBackbone(config), config.hidden_size, channels
+        self.vit = VitDetBackbone(config)
+        self.out_channels = channels
+        c = config.hidden_size
+        # the last map has stride 16; each level brings it to its own
         up = nn.Sequential(nn.ConvTranspose2d(c, c // 2, 2, 2), LayerNorm2d(c // 2), nn.GELU())
         to_4 = nn.Sequential(up, nn.ConvTranspose2d(c // 2, c // 4, 2, 2))
-        to_8, to_16, to_32 = nn.ConvTranspose2d(c, c // 2, 2, 2), nn.Identity(), nn.MaxPool2d(2)
-        scales = zip((to_4, to_8, to_16, to_32), (c // 4, c // 2, c, c), strict=True)
+        to_8 = nn.ConvTranspose2d(c, c // 2, 2, 2)
+        scales = {to_4: c // 4, to_8: c // 2, nn.Identity(): c, nn.MaxPool2d(2): c}
         self.levels = nn.ModuleList(
             nn.Sequential(
                 scale, nn.Conv2d(n, channels, 1, bias=False), LayerNorm2d(channels),
                 nn.Conv2d(channels, channels, 3, padding=1, bias=False), LayerNorm2d(channels),
             )
-            for scale, n in scales
+            for scale, n in scales.items()
         )  # fmt: skip
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         """x: (B, 3, H, W) -> five maps (B, channels, H / stride, W / stride)."""
         last = self.vit(x).feature_maps[-1]  # (B, C, H / 16, W / 16)
         maps = {str(i): level(last) for i, level in enumerate(self.levels)}
@@ -137,67 +136,37 @@ class SimplePyramid(nn.Module):
 
 
 def vitdet(arch: str, n_classes: int, imgsz: int, conf: float) -> nn.Module:
-    """Faster R-CNN on a plain vision transformer; its heads have two and four convolutions, as in the publication."""
+    """Faster R-CNN on a vision transformer, with two and four convolutions in its heads."""
     backbone, width = VITDET[arch]
-    size = backbone[
-        "image_size"
-    ]  # of the embedded positions; for other fields the library interpolates them
+    # of the embedded positions; for fields of another size the library interpolates them
+    size = backbone["image_size"]
     config = VitDetConfig(
         **backbone, pretrain_image_size=size, use_relative_position_embeddings=True
     )
-    pyramid = SimplePyramid(config, width)
-    head = FastRCNNConvFCHead(
-        (width, two_stage.POOLED, two_stage.POOLED), [width] * 4, [4 * width], LayerNorm2d
-    )
-    sides = [(s,) for s in two_stage.SIDES]
-    rpn = RPNHead(width, len(two_stage.RATIOS), conv_depth=2)
-    predictor = FastRCNNPredictor(4 * width, n_classes + 1)
-    parts = {"rpn_head": rpn, "box_head": head, "box_predictor": predictor} | (
-        two_stage.FEW if "tiny" in arch else {}
-    )
-    return two_stage.two_stage(pyramid, imgsz, conf, sides, **parts)
+    pooled = (width, two_stage.POOLED, two_stage.POOLED)
+    return two_stage.two_stage(
+        SimplePyramid(config, width), imgsz, conf, "tiny" in arch,
+        box_head=FastRCNNConvFCHead(pooled, [width] * 4, [4 * width], LayerNorm2d),
+        rpn_head=RPNHead(width, len(two_stage.RATIOS), conv_depth=2),
+        box_predictor=FastRCNNPredictor(4 * width, n_classes + 1),
+    )  # fmt: skip
 
 
 def build(arch: str, n_classes: int, imgsz: int, conf: float = 0.001) -> nn.Module:
-    """A network with random weights for ``n_classes`` classes; images are brought to ``imgsz`` pixels inside.
+    """A network with random weights; images are brought to ``imgsz`` pixels inside.
 
-    RT-DETR stretches to a square (its design); ViTDet brings the longer side to ``imgsz``. Raises ValueError for a name
-    that is not in ``ARCHITECTURES``.
-    """
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"no transformers detector {arch!r}; known are {', '.join(ARCHITECTURES)}")
+    RT-DETR stretches them to a square (its design); ViTDet brings the longer side to ``imgsz``."""
+    loop.check_name("transformers", arch, ARCHITECTURES)
     return (RTDetr if arch in RTDETR else vitdet)(arch, n_classes, imgsz, conf)
 
 
-def background(arch: str) -> int:
-    """How many label ids stand before the first class: ViTDet's Faster R-CNN keeps 0 for the background."""
-    return int(arch in VITDET)
+def recipe(arch: str, imgsz: int) -> loop.Recipe:
+    """How ``engines/loop.py`` trains an architecture; ViTDet keeps label 0 for the background."""
+    if arch in RTDETR:
+        return loop.Recipe(LEARNING_RATE["rtdetr"], bf16_parts=lambda m: [m.net.model.backbone])
+    return loop.Recipe(LEARNING_RATE["vitdet"], 1, bf16_parts=two_stage.bf16_parts)
 
 
-def fit(job: TrainJob) -> Path:
-    """Trains, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``; errors as ``loop.fit``'s."""
-
-    def network() -> nn.Module:
-        model: Any = build(job.arch, job.taxonomy.n, job.imgsz)
-        parts = (
-            [model.net.model.backbone]
-            if job.arch in RTDETR
-            else [model.backbone, model.rpn.head, model.roi_heads.box_head]
-        )
-        loop.in_bf16(job.device, *parts)
-        return model
-
-    lr = next(rate for family, rate in LEARNING_RATE.items() if job.arch.startswith(family))
-    return loop.fit(job, "transformers", network, lr, background(job.arch))
-
-
-def detector(weights: Path, conf: float, device: str, imgsz: int) -> loop.Detector:
-    """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to.
-
-    Raises WeightsError for a file of another engine, or none of ours.
-    """
-    content = read_weights(weights, "transformers")
-    arch, classes = content["meta"]["arch"], content["meta"]["classes"]
-    return loop.detector(
-        content, build(arch, len(classes), imgsz, conf), conf, device, imgsz, background(arch)
-    )
+ENGINE = loop.Engine("transformers", build, recipe)
+fit = ENGINE.fit
+detector = ENGINE.detector

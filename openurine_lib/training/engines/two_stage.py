@@ -1,7 +1,7 @@
 """Two-stage networks (Faster R-CNN) of Table 4 that torchvision has no builder for.
 
-Each ends in torchvision's ``FasterRCNN``, whose losses, matching and coordinates they share. Anchors are half as large
-as torchvision's, for small particles.
+Each ends in torchvision's ``FasterRCNN``, whose losses, matching and coordinates they share.
+Anchors are half as large as torchvision's, for small particles.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.densenet import DenseNet
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -23,19 +23,15 @@ from openurine_lib.inference import MAX_DETECTIONS
 
 POOLED = 7  # side of a region's features, in cells
 RATIOS = (0.5, 1.0, 2.0)
-#: for the tiny networks, so that a step takes a fraction of a second on one core
-FEW = {
-    "rpn_post_nms_top_n_train": 300,
-    "rpn_post_nms_top_n_test": MAX_DETECTIONS,
-    "box_batch_size_per_image": 64,
-}
 SIDES = (16, 32, 64, 128, 256)  # of the anchors, in pixels
-#: growth rate, blocks, channels of the stem and of the pyramid, width of the head; at full size DenseNet-121
+#: growth rate, blocks, channels of the stem and of the pyramid, width of the head;
+#: at full size DenseNet-121
 DFPN = {
     "fasterrcnn_densenet121_dfpn": (32, (6, 12, 24, 16), 64, 256, 1024),
     "fasterrcnn_densenet_tiny_dfpn": (8, (2, 2, 2, 2), 16, 48, 128),
 }
-#: channels of the layers ("M" halves the map), width of the head; at full size VGG's configuration D, less its last "M"
+#: channels of the layers ("M" halves the map), width of the head;
+#: at full size VGG's configuration D, less its last "M"
 RESTORED: dict[str, tuple[list[Any], int]] = {
     "fasterrcnn_vgg16_restored": (
         [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512],
@@ -46,43 +42,57 @@ RESTORED: dict[str, tuple[list[Any], int]] = {
 
 
 def two_stage(
-    backbone: nn.Module, imgsz: int, conf: float, sides: Sequence[tuple[int, ...]], **parts: Any
+    backbone: nn.Module,
+    imgsz: int,
+    conf: float,
+    tiny: bool,
+    sides: Sequence[tuple[int, ...]] = tuple((side,) for side in SIDES),
+    **parts: Any,
 ) -> FasterRCNN:
-    """torchvision's Faster R-CNN on ``backbone``; images are brought to ``imgsz`` pixels, their longer side.
+    """torchvision's Faster R-CNN on ``backbone``; images' longer side is brought to ``imgsz``.
 
-    ``sides``: of the anchors, in those pixels, level by level. ``parts``: arguments of its own, e.g. ``box_predictor``.
+    tiny: looks at fewer regions, so that a step takes a fraction of a second on one core.
+    sides: of the anchors, in pixels, level by level. parts: more arguments of ``FasterRCNN``.
     """
+    anchors = AnchorGenerator(tuple(sides), (RATIOS,) * len(sides))
+    if tiny:
+        parts |= {"rpn_post_nms_top_n_train": 300, "rpn_post_nms_top_n_test": MAX_DETECTIONS,
+                  "box_batch_size_per_image": 64}  # fmt: skip
     return FasterRCNN(
-        backbone, min_size=imgsz, max_size=imgsz,
-        rpn_anchor_generator=AnchorGenerator(tuple(sides), (RATIOS,) * len(sides)), box_score_thresh=conf,
-        box_detections_per_img=MAX_DETECTIONS, **parts,
+        backbone, min_size=imgsz, max_size=imgsz, rpn_anchor_generator=anchors,
+        box_score_thresh=conf, box_detections_per_img=MAX_DETECTIONS, **parts,
     )  # fmt: skip
 
 
+def bf16_parts(model: FasterRCNN) -> list[nn.Module]:
+    """What may compute in bfloat16 (see ``loop.Recipe``)."""
+    return [model.backbone, model.rpn.head, model.roi_heads.box_head]
+
+
 def dfpn(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
-    """Liang et al. 2018 (https://doi.org/10.1016/j.bbe.2018.05.004): a DenseNet's pyramid, attention in the head."""
+    """Liang et al. 2018 (https://doi.org/10.1016/j.bbe.2018.05.004): a DenseNet's pyramid, and
+    attention in the head."""
     growth, blocks, stem, width, hidden = DFPN[arch]
     dense = DenseNet(growth, blocks, stem)
-    channels, last = [], stem
+    channels = []
+    last = stem
     for n in blocks:  # a block adds n * growth channels, the transition after it halves them
         channels.append(last + n * growth)
         last = channels[-1] // 2
     levels = {f"denseblock{i + 1}": str(i) for i in range(len(blocks))}  # strides 4, 8, 16, 32
     pyramid = BackboneWithFPN(dense.features, levels, channels, width)
     predictor = AttentivePredictor(width, hidden, n_classes + 1)
-    sides = [(s,) for s in SIDES]
-    few = FEW if "tiny" in arch else {}
     return two_stage(
-        pyramid, imgsz, conf, sides, box_head=nn.Identity(), box_predictor=predictor, **few
+        pyramid, imgsz, conf, "tiny" in arch, box_head=nn.Identity(), box_predictor=predictor
     )
 
 
 class AttentivePredictor(nn.Module):
-    """Scores and boxes of regions; every class looks at the region's cells with an attention of its own.
+    """Scores and boxes of regions; each class weighs the region's cells by its own attention.
 
-    The class-specific attention of Liang et al. 2018 as far as it is known: their formula is not open. Here a class's
-    map is a softmax over the cells, and its score is read from the features averaged under that map, added to the
-    score of the usual two-layer head.
+    The formula of Liang et al. 2018 is not open. Here the map of a class is a softmax over the
+    cells. Its score is read from the features averaged under that map, and added to the score of
+    the usual two-layer head.
     """
 
     def __init__(self, channels: int, hidden: int, n_labels: int):
@@ -90,31 +100,33 @@ class AttentivePredictor(nn.Module):
         self.maps = nn.Conv2d(channels, n_labels, 1)
         self.seen = nn.Linear(channels, n_labels)
         self.whole = TwoMLPHead(channels * POOLED**2, hidden)
-        self.score, self.boxes = nn.Linear(hidden, n_labels), nn.Linear(hidden, 4 * n_labels)
+        self.score = nn.Linear(hidden, n_labels)
+        self.boxes = nn.Linear(hidden, 4 * n_labels)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (N, C, 7, 7) -> scores (N, K), boxes (N, 4K)."""
         maps = self.maps(x).flatten(2).softmax(-1)  # (N, K, 49)
         seen = torch.einsum("nkp,ncp->nkc", maps, x.flatten(2))  # (N, K, C)
-        attended = (seen * self.seen.weight).sum(-1) + self.seen.bias
-        whole = self.whole(x)
+        attended = (seen * self.seen.weight).sum(-1) + self.seen.bias  # (N, K)
+        whole = self.whole(x)  # (N, hidden)
         return self.score(whole) + attended, self.boxes(whole)
 
 
 def vgg(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
     """Faster R-CNN on VGG16, for fields that ``restoration`` has made twice as large as ``imgsz``.
 
-    With batch normalisation, without which VGG16 does not learn from random weights.
+    It has batch normalisation, without which VGG16 does not learn from random weights.
     """
     layers, hidden = RESTORED[arch]
+    width = layers[-1]
     backbone = make_layers(layers, batch_norm=True)
     for module in backbone:
         if isinstance(module, nn.Conv2d):  # as torchvision's VGG starts
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    backbone.out_channels = width = layers[-1]
-    pool, head = MultiScaleRoIAlign(["0"], POOLED, 2), TwoMLPHead(width * POOLED**2, hidden)
-    predictor = FastRCNNPredictor(hidden, n_classes + 1)
-    parts = {"box_roi_pool": pool, "box_head": head, "box_predictor": predictor} | (
-        FEW if "tiny" in arch else {}
-    )
-    return two_stage(backbone, 2 * imgsz, conf, [SIDES], **parts)
+    backbone.out_channels = width
+    return two_stage(
+        backbone, 2 * imgsz, conf, "tiny" in arch, [SIDES],
+        box_roi_pool=MultiScaleRoIAlign(["0"], POOLED, 2),
+        box_head=TwoMLPHead(width * POOLED**2, hidden),
+        box_predictor=FastRCNNPredictor(hidden, n_classes + 1),
+    )  # fmt: skip

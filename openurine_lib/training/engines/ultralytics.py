@@ -1,95 +1,86 @@
-"""The ultralytics engine: its own trainer, fed from the two frames, with the paper's model and an exact resume.
+"""The ultralytics engine: its own trainer, with the paper's model and an exact resume.
 
 What differs from a plain ``YOLO(...).train()``, and why:
 
-- the model is built here, with the autoencoder's encoder already in it (weights put into a ``YOLO`` by hand are
-  silently thrown away by its trainer);
-- nothing is validated while training: the library would choose ``best.pt`` on the test fold. The last average is kept;
-- a checkpoint holds everything (model and average in full precision, optimiser, epoch) and the random state is a
-  function of seed and epoch, so that a killed and resumed training ends with the same weights as an undisturbed one.
-  The library's own keeps a half-precision average only. (Exact while ``nbs <= batch``: gradients that wait across an
-  epoch's end are not kept. On a GPU, kernels and loader workers add noise of their own.)
+- the model is built here, with the autoencoder's encoder already in it (weights put into a ``YOLO``
+  by hand are silently thrown away by its trainer);
+- nothing is validated while training: the library would choose ``best.pt`` on the test fold. The
+  last moving average of the weights is kept;
+- a checkpoint holds everything in full precision, and chance is a function of seed and epoch, so
+  that a killed and resumed training ends with the weights of an undisturbed one. (Exact while
+  ``nbs <= batch``: gradients that wait across an epoch's end are not kept. On a GPU, kernels and
+  loader workers add noise of their own.)
 
-Several GPUs ("0,1") are the library's own data parallelism; the first process writes checkpoint, log and weights.
+Several GPUs ("0,1") are the library's own data parallelism; the first process writes the files.
 """
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
 from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
-from ultralytics import YOLO
-from ultralytics.models.rtdetr.model import RTDETR
+from ultralytics.models.rtdetr.predict import RTDETRPredictor
 from ultralytics.models.rtdetr.train import RTDETRTrainer
-from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.detect import DetectionPredictor, DetectionTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
+from openurine_lib.data.images import plain, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.files import epoch_seed
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.model.build import build_model
-from openurine_lib.speed.layers import in_one_pass
-from openurine_lib.speed.parallel import SideBySide
+from openurine_lib.speed.layers import fuse_activations
+from openurine_lib.speed.parallel import ParallelDetectionModel
 from openurine_lib.speed.processor import keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
-from openurine_lib.training.engines.yolo_files import write_fields
+from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.weights import WeightsError, fill, read_weights, save, write_log
+from openurine_lib.training.weights import Checkpoint, WeightsError, fill, read_weights, write_log
 
 LOGGER.setLevel("WARNING")  # one progress bar is enough
 
 #: Entries of the settings that are ultralytics' own arguments.
 ARGUMENTS = (
-    *("batch", "nbs", "optimizer", "momentum", "lr0", "lrf", "weight_decay", "box", "cls", "dfl"),
-    *("warmup_epochs", "warmup_momentum", "warmup_bias_lr", "close_mosaic"),
-    *("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "mosaic"),
-)
+    "batch", "nbs", "optimizer", "momentum", "lr0", "lrf", "weight_decay", "box", "cls", "dfl",
+    "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "close_mosaic",
+    "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "mosaic",
+)  # fmt: skip
 
 
 def fit(job: TrainJob) -> Path:
-    """Trains, or finishes an interrupted training. Returns ``job.dir / "weights.pt"``.
-
-    Raises:
-        WeightsError: the encoder is of another architecture.
-    """
-    overrides = {k: job.settings[k] for k in ARGUMENTS if k in job.settings} | {
-        "model": f"{job.arch}.yaml", "data": "frames", "imgsz": job.imgsz, "epochs": job.epochs, "seed": job.seed,
-        "device": job.device, "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
+    """Trains; WeightsError if the encoder is of another architecture."""
+    overrides = {name: job.settings[name] for name in ARGUMENTS if name in job.settings} | {
+        "model": f"{job.arch}.yaml", "data": "frames", "imgsz": job.imgsz, "epochs": job.epochs,
+        "seed": job.seed, "device": job.device,
+        "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
         "val": False, "plots": False, "patience": 0, "pretrained": False, "verbose": False,
-        # in memory, mosaic draws from the whole fold; from disk it draws from a history that a resume would not have
+        # from memory, mosaic draws from the whole fold; from disk it draws from a history that a
+        # resumed training would not have
         "cache": "ram",
     }  # fmt: skip
-    _trainer(job)(overrides=overrides).train()  # type: ignore[call-arg]
-    (job.dir / "state.pt").unlink(missing_ok=True)
+    _trainer(job)(overrides=overrides).train()
     return job.dir / "weights.pt"
 
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
     """The trained detector, in evaluation mode."""
-    return _rebuilt(read_weights(weights, "ultralytics"), weights, device)
-
-
-def _rebuilt(content: dict[str, Any], weights: Path, device: str) -> torch.nn.Module:
+    content = read_weights(weights, "ultralytics")
     meta = content["meta"]
     heads = {name: tuple(ids) for name, ids in meta["head_classes"].items()}
-    taxonomy = Taxonomy(
-        name=meta["taxonomy"],
-        classes=tuple(meta["classes"]),
-        heads=heads,
-        aliases={},
-        components={},
-    )
+    taxonomy = Taxonomy(meta["taxonomy"], tuple(meta["classes"]), heads, {}, {})
+    gain = meta.get("objectness_gain", 0.0)
     try:
-        model = build_model(
-            meta["arch"], taxonomy, meta["heads"], objectness_gain=meta.get("objectness_gain", 0.0)
-        )
+        model = build_model(meta["arch"], taxonomy, meta["heads"], gain_obj=gain)
     except FileNotFoundError as e:
         raise WeightsError(
             f"{weights}: no architecture {meta['arch']!r} in the installed ultralytics"
@@ -98,115 +89,118 @@ def _rebuilt(content: dict[str, Any], weights: Path, device: str) -> torch.nn.Mo
     return model.to(device).eval()
 
 
-def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = False) -> SahiModel:
-    """The trained detector behind sahi's door; ``imgsz``: the size (pixels) that images or slices are brought to.
+def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
+    """Puts the autoencoder's encoder into the backbone; WeightsError unless all of it fits."""
+    content = read_weights(encoder, needed=("arch",))
+    state = model.state_dict()
+    for name, tensor in content["state_dict"].items():
+        if name not in state or state[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{encoder} is the encoder of {content['meta']['arch']}: "
+                f"{name} does not fit this backbone"
+            )
+    model.load_state_dict(content["state_dict"], strict=False)
 
-    On a CPU slices are predicted side by side, and with units for it in bfloat16, unless ``exact``: then all is done as
-    stock sahi does it.
+
+def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = False) -> SahiModel:
+    """The trained detector as sahi calls it.
+
+    On a processor, slices are predicted side by side, and in bfloat16 where there are units for
+    it. With ``exact`` all is done as sahi does it with a stock ultralytics model.
     """
-    content = read_weights(weights, "ultralytics")
-    meta, model = content["meta"], _rebuilt(content, weights, device)
-    model.fast = not exact  # type: ignore[assignment]
+    meta = read_weights(weights, "ultralytics")["meta"]
     transformer = meta["arch"].startswith("rtdetr")
+    model: Any = load_model(weights, device)
+    model.fast = not exact
     if "cpu" in device and not (exact or transformer):
         keep_memory()
-        model = model.fuse(verbose=False).to(memory_format=torch.channels_last)  # type: ignore[operator, call-overload]
-        return SideBySide(in_one_pass(model), meta["classes"], conf, imgsz)
-    wrapper = RTDETR("rtdetr-l.yaml") if transformer else YOLO("yolo12n.yaml")
-    wrapper.model = model  # the wrapper only carries it: preprocessing, NMS, results
-    wrapper.overrides |= {"max_det": MAX_DETECTIONS, "verbose": False}
-    names = {str(i): name for i, name in enumerate(meta["classes"])}
-    door = UltralyticsDetectionModel(
-        model=wrapper,
-        confidence_threshold=conf,
-        device=device,
-        image_size=imgsz,
-        category_mapping=names,
-    )
+        model = model.fuse(verbose=False).to(memory_format=torch.channels_last)
+        fuse_activations(model)
+        return ParallelDetectionModel(model, meta["classes"], conf, imgsz, MAX_DETECTIONS)
+    predictor = (RTDETRPredictor if transformer else DetectionPredictor)(overrides={
+        "conf": conf, "imgsz": imgsz, "device": device, "max_det": MAX_DETECTIONS,
+        "rect": True, "save": False, "verbose": False,  # as ``YOLO.predict`` sets them
+    })  # fmt: skip
+    predictor.setup_model(model, verbose=False)
+    adapter = sahi_adapter(PredictorAdapter, model, meta["classes"], conf, device, imgsz)
+    adapter.predictor = predictor
     if "cpu" in device:
-        door.perform_inference(
-            np.zeros((imgsz, imgsz, 3), np.uint8)
-        )  # the library's set-up sets its own threads
-        use_cores()
-    return door
+        use_cores()  # the set-up has set the library's own number of threads
+    return adapter
+
+
+class PredictorAdapter(UltralyticsDetectionModel):
+    """sahi's adapter, with ultralytics' predictor alone where sahi's own takes a whole ``YOLO``."""
+
+    predictor: DetectionPredictor | RTDETRPredictor
+
+    def perform_batch_inference(self, images: list[np.ndarray]) -> None:
+        """images: uint8 (H, W, 3) RGB."""
+        results = self.predictor([image[..., ::-1] for image in images])  # it takes BGR
+        self._original_predictions = [result.boxes.data for result in results]
+        self._original_shapes = [image.shape for image in images]
 
 
 class _AllEpochsDone(Exception):
     """What was interrupted has only its weights left to write."""
 
 
-class _Frames:
-    """What makes ultralytics' trainers ours; mixed into the one for YOLO and the one for RT-DETR."""
+_Trainer: Any = object  # whatever the library's trainers bring, for the type checker
 
-    if TYPE_CHECKING:  # what the trainers bring
 
-        def __getattr__(self, name: str) -> Any: ...
+class _Frames(_Trainer):
+    """What makes ultralytics' trainers ours; mixed into the one for YOLO and that for RT-DETR."""
 
     job: TrainJob
-    rows: list[dict[str, float]]
 
     def get_dataset(self) -> dict[str, Any]:
-        """The fold in the form that the library reads: links to the images, a label file each."""
+        """The fold in the form that the library reads."""
         fields = self.job.dir / "fields"
-        if RANK == -1:  # a process of several finds what the one that started them has written
+        if RANK == -1:  # one process of several finds what the one that started them has written
             write_fields(self.job, fields)
         names = dict(enumerate(self.job.taxonomy.classes))
-        return {
-            "path": fields,
-            "train": str(fields / "train.txt"),
-            "val": str(fields / "one.txt"),  # the library wants one; nothing is validated
-            "names": names,
-            "nc": len(names),
-            "channels": 3,
-        }
+        # the library wants fields to validate on, though nothing is validated
+        listings = {"train": str(fields / "train.txt"), "val": str(fields / "one.txt")}
+        return {"path": fields, **listings, "names": names, "nc": len(names), "channels": 3}
 
-    def get_model(
-        self, cfg: Any = None, weights: Any = None, verbose: bool = True
-    ) -> torch.nn.Module:
-        s = self.job.settings
-        torch.manual_seed(self.job.seed)
-        model = build_model(
-            self.job.arch, self.job.taxonomy, self.job.heads, s["head_weights"], s.get("obj", 0.0)
-        )
-        if self.job.pretrained is not None:
-            self.job.meta["pretrained"] = load_matching(model, self.job.pretrained)
-        if self.job.encoder is not None:
-            load_encoder(model, self.job.encoder)
+    def get_model(self, *args: Any, **kwargs: Any) -> torch.nn.Module:
+        job = self.job
+        s = job.settings
+        torch.manual_seed(job.seed)
+        model = build_model(job.arch, job.taxonomy, job.heads, s["head_weights"], s.get("obj", 0.0))
+        if job.pretrained is not None:
+            job.meta["pretrained"] = load_matching(model, job.pretrained)
+        if job.encoder is not None:
+            load_encoder(model, job.encoder)
         return model
 
     def _setup_train(self) -> None:
-        super()._setup_train()  # type: ignore[misc]
+        super()._setup_train()
         ready_for(self.device)  # the library has set its own threads by now
-        self.rows, self.state, self.signature = [], self.job.dir / "state.pt", self.job.signature()
-        state = (
-            torch.load(self.state, map_location=self.device, weights_only=True)
-            if self.state.exists()
-            else {}
-        )
-        if state.get("signature") == self.signature:
-            unwrap_model(self.model).load_state_dict(state["model"])
-            self.ema.ema.load_state_dict(state["ema"])
+        job = self.job
+        self.checkpoint = Checkpoint(
+            job.dir, job.signature(), self.device, model=unwrap_model(self.model),
+            ema=self.ema.ema, optimizer=self.optimizer, scaler=self.scaler,
+        )  # fmt: skip
+        state = self.checkpoint.resume()
+        self.rows: list[dict[str, float]] = state.get("rows", [])
+        if state:
             self.ema.updates = state["updates"]
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
-            self.rows, self.start_epoch = state["rows"], len(state["rows"])
+            self.start_epoch = len(self.rows)
             self.scheduler.last_epoch = self.start_epoch - 1
-        total, done = (
-            self.epochs * len(self.train_loader),
-            self.start_epoch * len(self.train_loader),
-        )
+        steps = len(self.train_loader)
         self.bar = tqdm(
-            total=total, initial=done, desc=f"train {self.job.arch} {self.job.heads}", unit="batch", mininterval=1,
-            disable=RANK > 0,
+            total=self.epochs * steps, initial=self.start_epoch * steps, unit="batch",
+            desc=f"train {job.arch} {job.heads}", mininterval=1, disable=RANK > 0,
         )  # fmt: skip
         self.add_callback("on_train_epoch_start", _reseed)
-        self.add_callback("on_train_batch_end", lambda t: t.bar.update())
+        self.add_callback("on_train_batch_end", lambda trainer: trainer.bar.update())
         if self.start_epoch >= self.epochs:
             raise _AllEpochsDone
 
     def _do_train(self) -> None:
         try:
-            super()._do_train()  # type: ignore[misc]
+            super()._do_train()
         except _AllEpochsDone:  # killed after its last epoch; the library would train one more
             if self.args.close_mosaic:
                 self._close_dataloader_mosaic()
@@ -215,71 +209,56 @@ class _Frames:
     def validate(self) -> tuple[dict[str, float], None]:
         return {}, None  # the test fold is not looked at while training
 
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        losses = {name: float(value) for name, value in self.tloss.items()}
+        total = sum(losses.values())
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.rows.append({"epoch": self.epoch + 1, "loss": total, **losses, "lr": lr})
+        self.bar.set_postfix(loss=f"{total:.3g}")
+        write_log(self.job.dir / "log.csv", self.rows)
+
+    def save_model(self) -> bool:
+        self.checkpoint.save(self.rows, updates=self.ema.updates)
+        return True
+
     def final_eval(self) -> None:
         """The library's last call of a training, here the one that writes what it learned."""
         self.bar.close()
         if RANK > 0:
             return
+        job = self.job
         model = self.ema.ema
-        if self.job.settings.get("refresh_bn"):
-            # the library's batch norm forgets slowly (momentum 0.03): after a short training its statistics are those
-            # of the untrained network, and the detector finds nothing. One pass over the training fields sets them.
+        if job.settings.get("refresh_bn"):
+            # The library's batch norm forgets slowly (momentum 0.03): after a short training its
+            # statistics are those of the untrained network, and the detector finds nothing. One
+            # pass over the training fields sets them.
             self.epoch = self.epochs
             _reseed(self)  # so that a training killed here draws the same fields when it goes on
             update_bn((self.preprocess_batch(batch)["img"] for batch in self.train_loader), model)
-        job = self.job
-        meta = (
-            job.meta
-            | job.described("ultralytics")
-            | {"objectness_gain": job.settings.get("obj", 0.0)}
-        )
-        save({"state_dict": model.float().state_dict(), "meta": meta}, job.dir / "weights.pt")
-
-    def save_metrics(self, metrics: dict[str, Any]) -> None:
-        losses = {k: float(v) for k, v in self.tloss.items()}
-        self.rows.append(
-            {
-                "epoch": self.epoch + 1,
-                "loss": sum(losses.values()),
-                **losses,
-                "lr": self.optimizer.param_groups[0]["lr"],
-            }
-        )
-        self.bar.set_postfix(loss=f"{self.rows[-1]['loss']:.3g}")
-        write_log(self.job.dir / "log.csv", self.rows)
-
-    def save_model(self) -> bool:
-        state = {
-            "model": unwrap_model(self.model).state_dict(),
-            "ema": self.ema.ema.state_dict(), "updates": self.ema.updates,
-            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "rows": self.rows,
-            "signature": self.signature,
-        }  # fmt: skip
-        save(state, self.state)
-        return True
-
-
-class _YOLO(_Frames, DetectionTrainer):
-    pass
-
-
-class _RTDETR(_Frames, RTDETRTrainer):
-    pass
+        meta = job.meta | job.described("ultralytics")
+        meta["objectness_gain"] = job.settings.get("obj", 0.0)
+        self.checkpoint.finish(model.float().state_dict(), meta)
 
 
 def _trainer(job: TrainJob) -> type[_Frames]:
     """The trainer's class for this job.
 
-    The job stands in the class and not in the instance, because for several GPUs the library starts processes that
-    make their trainer again from its pickled class and arguments alone; a class that has no place in a module is
-    pickled as a whole (cloudpickle).
+    The job stands in the class and not in the instance, because for several GPUs the library starts
+    processes that make their trainer again from its pickled class and arguments alone. A class
+    that is defined in a function is pickled as a whole (cloudpickle), with the job in it.
     """
-    return type("Trainer", (_RTDETR if job.arch.startswith("rtdetr") else _YOLO,), {"job": job})
+    library: Any = RTDETRTrainer if job.arch.startswith("rtdetr") else DetectionTrainer
+
+    class Trainer(_Frames, library):
+        pass
+
+    Trainer.job = job
+    return Trainer
 
 
 def _reseed(trainer: Any) -> None:
-    """Makes an epoch's shuffling and augmentation a function of (seed, epoch), so that a resume draws the same."""
-    seed = (trainer.args.seed * 1_000_003 + trainer.epoch + 7919 * max(RANK, 0)) % 2**32
+    """Makes an epoch's shuffling and augmentation a function of (seed, epoch)."""
+    seed = epoch_seed(trainer.args.seed, trainer.epoch, max(RANK, 0))
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -288,13 +267,34 @@ def _reseed(trainer: Any) -> None:
         trainer.train_loader.reset()
 
 
-def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
-    """Puts the autoencoder's encoder into the detector's backbone; WeightsError unless every tensor finds its place."""
-    content = read_weights(encoder, needed=("arch",))
-    own = model.state_dict()
-    wrong = [k for k, v in content["state_dict"].items() if k not in own or own[k].shape != v.shape]
-    if wrong:
-        raise WeightsError(
-            f"{encoder} is the encoder of {content['meta']['arch']}: {wrong[0]} does not fit this backbone"
-        )
-    model.load_state_dict(content["state_dict"], strict=False)
+def write_fields(job: TrainJob, folder: Path) -> Path:
+    """The fold as the files that ultralytics reads: images, a label file each; returns a listing.
+
+    Images are links, or copies in plain RGB where the library would read a file otherwise than
+    prediction does. They go by number, as ids may hold slashes.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "labels").mkdir(exist_ok=True)
+    by_image = dict(tuple(job.boxes.groupby("image")))
+    links = []
+    for i, field in enumerate(job.images.itertuples()):
+        with Image.open(field.path) as image:
+            suffix = Path(field.path).suffix.lower() if plain(image) else None
+        link = folder / "images" / f"{i:06d}{suffix or '.png'}"
+        link.unlink(missing_ok=True)
+        if suffix:
+            link.symlink_to(field.path)
+        else:
+            Image.fromarray(read_rgb(field.path)).save(link)
+        b = by_image.get(field.image, job.boxes.iloc[:0])
+        label = pd.DataFrame({
+            "cls": b.cls,
+            "x": (b.x1 + b.x2) / 2 / field.width, "y": (b.y1 + b.y2) / 2 / field.height,
+            "w": (b.x2 - b.x1) / field.width, "h": (b.y2 - b.y1) / field.height,
+        })  # fmt: skip
+        text = label.to_csv(sep=" ", header=False, index=False, float_format="%.6f")
+        (folder / "labels" / f"{i:06d}.txt").write_text(text)
+        links.append(f"{link}\n")
+    (folder / "train.txt").write_text("".join(links))
+    (folder / "one.txt").write_text(links[0])
+    return folder / "train.txt"

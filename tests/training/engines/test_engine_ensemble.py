@@ -26,7 +26,7 @@ class Fixed(BoxDetector):
         return tuple(np.array(values, float) for values in self.answer)
 
 
-def door(cls, **more):
+def adapter(cls, **more):
     return cls(
         model=torch.nn.Identity(),
         confidence_threshold=0.01,
@@ -37,7 +37,7 @@ def door(cls, **more):
 
 
 def fixed(*answer):
-    made = door(Fixed)
+    made = adapter(Fixed)
     made.answer = answer
     return made
 
@@ -45,8 +45,8 @@ def fixed(*answer):
 def test_boxes_are_fused_by_their_scores():
     one = fixed([[10, 10, 30, 30]], [0.8], [1])
     two = fixed([[14, 10, 34, 30], [60, 60, 90, 80]], [0.4, 0.6], [1, 2])
-    fused = door(engine.Fused)
-    fused.doors = [one, two]
+    fused = adapter(engine.Fused)
+    fused.members = [one, two]
     found = predict_image(fused, np.zeros((100, 200, 3), np.uint8), None)
     expected = [[1, 0.6, 10 + 4 / 3, 10, 30 + 4 / 3, 30], [2, 0.3, 60, 60, 90, 80]]
     np.testing.assert_allclose(found.to_numpy(float), expected, atol=0.01)
@@ -59,11 +59,11 @@ def test_no_more_boxes_than_of_any_engine():
         fixed(np.hstack((c, c + 5)), rng.uniform(0.1, 1, len(c)), np.zeros(len(c)))
         for c in (corners, corners + 50)
     ]
-    fused = door(engine.Fused)
-    fused.doors = many
+    fused = adapter(engine.Fused)
+    fused.members = many
     found = predict_image(fused, np.zeros((1000, 1000, 3), np.uint8), None)
     assert len(found) == MAX_DETECTIONS and found.conf.min() > 0.05
-    fused.doors = [fixed(np.zeros((0, 4)), [], [])] * 2
+    fused.members = [fixed(np.zeros((0, 4)), [], [])] * 2
     assert predict_image(fused, np.zeros((50, 50, 3), np.uint8), None).empty
 
 

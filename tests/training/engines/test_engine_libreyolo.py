@@ -13,8 +13,8 @@ from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.experiments.methods import methods, profile
 from openurine_lib.inference import predict_fields, predict_image
+from openurine_lib.training import weights as weights_files
 from openurine_lib.training.engines import libreyolo as engine
-from openurine_lib.training.engines import loop
 from openurine_lib.training.weights import WeightsError, check_taxonomy, read_weights
 
 SMALL = ("yusnet-n", "yolov7-cbam-n", "kd-yolox-vit-n")
@@ -110,7 +110,7 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch, arch
         tiny.job(tmp_path / name, "single", arch, epochs=2, n=4) for name in ("whole", "broken")
     )
     expected = read_weights(engine.fit(whole))["state_dict"]
-    save = loop.save
+    save = weights_files.save
 
     def killed(content, path):
         save(content, path)
@@ -118,7 +118,7 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch, arch
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "save", killed)
+        patch.setattr(weights_files, "save", killed)
         engine.fit(broken)
     if arch in engine.TEACHER:
         taught = (broken.dir / "teacher" / "weights.pt").stat().st_mtime_ns

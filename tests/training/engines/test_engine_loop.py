@@ -14,6 +14,7 @@ from torch import nn
 
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.inference import predict_image
+from openurine_lib.training import weights as weights_files
 from openurine_lib.training.engines import MissingPackage, engine, loop
 from openurine_lib.training.weights import WeightsError, check_taxonomy, read_weights
 
@@ -41,8 +42,14 @@ def job(tmp_path):
     return tiny.job(tmp_path, "single", "counter", epochs=40, batch=4)
 
 
+def counter(loss_scale=1.0, **more):
+    return loop.Engine(
+        "counter", lambda *_: Counter(loss_scale), lambda *_: loop.Recipe(0.1, **more)
+    )
+
+
 def fit(job, **more):
-    return loop.fit(job, "counter", Counter, lr=0.1, **more)
+    return counter(**more).fit(job)
 
 
 def test_the_loss_falls_and_the_log_says_so(job):
@@ -73,8 +80,8 @@ def test_a_checkpoint_of_another_training_is_refused(job, monkeypatch, change, n
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "write_log", lambda *_: None)
-    save = loop.save
-    monkeypatch.setattr(loop, "save", lambda *a: (save(*a), killed()))
+    save = weights_files.save
+    monkeypatch.setattr(weights_files, "save", lambda *a: (save(*a), killed()))
     with pytest.raises(KeyboardInterrupt):
         fit(job)
     if "settings" in change:
@@ -87,7 +94,7 @@ def test_a_loss_that_is_no_number_stops_the_training(job):
     with pytest.raises(
         FloatingPointError, match="counter: loss nan in epoch 1; lower its learning rate"
     ):
-        loop.fit(job, "counter", lambda: Counter(float("nan")), lr=0.1)
+        fit(job, loss_scale=float("nan"))
     assert not (job.dir / "weights.pt").exists()
 
 
@@ -124,9 +131,7 @@ def test_what_prepares_a_field_does_so_in_training_and_in_prediction_and_boxes_f
     assert torch.equal(fields[0][0], image) and len(calls) == 1  # once a field
     weights = fit(plain, prepare=enlarged)
     assert len(calls) == len(job.images) and not (job.dir / "prepared").exists()
-    found = loop.detector(
-        read_weights(weights), Counter(), 0.1, "cpu", 96, first_label=1, prepare=enlarged
-    )
+    found = counter(first_label=1, prepare=enlarged).detector(weights, 0.1, "cpu", 96)
     (box,) = predict_image(found, np.zeros((60, 80, 3), np.uint8), None).itertuples()
     assert calls[-1] == (60, 80, 3)
     assert (
@@ -194,8 +199,8 @@ def test_a_missing_package_of_one_row_names_row_and_extra(monkeypatch):
     with pytest.raises(
         MissingPackage, match=r"fasterrcnn_vgg16_restored needs .*openurine_lib\[compared\]"
     ):
-        torchvision._prepare("fasterrcnn_vgg16_restored", 96)
-    assert torchvision._prepare("ssd300_vgg16", 96) is None
+        torchvision.recipe("fasterrcnn_vgg16_restored", 96)
+    assert torchvision.recipe("ssd300_vgg16", 96).prepare is None
 
 
 def test_an_engine_that_does_not_exist_is_no_missing_package():

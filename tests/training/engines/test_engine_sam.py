@@ -48,7 +48,7 @@ def test_a_mask_that_has_little_to_do_with_its_box_changes_nothing():
 
 
 def test_only_confident_boxes_are_prompts(monkeypatch):
-    found, door = (
+    found, prompter = (
         engine.Segmented(
             model=torch.nn.Identity(),
             confidence_threshold=0.01,
@@ -57,13 +57,13 @@ def test_only_confident_boxes_are_prompts(monkeypatch):
         )
         for _ in range(2)
     )
-    found.door = door
+    found.prompter = prompter
     given = (
         np.array([[54.0, 34, 106, 86], [10, 10, 50, 50]]),
         np.array([0.9, 0.2]),
         np.array([0, 0]),
     )
-    monkeypatch.setattr(found.door, "boxes", lambda image: given)
+    monkeypatch.setattr(found.prompter, "boxes", lambda image: given)
     prompts = []
     found.segment = lambda image, boxes: (
         prompts.append(boxes.tolist()) or engine.grabcut(image, boxes)

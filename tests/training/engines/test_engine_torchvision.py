@@ -12,8 +12,9 @@ from PIL import Image
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.experiments.methods import methods, profile
 from openurine_lib.inference import predict_image, read_rgb
-from openurine_lib.training.engines import loop, two_stage
+from openurine_lib.training import weights as weights_files
 from openurine_lib.training.engines import torchvision as engine
+from openurine_lib.training.engines import two_stage
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import WeightsError, check_taxonomy
 
@@ -83,7 +84,7 @@ def test_every_architecture_of_the_configuration_builds(job):
         model = engine.build(arch, 2, 96).train()
         target = {
             "boxes": torch.tensor([[10.0, 10, 40, 40]]),
-            "labels": torch.tensor([engine.background(arch)]),
+            "labels": torch.tensor([engine.recipe(arch, 96).first_label]),
         }
         losses = model([torch.rand(3, 96, 96)] * 2, [target] * 2)
         assert all(torch.isfinite(loss) for loss in losses.values())
@@ -94,18 +95,18 @@ def test_every_architecture_of_the_configuration_builds(job):
 def test_resumed_training_ends_with_the_same_weights(job, monkeypatch):
     whole = torch.load(engine.fit(job), weights_only=True)
     again = dataclasses.replace(job, dir=job.dir.with_name("again"))
-    save = loop.save
+    save = weights_files.save
 
     def killed(content, path):
         save(content, path)
         if len(content.get("rows", ())) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "save", killed)
+    monkeypatch.setattr(weights_files, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         engine.fit(again)
     assert not (again.dir / "weights.pt").exists()
-    monkeypatch.setattr(loop, "save", save)
+    monkeypatch.setattr(weights_files, "save", save)
     resumed = torch.load(engine.fit(again), weights_only=True)
     assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
     assert (again.dir / "log.csv").read_bytes() == (job.dir / "log.csv").read_bytes()
@@ -169,7 +170,7 @@ def test_the_restored_row_trains_and_predicts_in_original_pixels(job):
     detector = engine.detector(
         engine.fit(dataclasses.replace(job, arch=arch, epochs=1)), 0.0, "cpu", PX
     )
-    assert detector.prepare is not None and detector.model.transform.max_size == 2 * PX
+    assert detector.recipe.prepare is not None and detector.model.transform.max_size == 2 * PX
     found = predict_image(detector, read_rgb(job.images.path[0]).repeat(2, 0).repeat(2, 1), None)
     assert found.x2.max() > PX and found[["x2", "y2"]].to_numpy().max() <= 2 * PX
 

@@ -22,7 +22,7 @@ def test_the_configurations_networks_are_known():
 
 @pytest.mark.parametrize("arch", SMALL)
 def test_losses_with_and_without_boxes_and_detections_in_the_images_pixels(arch):
-    first = engine.background(arch)
+    first = engine.recipe(arch, 96).first_label
     model = engine.build(arch, 2, 96, conf=0.0).train()
     some = {
         "boxes": torch.tensor([[10.0, 10, 40, 40], [50, 50, 90, 60]]),

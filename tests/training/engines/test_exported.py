@@ -49,8 +49,8 @@ def exported(tmp_path):
         (folder / name).write_text(name)
     meta = {
         "format": export.FORMAT, "to": "openvino", "weights": "weights.pt", "classes": ["a"],
-        "weights_sha256": export.digest(tmp_path / "weights.pt"),
-        "files": {name: export.digest(folder / name) for name in export.FILES["openvino"]},
+        "weights_sha256": export.digest_of_file(tmp_path / "weights.pt"),
+        "files": {name: export.digest_of_file(folder / name) for name in export.FILES["openvino"]},
     }  # fmt: skip
     (folder / export.META).write_text(json.dumps(meta))
     return folder
@@ -104,7 +104,7 @@ def test_in_bfloat16_it_finds_nearly_the_same(trained):
 
 def test_without_bf16_units_it_stays_float32(trained, monkeypatch):
     _, image, folders = trained
-    monkeypatch.setattr(exported, "cpu_bf16", lambda: False)
+    monkeypatch.setattr(export, "cpu_bf16", lambda: False)
     fast, exact = (
         predict_image(
             export.detector(folders["openvino"], 0.01, "cpu", IMGSZ, exact=e), image, None
@@ -134,7 +134,7 @@ def test_it_says_what_it_is_and_predicts_fields(trained, tmp_path):
         assert {p.name for p in folder.iterdir()} == {*export.FILES[to], export.META}
         assert (meta["classes"], meta["imgsz"]) == (list(tiny.TAXONOMY.classes), IMGSZ)
         assert meta["head_classes"] == {k: list(v) for k, v in tiny.TAXONOMY.heads.items()}
-        assert meta["weights_sha256"] == export.digest(weights)
+        assert meta["weights_sha256"] == export.digest_of_file(weights)
     Image.fromarray(image).save(tmp_path / "a.png")
     fields = pd.DataFrame({"image": ["a"], "path": [str(tmp_path / "a.png")]})
     detector = export.detector(folders["onnx"], 0.01, "cpu", IMGSZ)

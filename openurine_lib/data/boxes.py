@@ -1,0 +1,34 @@
+"""Boxes as four columns of a frame, in pixels of the original image, and squares around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+XYXY = ["x1", "y1", "x2", "y2"]  # left, top, right, bottom
+MARGIN = 0.15  # of a particle's longer side, on each side of it in a cut-out
+
+
+def area(boxes: pd.DataFrame) -> pd.Series:
+    """Area of each box, square pixels."""
+    return (boxes["x2"] - boxes["x1"]) * (boxes["y2"] - boxes["y1"])
+
+
+def square_around(corners: Sequence[float], width: int, height: int) -> tuple[int, int, int]:
+    """(left, top, side) of the square around a box with a margin, moved into the image."""
+    x1, y1, x2, y2 = corners
+    longer = max(x2 - x1, y2 - y1)
+    side = int(min(longer * (1 + 2 * MARGIN) + 2, width, height))
+    left = np.clip((x1 + x2 - side) / 2, 0, width - side)
+    top = np.clip((y1 + y2 - side) / 2, 0, height - side)
+    return int(left), int(top), side
+
+
+def centres_in(boxes: pd.DataFrame, square: tuple[int, int, int]) -> int:
+    """How many boxes have their centre in the square (left, top, side)."""
+    left, top, side = square
+    x = (boxes["x1"] + boxes["x2"]) / 2
+    y = (boxes["y1"] + boxes["y2"]) / 2
+    return int((x.between(left, left + side) & y.between(top, top + side)).sum())

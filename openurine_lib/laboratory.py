@@ -1,0 +1,152 @@
+"""What a laboratory does with a trained detector: fields of one patient -> boxes and a report."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from openurine_lib.clinical.counts import patient_means, per_hpf
+from openurine_lib.data import levels, taxonomy
+from openurine_lib.data.images import look, read_rgb
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.experiments.methods import STRIDE
+from openurine_lib.files import atomic_path
+from openurine_lib.inference import OVERLAP, boxes_on, predict_fields, write_csv
+from openurine_lib.speed.processor import device
+from openurine_lib.training.engines import engine
+from openurine_lib.training.weights import DETECTOR, WeightsError, check_taxonomy, read_weights
+
+
+class BadOption(ValueError):
+    """A parameter of ``predict`` with an impossible value."""
+
+    def __init__(self, parameter: str, value: Any, remedy: str):
+        super().__init__(f"{parameter} {value}: {remedy}")
+        self.parameter = parameter
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found on the fields of one patient."""
+
+    boxes: pd.DataFrame  # [image, class, cls, conf, x1, y1, x2, y2], pixels of the original image
+    report: pd.DataFrame  # [component, mean per HPF (or: mean per field), level]
+    per_hpf: bool  # whether the counts are per high-power field, as the cut-offs are
+
+
+def predict(
+    images: Sequence[str | Path | np.ndarray],
+    weights: str | Path,
+    out: str | Path | None = None,
+    slice_px: int | None = None,
+    conf: float = 0.25,
+    um_per_px: float | None = None,
+) -> Prediction:
+    """Detects particles on the fields of one patient and grades their counts in five levels.
+
+    Args:
+        images: files, or arrays (H, W, 3), uint8 RGB, which are then called field1, field2, ...
+        weights: a ``weights.pt`` of this project, or the folder that ``export`` made of it.
+        out: where pictures (``<field>.png``), ``boxes.csv`` and ``report.csv`` go; None writes
+            nothing. A call that was interrupted goes on there.
+        slice_px: side of the slices in pixels; 0 predicts whole fields. By default two thirds of
+            the size that the detector was trained at, as the paper's 640 px are of its 960.
+        conf: least confidence of a box.
+        um_per_px: micrometres a pixel, for counts per high-power field.
+
+    Raises:
+        BadOption: a number that is out of range.
+        ValueError: two fields of one name; an unreadable image (BadField); weights that do not fit
+            (WeightsError).
+        FileNotFoundError: there is no such image.
+    """
+    if not 0 <= conf <= 1:
+        raise BadOption("conf", conf, "a confidence lies between 0 and 1")
+    if um_per_px is not None and not 0 < um_per_px < math.inf:
+        raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
+    if slice_px is not None and slice_px < 0:
+        raise BadOption("slice_px", slice_px, "give pixels, or 0 for the whole field at once")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) if out is None else Path(out)
+        if any(isinstance(image, np.ndarray) for image in images):
+            # other arrays bear the same names, so what an interrupted call left may be of others
+            (folder / "boxes.csv.partial").unlink(missing_ok=True)
+        fields = _fields(images, Path(scratch))
+        detector, classes, imgsz = _open_detector(Path(weights), conf)
+        if slice_px is None:
+            slice_px = math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+        boxes = predict_fields(detector, fields, slice_px or None, OVERLAP, folder / "boxes.csv")
+        boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
+        write_csv(boxes, folder / "boxes.csv")
+        sizes = []
+        for field in fields.itertuples():
+            pixels = read_rgb(field.path)
+            sizes.append(pixels.shape[1::-1])
+            if out is not None:
+                picture = boxes_on(pixels, boxes[boxes.image == field.image], classes)
+                with atomic_path(folder / f"{field.image}.png") as temporary:
+                    Image.fromarray(picture).save(temporary)
+        if um_per_px is not None:
+            fields[["width", "height"]] = sizes
+            fields["um_per_px"] = um_per_px
+        report = _report(fields, boxes, classes)
+        write_csv(report, folder / "report.csv")
+    return Prediction(boxes, report, per_hpf(fields))
+
+
+def _fields(images: Sequence[str | Path | np.ndarray], scratch: Path) -> pd.DataFrame:
+    """[image, path, group] of images that are there and readable; arrays become files."""
+    paths = []
+    for number, image in enumerate(images, start=1):
+        if isinstance(image, np.ndarray):
+            paths.append(scratch / f"field{number}.png")
+            Image.fromarray(image).save(paths[-1])
+        else:
+            paths.append(Path(image))
+    names = pd.Series([path.stem for path in paths], dtype=object)
+    if names.duplicated().any():
+        raise ValueError(
+            f"two fields are called {min(names[names.duplicated()])}; "
+            "their results would overwrite each other, rename one"
+        )
+    for path in paths:
+        if not path.is_file():
+            what = "a folder, not an" if path.is_dir() else "no such"
+            raise FileNotFoundError(f"{path}: {what} image")
+        look(path)
+    return pd.DataFrame({"image": names, "path": list(map(str, paths)), "group": "patient"})
+
+
+def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, int]:
+    """The detector, its classes, and the size (pixels) at which it was trained."""
+    if weights.is_dir():
+        from openurine_lib.training.engines import exported  # brings ultralytics
+
+        meta = exported.read_meta(weights)
+        open_detector = exported.detector
+    else:
+        meta = read_weights(weights, needed=DETECTOR)["meta"]
+        open_detector = engine(meta["engine"]).detector
+    try:
+        classes = taxonomy.match(meta["classes"])
+    except taxonomy.UnknownClass as error:
+        raise WeightsError(f"{weights} was trained on another taxonomy: {error}") from error
+    check_taxonomy(meta, classes, weights)
+    return open_detector(weights, conf, device(), meta["imgsz"]), classes, meta["imgsz"]
+
+
+def _report(fields: pd.DataFrame, boxes: pd.DataFrame, classes: Taxonomy) -> pd.DataFrame:
+    """Each clinical component's mean count and level."""
+    means = patient_means(fields, boxes, classes)
+    graded = levels.levels(means, levels.read_cutoffs())
+    graded["level"] = graded["level"].map(dict(enumerate(levels.LEVELS)))
+    unit = "mean per HPF" if per_hpf(fields) else "mean per field"
+    return graded[["component", "count", "level"]].rename(columns={"count": unit})

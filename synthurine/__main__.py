@@ -1,0 +1,7 @@
+"""``python -m synthurine``."""
+
+import sys
+
+from synthurine.command import main
+
+sys.exit(main())
