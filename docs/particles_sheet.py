@@ -15,11 +15,11 @@ EACH = 3
 
 def main() -> None:
     style.use()
-    face = f"synthetic particles, simulator {SIMULATOR}; each brought to the same size"
+    banner = f"synthetic particles, simulator {SIMULATOR}; each brought to the same size"
     figure = statistics.contact_sheet(
         load("openurine"),
         lambda cls: [simulated(CLASSES[cls], EACH * cls + i) for i in range(EACH)],
-        face,
+        banner,
         EACH,
     )
     figure.savefig(Path(__file__).with_name("particles.jpg"), dpi=170, pil_kwargs={"quality": 85})

@@ -174,8 +174,7 @@ def _resume(partial: Path, setting: dict[str, Any]) -> dict[str, list[list[float
     """The finished fields of an interrupted call of the same setting; readies the file for more."""
     header = json.dumps(setting) + "\n"
     text = partial.read_text(encoding="utf-8") if partial.exists() else ""
-    first, *rest = text.splitlines(keepends=True) or [""]
-    # a kill may have cut off the last line
+    first, *rest = text.splitlines(keepends=True) or [""]  # a kill may have cut off the last
     finished = [line for line in rest if line.endswith("\n")] if first == header else []
     with atomic_path(partial) as temporary:
         temporary.write_text(header + "".join(finished), encoding="utf-8")

@@ -63,9 +63,8 @@ def predict(
         um_per_px: micrometres a pixel, for counts per high-power field.
 
     Raises:
-        BadOption: a number that is out of range.
-        ValueError: two fields of one name; an unreadable image (BadField); weights that do not fit
-            (WeightsError).
+        ValueError: a number out of range (BadOption), two fields of one name, an unreadable image
+            (BadField), weights that do not fit (WeightsError).
         FileNotFoundError: there is no such image.
     """
     if not 0 <= conf <= 1:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from synthurine.spec import spec_for
+from synthurine.spec import PAPER, spec_for
 
 CHOSEN = {  # options that replace one number of the spec, and what they mean
     "field_px": "width and height of a field in pixels",
@@ -45,7 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     usual = spec_for()
     for name, meaning in CHOSEN.items():
-        default = "in proportion" if name == "patients" else usual[name]
+        default = "in proportion" if name == "patients" else str(usual[name])
+        if usual[name] != PAPER[name]:
+            default += f", with --full {PAPER[name]}"
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=int, help=f"{meaning} (default: {default})")
     parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same fields")

@@ -1,4 +1,4 @@
-"""The project's data files: methods, profiles, published numbers, taxonomies, cut-offs, claims."""
+"""The data files: methods, profiles, published numbers, taxonomies, cut-offs, claims, checks."""
 
 from __future__ import annotations
 

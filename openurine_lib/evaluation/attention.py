@@ -228,7 +228,7 @@ def colour_of(part: str) -> str:
 
 def _plot_heat(ax: Axes, table: pd.DataFrame) -> None:
     far = 1.3 * np.nanmax([4, *table.ratio, *table.ratio_others, *table.ratio_high])
-    small = {"va": "center", "fontsize": 5.5}
+    small: dict[str, Any] = {"va": "center", "fontsize": 5.5}
     for y, row in enumerate(table.itertuples()):
         if row.fields:
             colour = colour_of(row.part)
@@ -261,7 +261,7 @@ def _plot_pointing(ax: Axes, table: pd.DataFrame) -> None:
 
 def _plot_sanity(ax: Axes, checked: pd.DataFrame) -> None:
     for part, of_part in checked.groupby("part", sort=False):
-        line = {"color": colour_of(str(part)), "linewidth": 0.6, "alpha": 0.7}
+        line: dict[str, Any] = {"color": colour_of(str(part)), "linewidth": 0.6, "alpha": 0.7}
         ax.plot(of_part.depth, of_part.spearman, **line)
     if len(checked):
         mean = checked.groupby("depth")[["spearman", "ssim"]].mean()

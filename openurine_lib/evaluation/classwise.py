@@ -189,7 +189,7 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
     for ax, (metric, values) in zip(axes, drawn.items(), strict=True):
         low, high = present[f"{metric}_here_low"], present[f"{metric}_here_high"]
         ax.hlines(y, low, high, color=colours, linewidth=1)
-        paper = {"marker": "|", "color": style.PAPER_COLOUR}
+        paper: dict[str, Any] = {"marker": "|", "color": style.PAPER_COLOUR}
         ax.scatter(present[f"{metric}_paper"], y, s=22, linewidth=1, zorder=1, **paper)
         ax.scatter(values, y, s=11, facecolor=fill, edgecolor=colours, linewidth=0.8, zorder=3)
         ax.set(xlim=(-3, 103), xlabel=f"{metric.replace('map50', 'AP50')} (%)")
@@ -200,13 +200,20 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
     axes[0].set_ylim(y.max() + 0.8 if len(y) else 0.8, -0.8)
 
     # a line for each head, then what a hollow dot and a bar mean
-    looks = {h: {"color": style.HEAD_COLOURS[h], "marker": "o"} for h in present["head"].unique()}
+    looks: dict[str, Any] = {
+        h: {"color": style.HEAD_COLOURS[h], "marker": "o"} for h in present["head"].unique()
+    }
     hollow = {"marker": "o", "markerfacecolor": "white", "color": "0.3", "linestyle": ""}
     looks[f"fewer than {FEW} boxes"] = hollow
     if present["map50_paper"].notna().any():
         looks["paper"] = {**paper, "linestyle": ""}
     handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
-    place = {"loc": "outside upper center", "ncols": 8, "columnspacing": 1, "handlelength": 1.2}
+    place: dict[str, Any] = {
+        "loc": "outside upper center",
+        "ncols": 8,
+        "columnspacing": 1,
+        "handlelength": 1.2,
+    }
     fig.legend(handles=handles, **place)
     fig.supxlabel(banner, fontsize=5)
     return fig

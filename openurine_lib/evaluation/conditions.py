@@ -7,7 +7,7 @@ confidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from tqdm.auto import tqdm
 
 from openurine_lib import style
-from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.boxes import XYXY, area
 from openurine_lib.data.images import read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation import bootstrap
@@ -73,7 +73,7 @@ def particles(
 
 def diameter(boxes: pd.DataFrame) -> np.ndarray:
     """Square root of each box's area, pixels: (M,)."""
-    return np.sqrt((boxes["x2"] - boxes["x1"]) * (boxes["y2"] - boxes["y1"])).to_numpy()
+    return np.sqrt(area(boxes)).to_numpy()
 
 
 def crowding(boxes: pd.DataFrame) -> np.ndarray:
@@ -148,7 +148,11 @@ def plot_recall(table: pd.DataFrame, measures: Sequence[Measure], banner: str) -
         enough = table[(table["measure"] == measure.column) & (table["boxes"] >= FEW)]
         for head in style.HEAD_COLOURS:
             rows = enough[enough["head"] == head]
-            line = {"color": style.HEAD_COLOURS[head], "linewidth": 0.7, "markersize": 2}
+            line: dict[str, Any] = {
+                "color": style.HEAD_COLOURS[head],
+                "linewidth": 0.7,
+                "markersize": 2,
+            }
             if len(rows):
                 (handles[head],) = ax.plot(rows["middle"], rows["recall"], marker="o", **line)
         rows = enough[enough["head"] == "all"]
@@ -164,7 +168,7 @@ def plot_recall(table: pd.DataFrame, measures: Sequence[Measure], banner: str) -
     axes[0].set_ylabel("recall at IoU 0.5 (%)")
     handles["all"] = every
     order = [name for name in (*style.HEAD_COLOURS, "all") if name in handles]
-    place = {"loc": "outside upper center", "ncols": len(order)}
+    place: dict[str, Any] = {"loc": "outside upper center", "ncols": len(order)}
     fig.legend([handles[name] for name in order], order, **place)
     fig.supxlabel(banner, fontsize=5)
     return fig

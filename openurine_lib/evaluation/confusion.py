@@ -107,9 +107,13 @@ def plot_confusion(matrix: pd.DataFrame, banner: str) -> Figure:
     share = 100 * seen[columns].div(total[total > 0], axis=0)
     small = len(columns) <= 15
     fig, ax = plt.subplots(figsize=style.size(style.COLUMN if small else style.PAGE, 0.95))
-    counts = {"annot": seen[columns] if small else False, "fmt": "d", "annot_kws": {"fontsize": 5}}
+    counts: dict[str, Any] = {
+        "annot": seen[columns] if small else False,
+        "fmt": "d",
+        "annot_kws": {"fontsize": 5},
+    }
     bar = {"label": "share of the true class's boxes (%)"}
-    colours = {"vmin": 0, "vmax": 100, "cmap": style.SEQUENTIAL, "cbar_kws": bar}
+    colours: dict[str, Any] = {"vmin": 0, "vmax": 100, "cmap": style.SEQUENTIAL, "cbar_kws": bar}
     sns.heatmap(share, ax=ax, xticklabels=True, yticklabels=True, **colours, **counts)
     ax.set(xlabel="detected as", ylabel="true class")
     ax.set_title(banner, fontsize=5)

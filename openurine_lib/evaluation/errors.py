@@ -19,7 +19,7 @@ detections of the kinds both, duplicate and background go, and missed boxes are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -173,19 +173,19 @@ def plot_errors(table: pd.DataFrame, gained: pd.DataFrame, banner: str) -> Figur
     heads = table[table["head"] != "all"].set_index("head").iloc[::-1]
     total = heads[list(KINDS)].sum(axis=1)
     share = 100 * heads[list(KINDS)].div(total.clip(lower=1), axis=0)
-    bars = {"color": colours, "edgecolor": "white", "width": 0.8}
+    bars: dict[str, Any] = {"color": colours, "edgecolor": "white", "width": 0.8}
     share.plot.barh(stacked=True, ax=left, legend=False, ylabel="", **bars)
     for y, (n, boxes) in enumerate(zip(total, heads["boxes"], strict=True)):
         left.text(101, y, f"{n} errors, {boxes} boxes", va="center", fontsize=6)
     left.set(xlim=(0, 100), xlabel="share of the head's errors at the best-F1 confidence (%)")
     for label in left.get_yticklabels():
         label.set_color(style.HEAD_COLOURS[label.get_text()])
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(KINDS)}
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(KINDS)}
     left.legend(columnspacing=1, handlelength=1, **place)
 
     rows = gained.set_index("kind").iloc[::-1]
     to_ends = rows[["gain_low", "gain_high"]].sub(rows["gain"], axis=0).abs().T.to_numpy()
-    whiskers = {"xerr": to_ends, "capsize": 2, "error_kw": {"linewidth": 0.8}}
+    whiskers: dict[str, Any] = {"xerr": to_ends, "capsize": 2, "error_kw": {"linewidth": 0.8}}
     shade = [colours[kind] for kind in rows.index]
     right.barh(rows.index, rows["gain"], color=shade, edgecolor="0.4", **whiskers)
     right.set(xlabel="mAP50 gained if repaired (points)", xlim=(0, None))

@@ -62,7 +62,7 @@ def failure_cases(errors: Sequence[Errors], taxonomy: Taxonomy) -> pd.DataFrame:
                 rows.append((failure, fold, image, rank, caption, box.cls, *xyxy))
     cases = pd.DataFrame(rows, columns=COLUMNS)
     cases["failure"] = pd.Categorical(cases["failure"], list(ROWS))
-    order = {"by": ["failure", "rank", "image"], "ascending": [True, False, True]}
+    order: dict[str, Any] = {"by": ["failure", "rank", "image"], "ascending": [True, False, True]}
     return cases.sort_values(kind="stable", ignore_index=True, **order)
 
 
@@ -130,7 +130,7 @@ def plot_failures(
             text.set_in_layout(False)
         else:
             row[0].set_ylabel(f"{title}\n({(cases['failure'] == failure).sum()} cases)")
-    black = {"color": "black", "linewidth": 1}
+    black: dict[str, Any] = {"color": "black", "linewidth": 1}
     handles = [Line2D([], [], linestyle="--", label="true box", **black)]
     handles.append(Line2D([], [], label="detection", **black))
     for head in taxonomy.heads:
@@ -152,7 +152,7 @@ def _draw_case(ax: Axes, fold: Scored, case: Any, taxonomy: Taxonomy) -> None:
 
     def outline(xyxy: np.ndarray, classes: Sequence[int], line: Any, thickness: float) -> None:
         colours = [style.HEAD_COLOURS[taxonomy.head_of(c)] for c in classes]
-        look = {"linestyle": line, "linewidth": thickness, "path_effects": HALO}
+        look: dict[str, Any] = {"linestyle": line, "linewidth": thickness, "path_effects": HALO}
         style.outline(ax, xyxy, colours, **look)
 
     ax.imshow(image)

@@ -78,7 +78,7 @@ class Row:
 def parts(model: nn.Module, taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:
     """What has a map, name -> class ids: each head, or each class of a single-head detector."""
     head: Any = model.model[-1]  # type: ignore[index]
-    single = {name: (i,) for i, name in enumerate(taxonomy.classes)}
+    single: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(taxonomy.classes)}
     return dict(getattr(head, "classes", {})) or single
 
 
@@ -157,7 +157,10 @@ def _in_field(maps: np.ndarray, cuts: list[list[int]], imgsz: int, input_height:
         scale = imgsz / max(x2 - x1, y2 - y1) / stride  # cells in a pixel of the field
         middle = scale / 2 - 0.5
         to_cells = np.array([[scale, 0, middle], [0, scale, middle]])
-        how = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+        how: dict[str, Any] = {
+            "flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            "borderMode": cv2.BORDER_REPLICATE,
+        }
         total[y1:y2, x1:x2] += cv2.warpAffine(heat, to_cells, (x2 - x1, y2 - y1), **how)
         count[y1:y2, x1:x2] += 1
     return total / count
@@ -176,7 +179,8 @@ class _FieldCAM(GradCAM):
         maps = []
         for classes in explained:
             hooks.gradients = []
-            sum(best_scores(output, classes) for output in outputs).backward(retain_graph=True)
+            target = torch.stack([best_scores(output, classes) for output in outputs]).sum()
+            target.backward(retain_graph=True)
             levels = []
             for activation, gradient in zip(activations, hooks.gradients, strict=True):
                 of_field = gradient.mean(0, keepdim=True).float().numpy()  # (1, C, h_l, w_l)

@@ -8,6 +8,7 @@ coefficients (BayesShrink), with the libraries' defaults.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -53,10 +54,10 @@ def doubled(image: Tensor) -> Tensor:
     """
     height, width = image.shape[1:]
     small = image[None]  # (1, 3, H, W)
-    cubic = {"mode": "bicubic", "align_corners": False}
-    large = F.interpolate(small, scale_factor=2, **cubic)
-    half = F.interpolate(small, scale_factor=0.5, **cubic, antialias=True)
-    smooth = F.interpolate(half, size=(height, width), **cubic)
+    resized = partial(F.interpolate, mode="bicubic", align_corners=False)
+    large = resized(small, scale_factor=2)
+    half = resized(small, scale_factor=0.5, antialias=True)
+    smooth = resized(half, size=(height, width))
     detail = F.pad(small - smooth, (NEAR,) * 4, mode="replicate")
     wanted = _patches(large.mean(1, keepdim=True)).view(PATCH**2, height, 2, width, 2)
     examples = _patches(F.pad(smooth.mean(1, keepdim=True), (NEAR,) * 4, mode="replicate"))

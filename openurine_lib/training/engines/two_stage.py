@@ -24,6 +24,7 @@ from openurine_lib.inference import MAX_DETECTIONS
 POOLED = 7  # side of a region's features, in cells
 RATIOS = (0.5, 1.0, 2.0)
 SIDES = (16, 32, 64, 128, 256)  # of the anchors, in pixels
+BY_LEVEL = [(side,) for side in SIDES]  # one a level of a pyramid
 #: growth rate, blocks, channels of the stem and of the pyramid, width of the head;
 #: at full size DenseNet-121
 DFPN = {
@@ -46,7 +47,7 @@ def two_stage(
     imgsz: int,
     conf: float,
     tiny: bool,
-    sides: Sequence[tuple[int, ...]] = tuple((side,) for side in SIDES),
+    sides: Sequence[tuple[int, ...]] = BY_LEVEL,
     **parts: Any,
 ) -> FasterRCNN:
     """torchvision's Faster R-CNN on ``backbone``; images' longer side is brought to ``imgsz``.
