@@ -1,11 +1,14 @@
-"""Time and memory as the work grows: boxes of a field, size of a field, images of a data set, heads of a network.
+"""Time and memory as the work grows.
 
     python benchmarks/scaling.py      # about five minutes; docs/results/scaling.{csv,json,png}
 
-Every size is measured in a process of its own: the median of the repeats, and the most memory that the process held.
-Time is processor time of one thread (of all where images are checked), so that other work on the machine changes it
-little. The exponent of time against size is fitted over the three largest sizes; smaller ones show what every call
-costs.
+Four things grow: the boxes of a field, the size of a field, the images of a data set, and the heads
+of a network. Every size is measured in a process of its own, which tells the median time of the
+repeats and the most memory that it held.
+
+Time is processor time of one thread, so that other work on the machine changes it little. Where
+images are checked, it is that of all threads. The exponent of time against size is fitted over the
+three largest sizes; with smaller ones, the fixed cost of a call counts too much.
 """
 
 from __future__ import annotations
@@ -21,8 +24,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from openurine_lib import files
-
 os.environ.setdefault("OPENURINE_THREADS", "1")
 
 import numpy as np
@@ -31,8 +32,9 @@ import pandas as pd
 from pairs import RESULTS
 from tqdm import tqdm
 
-from openurine_lib import open_run, style
+from openurine_lib import files, open_run, style
 from openurine_lib.data import taxonomy
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.experiments import provenance
 
 SIZES = {
@@ -53,10 +55,13 @@ TITLES = {
     "images": "A data set",
     "heads": "A network",
 }
-REPEATS, SLICE, LARGEST = 3, 320, 3
+REPEATS = 3
+SLICE = 320  # pixels
+LARGEST = 3  # sizes over which the exponent is fitted
 #: Where time may grow faster than linearly, and why.
 REASONS = {
-    "merge, one class": "every box is compared with every other of its class, until sahi's index takes over at 2,000",
+    "merge, one class": "every box is compared with every other of its class, "
+    "until sahi's index takes over at 2,000",
     "merge, 39 classes": "every box is compared with the others of its class",
     "score": "every box is compared with every other of its field",
     "near copies": "every image is compared with every other (256 bits each)",
@@ -81,29 +86,38 @@ def main() -> None:
             if done.returncode:
                 raise RuntimeError(done.stderr[-3000:])
             found = json.loads(done.stdout.splitlines()[-1])
-            rows += [{"panel": panel, "size": size, "work": name, "seconds": s, "peak_mb": found["peak_mb"],
-                      "before_mb": found["before_mb"]} for name, s in found["seconds"].items()]  # fmt: skip
+            memory = {k: found[k] for k in ("peak_mb", "before_mb")}
+            for name, seconds in found["seconds"].items():
+                row = {"panel": panel, "size": size, "work": name, "seconds": seconds}
+                rows.append(row | memory)
     table = with_exponents(pd.DataFrame(rows))
     with files.atomic_path(RESULTS / "scaling.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.4g")
     commit, dirty = provenance.code_state()
     about = {
-        "face": "timings on generated boxes, fields and images; untrained yolo12n", "machine": pairs.machine(),
-        "threads": os.environ["OPENURINE_THREADS"], "repeats": REPEATS, "slice_px": SLICE, "commit": commit,
-        "dirty": dirty, "versions": provenance.versions(), "fitted_over": f"the {LARGEST} largest sizes",
-    }  # fmt: skip
+        "face": "timings on generated boxes, fields and images; untrained yolo12n",
+        "machine": pairs.machine(),
+        "threads": os.environ["OPENURINE_THREADS"],
+        "repeats": REPEATS,
+        "slice_px": SLICE,
+        "commit": commit,
+        "dirty": dirty,
+        "versions": provenance.versions(),
+        "fitted_over": f"the {LARGEST} largest sizes",
+    }
     files.write_json(RESULTS / "scaling.json", about)
     plot(table)
-    print(
-        table.drop_duplicates(["panel", "work"])[["panel", "work", "exponent", "why"]].to_string(
-            index=False
-        )
-    )
+    exponents = table.drop_duplicates(["panel", "work"])
+    print(exponents[["panel", "work", "exponent", "why"]].to_string(index=False))
 
 
 def measured(works: dict[str, Callable[[], object]]) -> dict[str, object]:
-    """Processor seconds of each piece of work (median), and the process's memory before them and at its most, MB."""
-    before, seconds = peak(), {}
+    """Processor seconds of each piece of work, as the median of the repeats.
+
+    Beside them, the process's memory in MB: before the work, and at most.
+    """
+    before = peak()
+    seconds = {}
     for name, work in works.items():
         each = []
         for _ in range(REPEATS):
@@ -115,17 +129,16 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, object]:
 
 
 def peak() -> float:
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024)
-        / 1e6
-    )
+    """The most memory that the process has held so far, MB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def drawn(n: int, rng: np.random.Generator, classes: int) -> pd.DataFrame:
     """Boxes of a field of 1800 px, 20 to 60 px wide."""
-    corner, size = rng.uniform(0, 1740, (n, 2)), rng.uniform(20, 60, (n, 2))
-    frame = pd.DataFrame(np.hstack([corner, corner + size]), columns=["x1", "y1", "x2", "y2"])
+    corner = rng.uniform(0, 1740, (n, 2))
+    size = rng.uniform(20, 60, (n, 2))
+    frame = pd.DataFrame(np.hstack([corner, corner + size]), columns=XYXY)
     return frame.assign(image="field", cls=rng.integers(0, classes, n), conf=rng.random(n))
 
 
@@ -145,11 +158,18 @@ def boxes(n: int) -> dict[str, object]:
         ]
 
     rng = np.random.default_rng(0)
-    truth, many, one = drawn(n, rng, 39), drawn(n, rng, 39), drawn(n, rng, 1)
-    of_many, of_one = objects(many), objects(one)
-    evaluate(truth[:5], many[:5], 39, ["field"]), merge(of_many[:5])
-    return measured({"merge, 39 classes": lambda: merge(of_many), "merge, one class": lambda: merge(of_one),
-                     "score": lambda: evaluate(truth, many, 39, ["field"])})  # fmt: skip
+    truth = drawn(n, rng, 39)
+    found = drawn(n, rng, 39)
+    of_39_classes = objects(found)
+    of_one_class = objects(drawn(n, rng, 1))
+    # the first call of each is slower, and does not count
+    evaluate(truth[:5], found[:5], 39, ["field"])
+    merge(of_39_classes[:5])
+    return measured({
+        "merge, 39 classes": lambda: merge(of_39_classes),
+        "merge, one class": lambda: merge(of_one_class),
+        "score": lambda: evaluate(truth, found, 39, ["field"]),
+    })  # fmt: skip
 
 
 def field(side: int) -> dict[str, object]:
@@ -171,17 +191,16 @@ def images(n: int) -> dict[str, object]:
     from openurine_lib.data import dataset, splits
     from openurine_lib.evaluation.metrics import evaluate
 
-    folder, rng = Path(os.environ["SCALING_FOLDER"]) / f"images{n}", np.random.default_rng(0)
+    folder = Path(os.environ["SCALING_FOLDER"]) / f"images{n}"
+    rng = np.random.default_rng(0)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
     names = [f"f{i:05d}" for i in range(n)]
     for name in names:
-        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(
-            folder / "images" / f"{name}.png"
-        )
-        lines = [
-            f"{rng.integers(39)} {x:.3f} {y:.3f} 0.2 0.2" for x, y in rng.uniform(0.1, 0.9, (5, 2))
-        ]
+        noise = rng.integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(noise).save(folder / "images" / f"{name}.png")
+        centres = rng.uniform(0.1, 0.9, (5, 2))
+        lines = [f"{rng.integers(39)} {x:.3f} {y:.3f} 0.2 0.2" for x, y in centres]
         (folder / "labels" / f"{name}.txt").write_text("\n".join(lines))
     classes = taxonomy.load("openurine").classes
     (folder / "data.yaml").write_text(json.dumps({"names": list(classes)}))
@@ -193,15 +212,17 @@ def images(n: int) -> dict[str, object]:
         (run.dir / "dataset" / "meta.json").unlink(missing_ok=True)
         dataset.prepare(Path(run.data), run.dir / "dataset", run.seed)
 
-    hashes = pd.DataFrame(
-        {"image": names, "group": names, "phash": [rng.bytes(32).hex() for _ in names]}
-    )
+    phash = [rng.bytes(32).hex() for _ in names]
+    hashes = pd.DataFrame({"image": names, "group": names, "phash": phash})
     fields = [f"f{i:05d}" for i in np.arange(n).repeat(5)]
     truth = drawn(5 * n, rng, 39).assign(image=fields)
     found = truth.assign(x1=truth.x1 + rng.uniform(0, 20, 5 * n), conf=rng.random(5 * n))
     evaluate(truth[:5], found[:5], 39, names[:1])
-    return measured({"check, split, store": prepare, "near copies": lambda: splits.near_duplicates(hashes),
-                     "score": lambda: evaluate(truth, found, 39, names)})  # fmt: skip
+    return measured({
+        "check, split, store": prepare,
+        "near copies": lambda: splits.near_duplicates(hashes),
+        "score": lambda: evaluate(truth, found, 39, names),
+    })  # fmt: skip
 
 
 def heads(n: int) -> dict[str, object]:
@@ -211,15 +232,21 @@ def heads(n: int) -> dict[str, object]:
     from openurine_lib.model.heads import MultiHeadModel
     from openurine_lib.speed.processor import keep_memory, use_cores
 
-    use_cores(), keep_memory()
-    own = list(taxonomy.load("openurine").heads.items())
-    rest = tuple(i for _, ids in own[n - 1 :] for i in ids)
+    use_cores()
+    keep_memory()
+    all_heads = list(taxonomy.load("openurine").heads.items())
+    # n - 1 of the heads as they are; the last one takes the classes of all others
+    rest = tuple(i for _, ids in all_heads[n - 1 :] for i in ids)
     torch.manual_seed(0)
-    model = MultiHeadModel("yolo12n.yaml", dict(own[: n - 1]) | {"the rest": rest})
+    model = MultiHeadModel("yolo12n.yaml", dict(all_heads[: n - 1]) | {"the rest": rest})
     model.args = DEFAULT_CFG
     optimizer = torch.optim.SGD(model.train().parameters(), 1e-4)
-    batch = {"img": torch.rand(4, 3, 320, 320), "batch_idx": torch.arange(4).repeat_interleave(20).float(),
-             "cls": torch.randint(0, 39, (80, 1)).float(), "bboxes": torch.rand(80, 4) * 0.1 + 0.05}  # fmt: skip
+    batch = {
+        "img": torch.rand(4, 3, 320, 320),
+        "batch_idx": torch.arange(4).repeat_interleave(20).float(),
+        "cls": torch.randint(0, 39, (80, 1)).float(),
+        "bboxes": torch.rand(80, 4) * 0.1 + 0.05,
+    }
     batch["bboxes"][:, :2] += 0.4
 
     @torch.no_grad()
@@ -231,15 +258,17 @@ def heads(n: int) -> dict[str, object]:
         model.loss(batch)[0].sum().backward()
         optimizer.step()
 
-    forward(), step()
+    forward()
+    step()
     return measured({"forward": forward, "training step": step})
 
 
 def with_exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """With the fitted exponent of each piece of work, and the reason where it is above one."""
+    """The table with the fitted exponent of each work, and the reason where it is above one."""
     for (panel, work), part in table.groupby(["panel", "work"], sort=False):
         last = part.nlargest(LARGEST, "size")
-        size = last["size"].astype(float) ** (2 if panel == "field" else 1)  # of a field, its area
+        power = 2 if panel == "field" else 1  # of a field, its area counts
+        size = last["size"].astype(float) ** power
         exponent = np.polyfit(np.log(size), np.log(last.seconds), 1)[0]
         table.loc[part.index, "exponent"] = exponent
         table.loc[part.index, "why"] = REASONS.get(str(work), "not known") if exponent > 1.1 else ""
@@ -254,26 +283,21 @@ def plot(table: pd.DataFrame) -> None:
     style.use()
     figure, axes = plt.subplots(2, 4, figsize=(style.PAGE, 3.6), height_ratios=(2, 1), sharex="col")
     colours = [style.OKABE_ITO[c] for c in ("blue", "vermillion", "green")]
-    for (panel, part), (above, below) in zip(
-        table.groupby("panel", sort=False), axes.T, strict=True
-    ):
+    panels = table.groupby("panel", sort=False)
+    for (panel, part), (above, below) in zip(panels, axes.T, strict=True):
         for (work, line), colour in zip(part.groupby("work", sort=False), colours, strict=False):
             star = "*" if line.why.iloc[0] else ""
-            above.plot(
-                line["size"],
-                line.seconds,
-                "o-",
-                color=colour,
-                label=f"{work}: {line.exponent.iloc[0]:.2f}{star}",
-            )
+            label = f"{work}: {line.exponent.iloc[0]:.2f}{star}"
+            above.plot(line["size"], line.seconds, "o-", color=colour, label=label)
         memory = part.drop_duplicates("size")
-        below.plot(
-            memory["size"], memory.before_mb / 1000, ":", color="0.5", label="before the work"
-        )
-        below.plot(memory["size"], memory.peak_mb / 1000, "o-", color="0.2", label="at most")
+        before_gb = memory.before_mb / 1000
+        peak_gb = memory.peak_mb / 1000
+        below.plot(memory["size"], before_gb, ":", color="0.5", label="before the work")
+        below.plot(memory["size"], peak_gb, "o-", color="0.2", label="at most")
         above.set(xscale="log", yscale="log", title=TITLES[panel])
         below.set(ylim=(0, 1.3 * memory.peak_mb.max() / 1000), xlabel=AXES[panel])
-        ticks = SIZES[panel][:: 2 if len(SIZES[panel]) > 5 and panel != "heads" else 1]
+        crowded = len(SIZES[panel]) > 5 and panel != "heads"
+        ticks = SIZES[panel][:: 2 if crowded else 1]
         below.set_xticks(ticks, [f"{t:,}" for t in ticks])
         below.xaxis.set_minor_locator(NullLocator())
         low, high = above.get_ylim()
@@ -288,11 +312,9 @@ def plot(table: pd.DataFrame) -> None:
     axes[1, 0].legend(loc="lower right", fontsize=5)
     reasons = table[table.why != ""].drop_duplicates("work")
     notes = "; ".join(f"{r.work}: {r.why}" for r in reasons.itertuples())
-    figure.supxlabel(
-        "Numbers: exponent of time over the three largest sizes (of a field: over its area)."
-        + (f"\n* {notes}" if notes else ""),
-        fontsize=5, x=0.01, ha="left",
-    )  # fmt: skip
+    text = "Numbers: exponent of time over the three largest sizes (of a field: over its area)."
+    text += f"\n* {notes}" if notes else ""
+    figure.supxlabel(text, fontsize=5, x=0.01, ha="left")
     with files.atomic_path(RESULTS / "scaling.png") as temporary:
         figure.savefig(temporary, dpi=300)
 

@@ -1,7 +1,8 @@
-"""What six heads cost: a training step of the six-head model against its price in FLOPs over the single-head model's.
+"""What six heads cost: time of a training step, against what their FLOPs let one expect.
 
-Above 1, the six heads cost less time than their arithmetic says. yolo12n, 320 px, batch 8, one thread of work after
-another in this process, all cores.
+The expected time is that of the single-head model's step, times the ratio of the two models' FLOPs.
+Above 1, six heads cost less time than their arithmetic says. The network is yolo12n, at 320 px,
+batch 8. Both models run in this process, one after the other, on all cores.
 """
 
 import time
@@ -15,7 +16,9 @@ from openurine_lib.data.taxonomy import load
 from openurine_lib.model.build import build_model
 from openurine_lib.speed.processor import keep_memory, use_cores
 
-IMGSZ, BATCH, STEPS = 320, 8, 6
+IMGSZ = 320
+BATCH = 8
+STEPS = 6
 
 
 def main() -> None:
@@ -54,9 +57,10 @@ def main() -> None:
             steps[heads]()
         return (time.perf_counter() - start) / STEPS
 
+    setting = f"yolo12n, {IMGSZ} px, batch {BATCH}"
     pairs.compare(
         "six_heads",
-        f"{price:.2f} steps of the single-head model (its FLOPs ratio), yolo12n, {IMGSZ} px, batch {BATCH}",
+        f"{price:.2f} steps of the single-head model (its FLOPs ratio), {setting}",
         lambda: seconds("single") * price,
         lambda: seconds("multi"),
         rounds=5,

@@ -1,8 +1,9 @@
-"""What the timings of sliced inference share: an untrained detector's weights, stock sahi on them, and one field.
+"""What the timings of sliced inference share: untrained weights, stock sahi, this project, a field.
 
-At this confidence nothing is found, so that the networks are compared. Slices of 640 px with a quarter of overlap,
-shown at 640 px, no pass over the whole field. Stock gets one slice at a time, which is its default and its fastest on a
-processor, and one thread, which is what importing ultralytics leaves a user with.
+An untrained detector finds nothing at this confidence, so the timings compare the networks. Slices
+have 640 px, overlap by a quarter and are shown at 640 px; no pass over the whole field is added.
+Stock sahi gets one slice at a time, its default and the fastest on a processor. It has one thread,
+which is what a user has after importing ultralytics.
 """
 
 import time
@@ -22,7 +23,9 @@ from openurine_lib.inference import predict_image
 from openurine_lib.model.build import build_model
 from openurine_lib.speed.processor import use_cores
 
-SIDE, SLICE, CONFIDENCE = 1800, 640, 0.25
+SIDE = 1800  # of the field, pixels
+SLICE = 640  # pixels
+CONFIDENCE = 0.25
 AGAINST = f"{SIDE} px field in slices of {SLICE}"
 FIELD = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
 
@@ -31,11 +34,19 @@ def weights(arch: str, folder: Path) -> Path:
     """A ``weights.pt`` of this project: one head, OpenUrine's classes, untrained."""
     taxonomy = load("openurine")
     model = build_model(arch, taxonomy, "single")
-    meta = {"engine": "ultralytics", "arch": arch, "heads": "single", "imgsz": SLICE, "objectness_gain": 0.0,
-            "taxonomy": taxonomy.name, "classes": list(taxonomy.classes),
-            "head_classes": {k: list(v) for k, v in taxonomy.heads.items()}}  # fmt: skip
-    torch.save({"state_dict": model.state_dict(), "meta": meta}, folder / f"{arch}.pt")
-    return folder / f"{arch}.pt"
+    meta = {
+        "engine": "ultralytics",
+        "arch": arch,
+        "heads": "single",
+        "imgsz": SLICE,
+        "objectness_gain": 0.0,
+        "taxonomy": taxonomy.name,
+        "classes": list(taxonomy.classes),
+        "head_classes": {k: list(v) for k, v in taxonomy.heads.items()},
+    }
+    out = folder / f"{arch}.pt"
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, out)
+    return out
 
 
 def by_sahi(arch: str, folder: Path) -> Callable[[], float]:
@@ -63,7 +74,7 @@ def by_sahi(arch: str, folder: Path) -> Callable[[], float]:
 
 
 def by_us(detector: Any) -> Callable[[], float]:
-    """Seconds of this project with a detector behind sahi's door, warmed up."""
+    """Seconds of this project with a detector in a sahi adapter, warmed up."""
 
     def seconds() -> float:
         use_cores()

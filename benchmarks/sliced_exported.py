@@ -1,5 +1,7 @@
-"""Sliced inference of an 1800 x 1800 field with an exported detector: stock sahi on a stock ultralytics model, against
-this project with OpenVINO, and with ONNX Runtime (see sliced.py)."""
+"""Sliced inference of an 1800 x 1800 field with an exported detector (see sliced.py).
+
+Stock sahi on a stock ultralytics model, against this project with OpenVINO and with ONNX Runtime.
+"""
 
 import tempfile
 from pathlib import Path

@@ -1,10 +1,12 @@
-"""With which settings do the trainings of the profile `study` learn most? Tried once, on training patients only.
+"""With which settings do the trainings of the profile ``study`` learn most?
 
     python benchmarks/study_settings.py --name steps --set batch=8 --set nbs=8
 
-The training part of fold 0 is cut once more by patient (a fifth is held out), so the fold's test part is never looked
-at. Each call trains the plain detector on whole fields with the profile's settings and the given changes, scores it on
-the held-out patients, and adds a row to ``runs/study/settings.csv``. A training that was interrupted goes on.
+The settings were tried once, on training patients only. The training part of fold 0 is cut once
+more by patient and a fifth is held out, so the fold's test part is never looked at. Each call
+trains the plain detector on whole fields with the profile's settings and the given changes, scores
+it on the held-out patients, and adds a row to ``runs/study/settings.csv``. A training that was
+interrupted goes on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EXACT = ("00_", "01_")  # their outputs are deterministic, kept, and compared
+EXACT = ("00_", "01_", "11_")  # their outputs are deterministic, kept, and compared
 OVERALL = {"data", "profile", "seed"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -28,8 +28,8 @@ def lines(cell: dict[str, Any]) -> int:
     return sum(bool(line.strip()) for line in source(cell).splitlines())
 
 
-def test_the_eleven_notebooks_are_there() -> None:
-    assert [p.stem[:3] for p in NOTEBOOKS] == [f"{n:02d}_" for n in range(11)]
+def test_the_twelve_notebooks_are_there() -> None:
+    assert [p.stem[:3] for p in NOTEBOOKS] == [f"{n:02d}_" for n in range(12)]
 
 
 @each
@@ -62,6 +62,17 @@ def test_no_class_and_at_most_one_def(path: Path) -> None:
     nodes = [n for c in cells(path) for n in ast.walk(ast.parse(source(c)))]
     assert not any(isinstance(n, ast.ClassDef) for n in nodes)
     assert sum(isinstance(n, ast.FunctionDef) for n in nodes) <= 1
+
+
+@each
+def test_imports_from_at_most_eight_places(path: Path) -> None:
+    places = set()
+    for node in (n for c in cells(path) for n in ast.walk(ast.parse(source(c)))):
+        if isinstance(node, ast.Import):
+            places |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            places.add(node.module)
+    assert len(places) <= 8, sorted(places)
 
 
 @each

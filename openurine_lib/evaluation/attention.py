@@ -59,7 +59,7 @@ def heat_inside(heat: np.ndarray, boxes: pd.DataFrame) -> dict[str, float]:
     for left, top, right, bottom in corners.clip(0).astype(int):
         mask[top:bottom, left:right] = True
     area = float(mask.mean())
-    total = float(heat.sum(dtype=float))
+    total = float(heat.sum(dtype=float))  # in float64: many small numbers
     energy = float(heat[mask].sum(dtype=float)) / total if total > 0 else area
     return {"area": area, "energy": energy, "pointing": float(mask[heat == heat.max()].mean())}
 
@@ -85,6 +85,7 @@ def measure(
         present = [part for part in parts if on_field.cls.isin(parts[part]).any()]
         if not present:
             continue
+        # (parts, H, W), of one forward pass
         heats = explain(model, read_rgb(field.path), view, [parts[part] for part in present])
         for part, heat in zip(present, heats, strict=True):
             of_part = on_field.cls.isin(parts[part])
@@ -130,6 +131,7 @@ def _means(measured: pd.DataFrame, seed: int) -> dict[str, float]:
     of_groups = measured.assign(fields=1.0).groupby("group")
     sums = of_groups[["area", "energy", "pointing", "fields"]].sum()
     ratios = {"ratio": (sums.energy, sums.area), "pointing": (100 * sums.pointing, sums.fields)}
+    # of sums over all groups, so that groups of many fields count more
     for name, (part, whole) in ratios.items():
         means[name] = float(part.sum() / whole.sum())
         low, high = ratio_interval(part, whole, RESAMPLES, seed)
@@ -152,7 +154,7 @@ def sanity(
     over their area, as in ``summary``. Of a sliced field, the slice with the most boxes of the row
     is used. The model is left as it was.
     """
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(model)  # its weights will be drawn anew
     whole = replace(view, slice_px=None)  # a slice is explained at once
     cases = []
     found: list[tuple] = []
@@ -165,8 +167,8 @@ def sanity(
 
     layers: Any = model.model
     with_weights = [layer for layer in layers if any(p.numel() for p in layer.parameters())]
-    from_heads = with_weights[::-1] if cases else []
-    with torch.random.fork_rng(devices=[]):
+    from_heads = with_weights[::-1] if cases else []  # from the heads down
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay
         torch.manual_seed(seed)
         for depth, layer in enumerate(tqdm(from_heads, desc="layers drawn anew", unit="layer"), 1):
             for module in layer.modules():
@@ -176,6 +178,7 @@ def sanity(
             name = "heads" if layer is layers[-1] else str(layer.i)
             for row, image, boxes, trained in cases:
                 heat = explain(model, image, whole, [row.classes])[0]
+                # a uniform map has no ranks
                 uniform = heat.min() == heat.max() or trained.min() == trained.max()
                 rank = 0.0 if uniform else spearmanr(heat.ravel(), trained.ravel()).statistic
                 likeness = structural_similarity(heat, trained, data_range=1)
@@ -215,7 +218,7 @@ def plot_attention(table: pd.DataFrame, checked: pd.DataFrame, banner: str) -> F
     _plot_pointing(middle, table)
     _plot_sanity(right, checked)
     for ax in (left, middle):
-        ax.set_yticks(range(len(table)), table.part if ax is left else [])
+        ax.set_yticks(range(len(table)), table.part if ax is left else [])  # the first row on top
         ax.set_ylim(len(table) - 0.4, -0.6)
     fig.suptitle(banner, fontsize=5)
     return fig
@@ -227,12 +230,14 @@ def colour_of(part: str) -> str:
 
 
 def _plot_heat(ax: Axes, table: pd.DataFrame) -> None:
+    # where the numbers stand, to the right of all dots
     far = 1.3 * np.nanmax([4, *table.ratio, *table.ratio_others, *table.ratio_high])
     small: dict[str, Any] = {"va": "center", "fontsize": 5.5}
     for y, row in enumerate(table.itertuples()):
         if row.fields:
             colour = colour_of(row.part)
             ax.plot([row.ratio_low, row.ratio_high], [y, y], color=colour)
+            # at least LEAST, as a logarithmic axis has no 0
             ax.plot(max(row.ratio, LEAST), y, "o", color=colour, markersize=5)
             ax.plot(max(row.ratio_others, LEAST), y, "o", color=colour, mfc="white", markersize=4)
             ax.text(far, y, f"{row.energy:.1f} on {row.area:.1f} %", **small)

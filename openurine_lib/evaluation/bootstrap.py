@@ -53,7 +53,7 @@ def match_groups(
     """
     check(truth, predictions, n_classes, fields["image"])
     ranked = surest_first(predictions)
-    codes, groups = pd.factorize(fields["group"], sort=True)
+    codes, groups = pd.factorize(fields["group"], sort=True)  # 0..G-1, by the groups' names
     group_of = dict(zip(fields["image"], codes, strict=True))
     return Matched(
         right=matches(truth, ranked) if right is None else right,
@@ -82,9 +82,9 @@ def average_precision(m: Matched, drawn: np.ndarray, iou: int = 0) -> np.ndarray
     """
     ap = np.full((len(drawn), m.n_classes), np.nan)
     for c in np.unique(m.true_cls):
-        boxes_of_group = np.bincount(m.true_group[m.true_cls == c], minlength=m.n_groups)
+        boxes_of_group = np.bincount(m.true_group[m.true_cls == c], minlength=m.n_groups)  # (G,)
         boxes = drawn @ boxes_of_group  # (R,)
-        of_class = m.cls == c
+        of_class = m.cls == c  # (N,)
         area = _area_below_curve(m.right[of_class, iou], m.group[of_class], boxes, drawn)
         ap[:, c] = np.where(boxes > 0, area, np.nan)
     return ap
@@ -108,10 +108,13 @@ def _area_below_curve(
     hits = drawn[:, group[right]].cumsum(1)  # (R, K) right ones so far
     found = hits + (drawn @ wrong_of_group).cumsum(1)  # (R, K) all detections so far
     precision = np.divide(hits, found, out=np.zeros(found.shape), where=found > 0)
+    # the best precision at this recall or a higher one, as AP's definition asks
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = hits / np.maximum(boxes, 1)[:, None]
+    recall = hits / np.maximum(boxes, 1)[:, None]  # (R, K)
     below = WEIGHT_BELOW[np.searchsorted(RECALL_POINTS, recall)]
+    # WEIGHT_BELOW counts the points that a recall passes
     weight = np.where(recall < 1, below, 1.0)  # the last recall point is reached, not only passed
+    # the height of a step times its width
     return (envelope * np.diff(weight, axis=1, prepend=0.0)).sum(1)
 
 
@@ -124,12 +127,13 @@ def precision_recall(
     precision is 1, and 0 if there is no detection at any confidence (as in ultralytics).
     """
 
+    # (detections or boxes) -> how many of each class in each resample
     def counts(cls: np.ndarray, group: np.ndarray) -> np.ndarray:
         of_group = np.zeros((m.n_groups, m.n_classes))
         np.add.at(of_group, (group, cls), 1)
         return drawn @ of_group  # (R, C)
 
-    sure = m.conf >= confidence
+    sure = m.conf >= confidence  # (N,)
     hit = sure & m.right[:, 0]
     boxes = counts(m.true_cls, m.true_group)
     detected = counts(m.cls, m.group) > 0
@@ -157,9 +161,9 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval over the first axis (resamples); NaN are left out, all NaN gives NaN."""
-    tail = (1 - level) / 2
+    tail = (1 - level) / 2  # 0.025 on each side
     ends = np.full((2, *values.shape[1:]), np.nan)
-    present = ~np.isnan(values).all(axis=0)
+    present = ~np.isnan(values).all(axis=0)  # some resample has a number
     if present.any():
         ends[:, present] = np.nanquantile(values[:, present], [tail, 1 - tail], axis=0)
     return ends[0], ends[1]
@@ -191,7 +195,7 @@ def ratio_interval(
     if len(wholes) < MIN_GROUPS:
         return np.nan, np.nan
     drawn = draws(len(wholes), n, seed)
-    low, high = interval(drawn @ parts / (drawn @ wholes))
+    low, high = interval(drawn @ parts / (drawn @ wholes))  # of n ratios
     return float(low), float(high)
 
 
@@ -210,8 +214,9 @@ def p_value(difference: float, resampled: np.ndarray, groups: int) -> float:
     It is below 0.05 where 0 is outside ``symmetric_interval``. It is never below 2 / 2^groups: to
     exchange the two methods' results group by group has only so many outcomes.
     """
-    rounding = 1e-12
+    rounding = 1e-12  # sums in another order differ in their last digits
     beyond = (np.abs(resampled - difference) >= abs(difference) - rounding).sum()
+    # + 1: the difference as it was found is an outcome, too
     p = max((beyond + 1) / (len(resampled) + 1), 2.0 ** (1 - groups))
     return float(min(1.0, p))
 
@@ -220,5 +225,6 @@ def holm(p: Sequence[float]) -> np.ndarray:
     """Holm's (1979) correction for several comparisons: adjusted p, in order; NaN stays NaN."""
     ascending = pd.Series(p, dtype=float).dropna().sort_values()
     undecided = np.arange(len(ascending), 0, -1)  # comparisons, this one included
+    # cummax: no adjusted p is below that of a smaller p
     adjusted = (ascending * undecided).cummax().clip(upper=1)
-    return adjusted.reindex(range(len(p))).to_numpy()
+    return adjusted.reindex(range(len(p))).to_numpy()  # in the order given

@@ -64,13 +64,14 @@ def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     table[METRICS] = over_folds.mean()
     table[STDS] = over_folds.std()
     ends = limits(table[METRICS].to_numpy(), resamples, table["groups"].to_numpy())
-    table[LIMITS] = ends.clip(0, 100)
+    table[LIMITS] = ends.clip(0, 100)  # percent, which end there
     table["note"] = [_note(row) for row in table.itertuples()]
     table["reason"] = np.where(table["boxes"] > 0, "", "no true box in the scored fields")
 
     groups = sum(fold.fields["group"].nunique() for fold in folds)
     means = _average_rows(table, scores, resamples, groups)
     whole = pd.concat([table.sort_values("row"), means], ignore_index=True)
+    # Int64 has room for "missing"
     return whole.astype(dict.fromkeys(["fields", "groups", "folds"], "Int64"))
 
 
@@ -112,9 +113,9 @@ def limits(values: np.ndarray, drawn: np.ndarray, groups: np.ndarray) -> np.ndar
     equal: if nothing or all of a class is found, resampling cannot tell how sure that is.
     """
     low, high = bootstrap.symmetric_interval(values, drawn)  # (C, 4) each
-    ends = np.stack([low, high], axis=2)
+    ends = np.stack([low, high], axis=2)  # (C, 4, 2)
     ends[(groups < bootstrap.MIN_GROUPS)[:, None] | (low == high)] = np.nan
-    return ends.reshape(len(groups), -1)
+    return ends.reshape(len(groups), -1)  # (C, 8)
 
 
 def resampled(folds: Sequence[Scored], n_classes: int, seed: int = 0) -> np.ndarray:
@@ -123,11 +124,12 @@ def resampled(folds: Sequence[Scored], n_classes: int, seed: int = 0) -> np.ndar
     NaN where a resample lacks the class. Precision and recall are read at each fold's confidence.
     """
     total = np.zeros((bootstrap.FOR_LIMITS, n_classes, len(METRICS)))
-    folds_with_class = np.zeros(total.shape)
+    folds_with_class = np.zeros(total.shape)  # how many folds a mean is over
     for i, fold in enumerate(folds):
         m = bootstrap.match_groups(fold.truth, fold.predictions, n_classes, fold.fields)
         drawn = bootstrap.draws(m.n_groups, bootstrap.FOR_LIMITS, seed + i)
         precision, recall = bootstrap.precision_recall(m, drawn, fold.confidence)
+        # (10, R, C): at each IoU threshold
         ap = np.stack([bootstrap.average_precision(m, drawn, iou) for iou in range(len(IOUS))])
         values = np.stack([precision, recall, ap[0], ap.mean(0)], axis=2)
         total += np.nan_to_num(values)
@@ -141,6 +143,7 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
     total = int(present["boxes"].sum())
     unweighted = present[METRICS].mean()
     in_boxes = present[METRICS].mul(present["boxes"], axis=0)
+    # min_count: NaN, not 0, where no class is present
     weighted = in_boxes.sum(min_count=1) / max(total, 1)
     means = pd.DataFrame([unweighted, weighted]).assign(row=[UNWEIGHTED, WEIGHTED], boxes=total)
     return means.assign(head="", note="", reason="")
@@ -157,10 +160,12 @@ def _average_rows(
     filled = bootstrap.fill_missing(resamples, table[METRICS].to_numpy())  # (R, C, 4)
     present = ~np.isnan(filled)
     drawn = []
+    # of each class counts 1 (unweighted), or its number of boxes (weighted)
     for weight in (np.ones(len(table)), table["boxes"].to_numpy()):
         of_class = weight[:, None]  # (C, 1)
         total = np.nansum(filled * of_class, axis=1)
         drawn.append(total / (present * of_class).sum(1).clip(min=1))  # (R, 4)
+    # (2, 8)
     ends = limits(means[METRICS].to_numpy(), np.stack(drawn, axis=1), np.full(2, groups))
     means[LIMITS] = ends.clip(0, 100)
     return means
@@ -182,6 +187,7 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
     colours = present["head"].map(style.HEAD_COLOURS)
     fill = colours.mask(present["boxes"] < FEW, "white")
     drawn = {metric: present[f"{metric}_here"] for metric in ("precision", "recall", "map50")}
+    # where nothing is found, ultralytics' precision is 1 by convention
     drawn["precision"] = drawn["precision"].where(present["recall_here"] > 0)
 
     height = 1 + 0.13 * max(len(present), 6)
@@ -197,7 +203,7 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
         ax.set_axisbelow(True)
     names = present["row"] + present["boxes"].map(" ({:.0f})".format)
     axes[0].set_yticks(y, names)
-    axes[0].set_ylim(y.max() + 0.8 if len(y) else 0.8, -0.8)
+    axes[0].set_ylim(y.max() + 0.8 if len(y) else 0.8, -0.8)  # from the top down
 
     # a line for each head, then what a hollow dot and a bar mean
     looks: dict[str, Any] = {

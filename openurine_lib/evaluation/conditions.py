@@ -48,14 +48,17 @@ def particles(
     for all; else in pixels of the original image. Reads every field once; raises BadField for one
     that cannot be read.
     """
+    # NaN if not there
     scales = pd.concat([fold.fields.reindex(columns=["um_per_px"]) for fold in folds])
     all_known = bool(scales["um_per_px"].notna().all())
     measured = []
     for fold, (_, true) in zip(folds, errors, strict=True):
         true_on = ByImage(true)
+        # those without boxes need not be read
         fields = fold.fields[fold.fields["image"].isin(true["image"])]
         for field in tqdm(list(fields.itertuples()), "measuring particles", leave=False):
             boxes = true_on[field.image]
+            # um in a pixel; 1 keeps pixels
             scale = field.um_per_px if all_known else um_per_px or 1.0
             measures = {"size": diameter(boxes) * scale, "crowding": crowding(boxes)}
             measures["focus"] = focus(read_rgb(field.path), boxes)
@@ -85,7 +88,7 @@ def crowding(boxes: pd.DataFrame) -> np.ndarray:
     centres = np.stack([boxes["x1"] + boxes["x2"], boxes["y1"] + boxes["y2"]], axis=1) / 2
     distance = np.linalg.norm(centres[:, None] - centres[None], axis=2)  # (M, M)
     size = diameter(boxes)
-    near = distance <= NEAR * size[:, None]
+    near = distance <= NEAR * size[:, None]  # (M, M)
     not_much_smaller = size[None] >= size[:, None] / 2
     return (near & not_much_smaller).sum(1) - 1  # the box itself
 
@@ -97,9 +100,11 @@ def focus(image: np.ndarray, boxes: pd.DataFrame) -> np.ndarray:
     camera's noise. It grows with sharp edges, of which a small particle has more for its area.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    # (0, 0): the kernel is as large as its sigma of 1 pixel needs
     edges = cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1), cv2.CV_32F)
     inside = []
     for left, top, right, bottom in boxes[XYXY].to_numpy():
+        # whole pixels
         patch = edges[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))]
         inside.append(patch.var())
     floor = 1e-6  # an even patch has no edge at all
@@ -117,6 +122,7 @@ def recall_by(found: pd.DataFrame, measures: Sequence[Measure], taxonomy: Taxono
     for column, _, given in measures:
         values = found[column].astype(float)
         edges = np.array(given) if given else _even_edges(values)
+        # the inner edges only; side="left": an upper edge belongs to its bin
         bins = np.searchsorted(edges[1:-1], values, side="left")
         for name in ("all", *taxonomy.heads):
             for i, (low_edge, high_edge) in enumerate(zip(edges, edges[1:], strict=False)):
@@ -156,6 +162,7 @@ def plot_recall(table: pd.DataFrame, measures: Sequence[Measure], banner: str) -
             if len(rows):
                 (handles[head],) = ax.plot(rows["middle"], rows["recall"], marker="o", **line)
         rows = enough[enough["head"] == "all"]
+        # the lengths of both whiskers, (2, bins)
         to_ends = rows[["recall_low", "recall_high"]].sub(rows["recall"], axis=0).abs()
         line = {"color": "black", "marker": "s", "capsize": 2}
         every = ax.errorbar(rows["middle"], rows["recall"], to_ends.T.to_numpy(), **line)

@@ -48,7 +48,7 @@ def confusion_matrix(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFram
             targets = {"bboxes": corners(true), "cls": classes_of(true)}
             matrix.process_batch(detections, targets, fold.confidence, IOU)
     labels = [*spelling(taxonomy).values(), BACKGROUND]
-    counts = matrix.matrix.T.astype(int)
+    counts = matrix.matrix.T.astype(int)  # ultralytics has the detected class in the rows
     return pd.DataFrame(counts, index=labels, columns=labels).rename_axis("true")
 
 
@@ -78,11 +78,11 @@ def taken_for(
             found = found_on[image]
             right = found[found["cls"].isin(taxonomy.components[true])]
             wrong = found[found["cls"].isin(taxonomy.components[called])]
-            missed = ~covered(boxes, right)
+            missed = ~covered(boxes, right)  # (M,)
             taken = missed & covered(boxes, wrong)
             rows.append((group_of[image], len(boxes), missed.sum(), taken.sum()))
     counts = pd.DataFrame(rows, columns=["group", "boxes", "missed", "taken"])
-    by_group = counts.groupby("group").sum().astype(int)
+    by_group = counts.groupby("group").sum().astype(int)  # the unit of the resamples
     total = by_group.sum().to_dict()
     percent = 100 * total["taken"] / total["missed"] if total["missed"] else np.nan
     ends = percent_interval(by_group["taken"], by_group["missed"])
@@ -103,9 +103,10 @@ def plot_confusion(matrix: pd.DataFrame, banner: str) -> Figure:
     """The confusion matrix as shares of each row in percent; with counts where there is room."""
     total = matrix.sum(axis=1)
     seen = matrix.loc[total > 0]
+    # columns: the classes of the rows, and whatever else was detected
     columns = [c for c in matrix if c in seen.index or matrix[c].sum() > 0]
     share = 100 * seen[columns].div(total[total > 0], axis=0)
-    small = len(columns) <= 15
+    small = len(columns) <= 15  # room for a number in each cell
     fig, ax = plt.subplots(figsize=style.size(style.COLUMN if small else style.PAGE, 0.95))
     counts: dict[str, Any] = {
         "annot": seen[columns] if small else False,

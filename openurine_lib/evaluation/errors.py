@@ -51,15 +51,15 @@ def sort_errors(truth: pd.DataFrame, predictions: pd.DataFrame) -> Errors:
     """Sorts detections and true boxes (columns as in ``metrics.score``) into kinds of error."""
     boxes = truth.reset_index(drop=True).assign(kind="missed")
     found = surest_first(predictions).reset_index(drop=True).assign(kind="background", box=-1)
-    right = matches(boxes, found)[:, 0]
+    right = matches(boxes, found)[:, 0]  # (N,), at IoU 0.5
     found_on = ByImage(found)
     for image, true in ByImage(boxes).items():
         rows = found_on[image]
         hit = right[rows.index]
         iou = box_iou(corners(rows), corners(true)).numpy()  # (N, M)
-        same = rows["cls"].to_numpy()[:, None] == true["cls"].to_numpy()
+        same = rows["cls"].to_numpy()[:, None] == true["cls"].to_numpy()  # (N, M)
         own = np.where(same, iou, 0)  # with boxes of the class that the detection names
-        other = np.where(same, 0, iou)
+        other = np.where(same, 0, iou)  # with boxes of the other classes
         tests = {  # the first that holds is the kind
             RIGHT: hit,
             "localisation": (own.max(1) >= BACKGROUND) & (own.max(1) < FOREGROUND),
@@ -69,7 +69,7 @@ def sort_errors(truth: pd.DataFrame, predictions: pd.DataFrame) -> Errors:
         }
         kind = np.select(list(tests.values()), list(tests), "both")
         nearest = np.where(kind == "classification", other.argmax(1), own.argmax(1))
-        box = true.index.to_numpy()[nearest]
+        box = true.index.to_numpy()[nearest]  # the row in ``boxes`` that the detection means
         found.loc[rows.index, "kind"] = kind
         found.loc[rows.index, "box"] = np.where(np.isin(kind, ["both", "background"]), -1, box)
         # the later one prevails: a box that both would find is a classification's
@@ -96,6 +96,7 @@ def counts(folds: Sequence[Errors], taxonomy: Taxonomy) -> pd.DataFrame:
     every = pd.concat(counted)
     table = pd.crosstab(every["cls"].map(taxonomy.head_of).rename("head"), every["kind"])
     table = table.reindex(index=list(taxonomy.heads), columns=["boxes", FOUND, *KINDS])
+    # a kind that never occurs has no column yet
     table = table.fillna(0).astype(int).rename_axis(columns=None)
     table.loc["all"] = table.sum()
     return table.reset_index()
@@ -109,7 +110,7 @@ def gains(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
     not add up to what is missing: errors hide others.
     """
     of_folds = [_gains_of_fold(fold, n_classes, seed) for seed, fold in enumerate(folds)]
-    gain, *resampled = np.mean(of_folds, axis=0)
+    gain, *resampled = np.mean(of_folds, axis=0)  # gain (6,), and R of them
     low, high = bootstrap.symmetric_interval(gain, np.stack(resampled))
     if min(fold.fields["group"].nunique() for fold in folds) < bootstrap.MIN_GROUPS:
         low = high = np.full(len(KINDS), np.nan)
@@ -121,6 +122,7 @@ def _gains_of_fold(fold: Scored, n_classes: int, seed: int) -> np.ndarray:
     errors = sort_errors(fold.truth, fold.predictions)
     groups = fold.fields["group"].nunique()
     drawn = bootstrap.draws(groups, bootstrap.FOR_LIMITS, seed)
+    # first the fold as it is: each group once
     drawn = np.vstack([np.ones((1, groups), dtype=int), drawn])
 
     def average_precision(detections: pd.DataFrame, boxes: pd.DataFrame) -> np.ndarray:
@@ -129,15 +131,16 @@ def _gains_of_fold(fold: Scored, n_classes: int, seed: int) -> np.ndarray:
         return bootstrap.average_precision(matched, drawn)  # (1 + R, C)
 
     def map50(ap: np.ndarray) -> np.ndarray:
+        # Eq. 10; a class that a resample lacks has the value of all groups
         return bootstrap.mean_over_classes(bootstrap.fill_missing(ap, ap[0]))
 
-    before = average_precision(*errors)
+    before = average_precision(*errors)  # (1 + R, C)
     points = []
     for kind in KINDS:
         detections = _repaired(errors, kind)
         boxes = errors.boxes
         if kind == "missed":
-            boxes = boxes[boxes["kind"] != "missed"]
+            boxes = boxes[boxes["kind"] != "missed"]  # a box that is not asked for cannot be missed
         after = average_precision(detections, boxes)
         # Where all boxes of a class were missed, nothing is asked for any more. Only an empty list
         # of detections fulfils that.
@@ -152,12 +155,12 @@ def _repaired(errors: Errors, kind: str) -> pd.DataFrame:
     found, boxes = errors
     wrong = found["kind"] == kind
     if kind not in ("classification", "localisation"):
-        return found[~wrong]
+        return found[~wrong]  # such detections go
     # of several detections that mean one box which is not found, the surest becomes right
     means_unfound = wrong & found["box"].map(boxes["kind"]).ne(FOUND)
     repaired = found[means_unfound].drop_duplicates("box")
     repaired = repaired.assign(kind=RIGHT, cls=repaired["box"].map(boxes["cls"]))
-    return pd.concat([found[~wrong], repaired]).sort_index()
+    return pd.concat([found[~wrong], repaired]).sort_index()  # surest first again
 
 
 def plot_errors(table: pd.DataFrame, gained: pd.DataFrame, banner: str) -> Figure:
@@ -170,8 +173,9 @@ def plot_errors(table: pd.DataFrame, gained: pd.DataFrame, banner: str) -> Figur
     fig, (left, right) = plt.subplots(
         1, 2, figsize=style.size(style.PAGE, 0.33), width_ratios=[1.7, 1]
     )
-    heads = table[table["head"] != "all"].set_index("head").iloc[::-1]
+    heads = table[table["head"] != "all"].set_index("head").iloc[::-1]  # barh begins at the bottom
     total = heads[list(KINDS)].sum(axis=1)
+    # a head without errors has no bar, and no division by zero
     share = 100 * heads[list(KINDS)].div(total.clip(lower=1), axis=0)
     bars: dict[str, Any] = {"color": colours, "edgecolor": "white", "width": 0.8}
     share.plot.barh(stacked=True, ax=left, legend=False, ylabel="", **bars)
@@ -184,6 +188,7 @@ def plot_errors(table: pd.DataFrame, gained: pd.DataFrame, banner: str) -> Figur
     left.legend(columnspacing=1, handlelength=1, **place)
 
     rows = gained.set_index("kind").iloc[::-1]
+    # the lengths of both whiskers, (2, kinds)
     to_ends = rows[["gain_low", "gain_high"]].sub(rows["gain"], axis=0).abs().T.to_numpy()
     whiskers: dict[str, Any] = {"xerr": to_ends, "capsize": 2, "error_kw": {"linewidth": 0.8}}
     shade = [colours[kind] for kind in rows.index]

@@ -61,6 +61,7 @@ def failure_cases(errors: Sequence[Errors], taxonomy: Taxonomy) -> pd.DataFrame:
                 xyxy = (getattr(box, side) for side in XYXY)
                 rows.append((failure, fold, image, rank, caption, box.cls, *xyxy))
     cases = pd.DataFrame(rows, columns=COLUMNS)
+    # sorts in this order, not by name
     cases["failure"] = pd.Categorical(cases["failure"], list(ROWS))
     order: dict[str, Any] = {"by": ["failure", "rank", "image"], "ascending": [True, False, True]}
     return cases.sort_values(kind="stable", ignore_index=True, **order)
@@ -74,6 +75,7 @@ def _cases_on(
     for box, near in zip(true.itertuples(), crowding(true), strict=True):
         if box.kind == "missed" and near >= 2:
             yield "dense", box, near, f"{name[box.cls]}, {near} neighbours"
+    # (N,): how many boxes each detection holds
     held = (share_inside(true[XYXY].to_numpy(), found[XYXY].to_numpy()) >= HALF).sum(0)
     for box, n in zip(found.itertuples(), held, strict=True):
         if box.kind != RIGHT and n >= 2:
@@ -94,13 +96,14 @@ def share_inside(boxes: np.ndarray, detections: np.ndarray) -> np.ndarray:
     """The share of each box (M, 4) that lies in each detection (N, 4), xyxy: (M, N)."""
     box = boxes[:, None]  # (M, 1, 4)
     left_top = np.maximum(box[..., :2], detections[:, :2])
-    right_bottom = np.minimum(box[..., 2:], detections[:, 2:])
-    common = (right_bottom - left_top).clip(min=0).prod(2)
+    right_bottom = np.minimum(box[..., 2:], detections[:, 2:])  # (M, N, 2)
+    common = (right_bottom - left_top).clip(min=0).prod(2)  # 0 where they do not touch
     return common / (box[..., 2:] - box[..., :2]).prod(2)
 
 
 def first_cases(cases: pd.DataFrame, n: int) -> pd.DataFrame:
     """The first ``n`` of each failure, one a field as far as there are other fields."""
+    # 0 for the first on its field
     repeats = cases.groupby(["failure", "image"], observed=True).cumcount()
     ordered = cases.assign(repeats=repeats).sort_values(["failure", "repeats"], kind="stable")
     shown = ordered.groupby("failure", observed=True).head(n)
@@ -115,6 +118,7 @@ def plot_failures(
     True boxes are dashed, detections solid, both in the colour of their head.
     """
     shown = first_cases(cases, n)
+    # a row without a case holds one line of text
     heights = [1 if (shown["failure"] == failure).any() else 0.15 for failure in ROWS]
     size = style.size(style.PAGE, 0.1 + sum(heights) / n)
     fig, axes = plt.subplots(len(ROWS), n, figsize=size, squeeze=False, height_ratios=heights)
@@ -127,7 +131,7 @@ def plot_failures(
             _draw_case(ax, folds[case.fold], case, taxonomy)
         if of_failure.empty:
             text = row[0].text(0, 0.5, f"{title}: no case on these fields", va="center")
-            text.set_in_layout(False)
+            text.set_in_layout(False)  # the panels shall not make room for it
         else:
             row[0].set_ylabel(f"{title}\n({(cases['failure'] == failure).sum()} cases)")
     black: dict[str, Any] = {"color": "black", "linewidth": 1}
@@ -147,7 +151,8 @@ def _draw_case(ax: Axes, fold: Scored, case: Any, taxonomy: Taxonomy) -> None:
     box = np.array([case.x1, case.y1, case.x2, case.y2])
     # half the side of the square to show: some of the surroundings, at least 6 % of the field
     half = max(1.6 * (box[2:] - box[:2]).max(), 0.06 * max(height, width))
-    half = min(half, height / 2, width / 2)
+    half = min(half, height / 2, width / 2)  # no larger than the field
+    # the middle of the square, moved so that the square lies in the field
     x, y = np.clip((box[:2] + box[2:]) / 2, half, [width - half, height - half])
 
     def outline(xyxy: np.ndarray, classes: Sequence[int], line: Any, thickness: float) -> None:
@@ -163,5 +168,5 @@ def _draw_case(ax: Axes, fold: Scored, case: Any, taxonomy: Taxonomy) -> None:
         near = on_field[across & along].head(MOST)
         outline(near[XYXY].to_numpy(), near["cls"], line, 0.8)
     outline(box[None], [case.cls], FOUND_LINE if case.failure == "merged" else TRUE_LINE, 1.6)
-    ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+    ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))  # y runs down
     ax.set_title(fill(case.caption, 36), fontsize=5.5, pad=2)

@@ -51,9 +51,7 @@ class NotExplainable(ValueError):
 class View:
     """How a field is seen: as the detector sees it when it predicts."""
 
-    imgsz: (
-        int  # pixels of the input, to which the longer side of a slice or of the field is brought
-    )
+    imgsz: int  # pixels to which the longer side of a slice (or of the field) is brought
     slice_px: int | None = None  # side of a slice in the field's pixels; None: the field as a whole
     overlap: float = 0.25  # of neighbouring slices, as a part of their side
 
@@ -101,7 +99,7 @@ def choose(explained: Parts, images: pd.DataFrame, truth: pd.DataFrame) -> list[
     on_fields = truth[truth.image.isin(images.image)]
     for name, classes in explained.items():
         counts = on_fields[on_fields.cls.isin(classes)].groupby("image").size()  # sorted by image
-        image = counts.idxmax() if len(counts) else None
+        image = counts.idxmax() if len(counts) else None  # the first of equals
         rows.append(Row(name, tuple(classes), image, int(counts.max()) if len(counts) else 0))
     return rows
 
@@ -114,7 +112,7 @@ def neck_outputs(model: nn.Module) -> list[nn.Module]:
         raise NotExplainable(
             f"{type(head).__name__} has no feature pyramid to look at; use a YOLO detector"
         )
-    return [layers[i] for i in head.f]
+    return [layers[i] for i in head.f]  # head.f: numbers of the layers that feed it
 
 
 def explain(
@@ -127,6 +125,7 @@ def explain(
     subtracted; it is 0 everywhere if nothing speaks for the classes. Raises NotExplainable.
     """
     cuts = view.cuts(*image.shape[:2])
+    # not centred: padding is right and below, so a slice's pixels need no offset
     fit: Any = LetterBox((view.imgsz, view.imgsz), auto=True, stride=32, center=False)
     slices = np.stack([fit(image=image[y1:y2, x1:x2]) for x1, y1, x2, y2 in cuts])  # (S, h, w, 3)
     x = torch.from_numpy(slices.transpose(0, 3, 1, 2).copy())
@@ -136,8 +135,10 @@ def explain(
     with _gradients_from(model, layers), _FieldCAM(model, layers) as cam:
         maps = cam.maps(x, explained)  # of each group, for each level: (2S, h_l, w_l)
     scale = (view.imgsz, x.shape[2])
+    # (groups, H, W)
     heats = np.stack([sum(_in_field(level, cuts, *scale) for level in levels) for levels in maps])
     highest = heats.max((1, 2), keepdims=True)
+    # tiny: an empty map stays 0, and is not 0 / 0
     return heats / np.maximum(highest, np.finfo(np.float32).tiny)
 
 
@@ -147,17 +148,19 @@ def _in_field(maps: np.ndarray, cuts: list[list[int]], imgsz: int, input_height:
     A cell of stride s stands for the input's pixels i s to (i+1) s, and its value lies in the
     middle of them.
     """
-    upright, turned = np.split(maps, 2)
+    upright, turned = np.split(maps, 2)  # (S, h_l, w_l) each
     stride = input_height / maps.shape[1]
     both = (upright + turned[:, ::-1, ::-1]) / 2 / stride**2  # score per cell -> score per pixel
     height = max(y2 for _, _, _, y2 in cuts)
     width = max(x2 for _, _, x2, _ in cuts)
-    total, count = np.zeros((2, height, width), np.float32)
+    total, count = np.zeros((2, height, width), np.float32)  # (H, W) each
     for heat, (x1, y1, x2, y2) in zip(both, cuts, strict=True):
         scale = imgsz / max(x2 - x1, y2 - y1) / stride  # cells in a pixel of the field
+        # a cell's value lies at its middle, OpenCV's at whole coordinates
         middle = scale / 2 - 0.5
         to_cells = np.array([[scale, 0, middle], [0, scale, middle]])
         how: dict[str, Any] = {
+            # to_cells leads from the field to the cells
             "flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             "borderMode": cv2.BORDER_REPLICATE,
         }
@@ -178,14 +181,14 @@ class _FieldCAM(GradCAM):
         activations = [a.float().numpy() for a in hooks.activations]  # (2S, C, h_l, w_l) each
         maps = []
         for classes in explained:
-            hooks.gradients = []
+            hooks.gradients = []  # those of the group before
             target = torch.stack([best_scores(output, classes) for output in outputs]).sum()
-            target.backward(retain_graph=True)
+            target.backward(retain_graph=True)  # the next group uses the graph, too
             levels = []
             for activation, gradient in zip(activations, hooks.gradients, strict=True):
                 of_field = gradient.mean(0, keepdim=True).float().numpy()  # (1, C, h_l, w_l)
-                heat = self.get_cam_image(x, None, [], activation, of_field)
-                levels.append(np.maximum(heat, 0))
+                heat = self.get_cam_image(x, None, [], activation, of_field)  # sum_c w_c A_c
+                levels.append(np.maximum(heat, 0))  # ReLU
             maps.append(levels)
         return maps
 
@@ -210,6 +213,7 @@ def _gradients_from(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[N
     head: Any = model.model[-1]  # type: ignore[index]
     # A prediction leaves grids behind as "inference tensors", which cannot be part of a gradient.
     head.shape = None
+    # the graph begins here: what comes before needs no gradient
     hook = first.register_forward_hook(
         lambda module, inputs, output: output.detach().requires_grad_()
     )
@@ -237,7 +241,7 @@ def plot_fig5(
     figure names such rows. truth, predictions: boxes, predicted ones with confidence.
     """
     shown = [(row, field, heat) for row, field, heat in rows if field is not None]
-    lines = max(1, -(-len(shown) // 2))
+    lines = max(1, -(-len(shown) // 2))  # two rows of the figure side by side
     tallest = max((field.shape[0] / field.shape[1] for _, field, _ in shown), default=0.2)
     size = style.size(style.PAGE, (0.23 * tallest + 0.03) * lines + 0.03)
     fig, axes = plt.subplots(lines, 4, figsize=size, squeeze=False, layout="constrained")

@@ -72,11 +72,12 @@ class _Matcher(BaseValidator):
     """The matching of ultralytics' validator, without the data that a validator loads."""
 
     def __init__(self) -> None:
-        self.iouv = IOUS
+        self.iouv = IOUS  # all that its matching reads
 
 
 def corners(boxes: pd.DataFrame) -> torch.Tensor:
     """Boxes of a frame as a tensor (N, 4), xyxy in pixels."""
+    # a copy, as torch wants to be able to write; (0, 4) where there are no boxes
     return torch.from_numpy(boxes[XYXY].to_numpy(dtype=np.float32, copy=True).reshape(-1, 4))
 
 
@@ -121,7 +122,7 @@ def matches(truth: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
     for image, found in predictions.reset_index(drop=True).groupby("image"):
         true = truth_on[image]
         iou = box_iou(corners(true), corners(found))  # (M, N)
-        hits = matcher.match_predictions(classes_of(found), classes_of(true), iou)
+        hits = matcher.match_predictions(classes_of(found), classes_of(true), iou)  # (N, 10)
         right[found.index] = hits.numpy()
     return right
 
@@ -145,15 +146,17 @@ def score(
     results = ap_per_class(right, ranked["conf"].to_numpy(dtype=float), cls, true_cls)
     ultralytics.update(results[2:])  # the first two are numbers of detections, which it leaves out
     present = ultralytics.ap_class_index
+    # (C, 10)
     ap = ultralytics.all_ap + LAST_STEP * _precision_at_full_recall(right, cls, true_cls, present)
-    measured = [ultralytics.p, ultralytics.r, ap[:, 0], ap.mean(1)]
+    measured = [ultralytics.p, ultralytics.r, ap[:, 0], ap.mean(1)]  # in the order of PER_CLASS
     by_class = pd.DataFrame(dict(zip(PER_CLASS.values(), measured, strict=True)), index=present)
 
     boxes = np.bincount(true_cls, minlength=n_classes)
+    # NaN without boxes
     table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}).join(by_class)
     # ``ap_per_class`` chooses the best F1 in this way, but does not return its confidence.
     best = smooth(ultralytics.f1_curve.mean(0), 0.1).argmax() if len(present) else 0
-    return Scores(table, float(ultralytics.px[best]))
+    return Scores(table, float(ultralytics.px[best]))  # one of 1000 confidences
 
 
 def _precision_at_full_recall(
@@ -167,7 +170,7 @@ def _precision_at_full_recall(
         if len(hits):
             # the number of detections down to the last right one
             last = len(hits) - np.argmax(hits[::-1], axis=0)
-            precision[row] = np.where(hits.sum(0) == boxes, boxes / last, 0)
+            precision[row] = np.where(hits.sum(0) == boxes, boxes / last, 0)  # recall 1
     return precision
 
 

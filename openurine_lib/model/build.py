@@ -29,14 +29,15 @@ def build_model(
     else:
         kind = RTDETRDetectionModel if arch.startswith("rtdetr") else SingleHeadModel
         model = kind(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
-    model.names = dict(enumerate(taxonomy.classes))
-    use_lean_attention(model)
+    model.names = dict(enumerate(taxonomy.classes))  # ultralytics' predictors read them here
+    use_lean_attention(model)  # the same numbers, sooner
     return model
 
 
 def backbone_depth(model: DetectionModel) -> int:
     """How many layers are the backbone: a chain, each fed by the one before (Fig. 3A's encoder)."""
-    depth = len(model.yaml["backbone"])
+    depth = len(model.yaml["backbone"])  # as many layers as the YAML lists there
+    # f: the number of the layer that feeds this one; -1 is the one before
     is_chain = all(layer.f == -1 for layer in model.model[:depth])
     assert is_chain, f"{model.yaml.get('yaml_file')}: backbone is not a chain"
     return depth

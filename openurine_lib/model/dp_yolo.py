@@ -42,18 +42,19 @@ class DeformableConv(nn.Module):
         # for each sample of the kernel an offset (y, x) and a weight
         self.moves = nn.Conv2d(stock.conv.in_channels, 3 * math.prod(geometry[0]), *geometry)
         for parameter in self.moves.parameters():
-            nn.init.zeros_(parameter)
+            nn.init.zeros_(parameter)  # offsets 0, weights 1: at first an ordinary convolution
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
         # (B, 2K + K, H', W'). At an offset that is not a number the kernel reads outside its
         # memory, and the library counts operations on unset memory.
         moves = self.moves(x).float().nan_to_num()
-        K = moves.shape[1] // 3
-        offsets = moves[:, : 2 * K]
+        K = moves.shape[1] // 3  # samples of the kernel: 9 for 3 x 3
+        offsets = moves[:, : 2 * K]  # (B, 2K, H', W'), cells of the map
         weights = 2 * moves[:, 2 * K :].sigmoid()  # at the start, 1
         geometry = (self.conv.stride, self.conv.padding)
         weight = self.conv.weight.float()  # the operator exists in float32 only
+        # (B, C', H', W'); no bias, as the batch norm has one
         y = deform_conv2d(x.float(), offsets, weight, None, *geometry, mask=weights)
         return self.act(self.bn(y))
 
@@ -67,10 +68,11 @@ class PetalAssigner(TaskAlignedAssigner):
         self, xy_centers: Tensor, gt_bboxes: Tensor, mask_gt: Tensor, eps: float = 1e-9
     ) -> Tensor:
         """xy_centers (A, 2) and gt_bboxes (B, N, 4) xyxy, pixels -> candidates (B, N, A), bool."""
-        inside = super().select_candidates_in_gts(xy_centers, gt_bboxes, mask_gt, eps)
+        inside = super().select_candidates_in_gts(xy_centers, gt_bboxes, mask_gt, eps)  # (B, N, A)
         centre = ((gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2).unsqueeze(2)  # (B, N, 1, 2)
         cell_of_box = (centre / self.strides).floor()  # (B, N, A, 2)
         cell = (xy_centers / self.strides).floor()  # (A, 2)
+        # 0 steps away is the centre's cell, 1 step are the four that share a side with it
         return inside & ((cell_of_box - cell).abs().sum(-1) <= 1)
 
 
@@ -79,10 +81,12 @@ class PetalLoss(v8DetectionLoss):
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
+        # as in ultralytics' own loss
         settings = {"topk": 10, "alpha": 0.5, "beta": 6.0, "stride": self.stride.tolist()}
         self.assigner = PetalAssigner(num_classes=self.nc, **settings)
 
     def get_assigned_targets_and_loss(self, preds: Any, batch: Any, **kwargs: Any) -> Any:
+        # make_anchors gives points (A, 2) and strides (A, 1); A follows the batch's image size
         self.assigner.strides = make_anchors(preds["feats"], self.stride)[1]
         return super().get_assigned_targets_and_loss(preds, batch, **kwargs)
 
@@ -96,7 +100,7 @@ class DPModel(SingleHeadModel):
             if not isinstance(self.model[i], C3):
                 raise ValueError(f"{arch}: DP-YOLO is made of a YOLOv5; layer {i} is no C3 stage")
             for bottleneck in self.model[i].m:
-                bottleneck.cv2 = DeformableConv(bottleneck.cv2)
+                bottleneck.cv2 = DeformableConv(bottleneck.cv2)  # cv1 is 1 x 1, cv2 is 3 x 3
                 initialize_weights(bottleneck)
 
     def init_criterion(self) -> PetalLoss:

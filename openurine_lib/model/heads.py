@@ -33,8 +33,8 @@ class MultiHeadDetect(Detect):
 
     def __init__(self, heads: Heads, ch: list[int], stride: Tensor, objectness: bool = False):
         nn.Module.__init__(self)  # Detect's own would register convolutions that nobody trains
-        self.nc = sum(map(len, heads.values()))
-        self.nl = len(ch)
+        self.nc = sum(map(len, heads.values()))  # classes of all heads together
+        self.nl = len(ch)  # levels of the neck; 3 in YOLO12
         self.reg_max = 16  # bins of each side's distribution (DFL), as in ultralytics
         self.dfl = DFL(self.reg_max)
         self.stride = stride
@@ -46,9 +46,9 @@ class MultiHeadDetect(Detect):
         self.objectness = objectness
         self.heads: Any = nn.ModuleDict()
         for name, ids in heads.items():
-            head = Detect(len(ids) + objectness, ch=ch)
+            head = Detect(len(ids) + objectness, ch=ch)  # objectness: one more channel, or none
             head.stride = stride
-            head.bias_init()
+            head.bias_init()  # scores start near 0, as most cells hold nothing
             self.heads[name] = head
 
     def forward(self, F: list[Tensor]) -> Any:
@@ -58,9 +58,9 @@ class MultiHeadDetect(Detect):
         for i, head in self.heads.items():
             Y[i] = head.forward_head(F, **head.one2many)  # Y_i = Head_i(F)
         if self.training:
-            return Y
+            return Y  # the loss takes raw outputs
         y = torch.cat([self._decode(self.classes[i], Y_i) for i, Y_i in Y.items()], 2)
-        return y if self.export else (y, Y)
+        return y if self.export else (y, Y)  # an exported network has one output
 
     def _decode(self, ids: tuple[int, ...], Y_i: dict[str, Any]) -> Tensor:
         """One head's raw output -> (B, 4+nc, A), with zeros in the rows of other heads' classes."""
@@ -68,11 +68,11 @@ class MultiHeadDetect(Detect):
         boxes = self._get_decode_boxes(Y_i)  # (B, 4, A)
         scores = Y_i["scores"].sigmoid()  # (B, C_i [+1], A)
         if self.objectness:
-            scores = scores[:, :-1] * scores[:, -1:]
+            scores = scores[:, :-1] * scores[:, -1:]  # (B, C_i, A): class times object
         # the last row, of zeros, stands for each class of another head; index writes do not export
         scores = nn.functional.pad(scores, (0, 0, 0, 1))  # (B, C_i + 1, A)
-        rows = [ids.index(c) if c in ids else len(ids) for c in range(self.nc)]
-        return torch.cat((boxes, scores[:, rows]), 1)
+        rows = [ids.index(c) if c in ids else len(ids) for c in range(self.nc)]  # of each class
+        return torch.cat((boxes, scores[:, rows]), 1)  # (B, 4 + nc, A)
 
 
 class FloatDetect(Detect):
@@ -98,7 +98,7 @@ class SingleHeadModel(ProcessorForward, DetectionModel):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.model[-1] = FloatDetect(self.model[-1])
+        self.model[-1] = FloatDetect(self.model[-1])  # the last layer is the head
 
 
 class MultiHeadModel(ProcessorForward, DetectionModel):
@@ -113,6 +113,7 @@ class MultiHeadModel(ProcessorForward, DetectionModel):
     ):
         super().__init__(cfg, nc=sum(map(len, heads.values())), verbose=False)
         stock = self.model[-1]
+        # cv2: the branches that predict boxes, one for each level of the neck
         channels = [branch[0].conv.in_channels for branch in stock.cv2]
         head = MultiHeadDetect(heads, channels, stock.stride, objectness=gain_obj > 0)
         # what ultralytics' parser writes on a layer: its number, inputs, name and size

@@ -31,7 +31,7 @@ class _Assigner(TaskAlignedAssigner):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         out = super().forward(*args, **kwargs)
-        self.N_i = out[2].sum()
+        self.N_i = out[2].sum()  # target scores (B, A, C_i)
         return out
 
 
@@ -45,20 +45,22 @@ class HeadLoss(v8DetectionLoss):
         parameters = container.parameters
         super().__init__(SimpleNamespace(model=[container], args=ones, parameters=parameters))
         self.gains = gains
-        self.ids = torch.tensor(ids, device=self.device)
+        self.ids = torch.tensor(ids, device=self.device)  # (C_i,), rising, as searchsorted needs
+        # as in ultralytics' own loss
         settings = {"topk": 10, "alpha": 0.5, "beta": 6.0, "stride": self.stride.tolist()}
         self.assigner = _Assigner(num_classes=len(ids), **settings)
 
     def __call__(self, Y_i: dict[str, Any], batch: dict[str, Any]) -> tuple[Terms, Tensor, Tensor]:
         """The head's raw output, all objects -> N_i L_i, N_i, and which cells have one (B, A)."""
         cls = batch["cls"].view(-1).long()  # (objects,)
-        of_head = torch.isin(cls, self.ids)
+        of_head = torch.isin(cls, self.ids)  # (objects,) booleans
         objects = {name: batch[name][of_head] for name in ("batch_idx", "bboxes")}
         objects["cls"] = torch.searchsorted(self.ids, cls[of_head]).float()  # number in the head
         # the library's: it assigns objects to cells, and computes Eqs. 4, 7 and 5 there
         assigned, losses, _ = self.get_assigned_targets_and_loss(Y_i, objects)
         N_i = self.assigner.N_i
         L_i = self.with_gains(*losses)
+        # times N_i: takes back the library's division (which is by 1 where N_i is smaller)
         return {term: L * N_i.clamp(min=1) for term, L in L_i.items()}, N_i, assigned[0]
 
     def with_gains(self, L_CIoU: Tensor, L_cls: Tensor, L_DFL: Tensor) -> Terms:
@@ -68,7 +70,7 @@ class HeadLoss(v8DetectionLoss):
 
     def objectness(self, o: Tensor, has_object: Tensor) -> Tensor:
         """Eq. 6, the binary cross-entropy of the logits o (B, A): a mean over all M_i cells."""
-        return self.bce(o, has_object.to(o.dtype)).mean()
+        return self.bce(o, has_object.to(o.dtype)).mean()  # M_i = B A
 
 
 class MultiHeadLoss:
@@ -98,12 +100,13 @@ class MultiHeadLoss:
             if self.gain_obj:
                 L_obj[i] = {"obj": self.gain_obj * head.objectness(scores[:, -1], has_object)}
         N_total = torch.stack(list(N.values())).sum()
+        # a batch without objects is divided by 1; objectness is a mean already, and is not divided
         for i in L:
             divisor = (N_total if self.shared else N[i]).clamp(min=1)
             L[i] = {term: value / divisor for term, value in L[i].items()} | L_obj.get(i, {})
-        terms = self.weighted(L)
+        terms = self.weighted(L)  # Eq. 1
         logged = {name: term.detach() for name, term in terms.items()}
-        return torch.stack(list(terms.values())) * len(scores), logged
+        return torch.stack(list(terms.values())) * len(scores), logged  # times B, as in ultralytics
 
     def weighted(self, L: dict[str, Terms]) -> Terms:
         """Eq. 1: L_total = sum_i lambda_i L_i. The trainer takes the sum, of these terms."""

@@ -40,6 +40,7 @@ CONTENTS = (
     ("fig5", "Fig. 5", "09_gradcam"),
     ("attention", "Attention of Fig. 5, measured", "09_gradcam"),
     ("table8", "Table 8", "10_clinical_validation"),
+    ("earlier_work", "Earlier work, as the paper cites it", "00_start_here"),
     ("audit", "Audit of the published numbers", "11_paper_audit"),
 )
 LOADER = FileSystemLoader(Path(__file__).parent)

@@ -24,21 +24,24 @@ class LeanAttention(AAttn):
 
     def __init__(self, stock: AAttn):
         nn.Module.__init__(self)  # not AAttn's own, which would draw new weights
-        self.__dict__.update(stock.__dict__)
+        self.__dict__.update(stock.__dict__)  # the same tensors, under the same names
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W): softmax(q k^T / sqrt(d)) v, plus a convolution of v."""
         if not x.is_contiguous(memory_format=torch.channels_last):
-            return super().forward(x)
+            return super().forward(x)  # in any other order a copy would be needed
         B, _, H, W = x.shape
         qkv = self.qkv(x).permute(0, 2, 3, 1)  # (B, H, W, 3C): as it lies in memory
+        # an area is a band of rows, of N = H W / areas pixels, which attend to each other alone
         qkv = qkv.reshape(B * self.area, -1, self.num_heads, 3 * self.head_dim).transpose(1, 2)
         q, k, v = qkv.split(self.head_dim, 3)  # (B * areas, heads, N, d) each
+        # q (N, d) is scaled, not the larger product (N, N)
         attended = ((q * self.head_dim**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
 
         def as_image(tokens: Tensor) -> Tensor:  # (B * areas, heads, N, d) -> (B, C, H, W)
             return tokens.transpose(1, 2).reshape(B, H, W, -1).permute(0, 3, 1, 2)
 
+        # pe: a depthwise convolution, for the positions
         return self.proj(as_image(attended) + self.pe(as_image(v)))
 
 
@@ -55,9 +58,11 @@ class OnePassConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
         conv: Any = self.conv
+        # in the operator's order
         geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         # what torch's own compiler emits; no document promises that it will stay
         operator = torch.ops.mkldnn._convolution_pointwise.default
+        # [], "": SiLU has no parameters
         how: Any = (*geometry, ACTIVATIONS[type(self.act)], [], "")
         return operator(x.to(conv.weight.dtype), conv.weight, conv.bias, *how)
 
@@ -75,7 +80,7 @@ def fuse_activations(model: nn.Module) -> None:
 
 
 def _replace(model: nn.Module, fits: Callable[[Any], bool], new: type[nn.Module]) -> None:
-    for parent in list(model.modules()):
+    for parent in list(model.modules()):  # a list, as modules are replaced below
         for name, child in parent.named_children():
             if fits(child):
                 setattr(parent, name, new(child))
@@ -89,7 +94,7 @@ class ProcessorForward:
 
     def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
         if preds is None and batch["img"].device.type == "cpu":
-            preds = to_float(self._predict_fast(batch["img"]))
+            preds = to_float(self._predict_fast(batch["img"]))  # bfloat16 has three digits
         return super().loss(batch, preds)  # type: ignore[misc]
 
     def predict(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:

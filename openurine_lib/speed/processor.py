@@ -21,7 +21,7 @@ def devices() -> str:
 def device() -> str:
     """The first of ``devices``, for all that runs on one."""
     first = devices().split(",")[0]
-    return f"cuda:{first}" if first.isdigit() else first
+    return f"cuda:{first}" if first.isdigit() else first  # "0" -> "cuda:0"
 
 
 def cpu_bf16() -> bool:
@@ -47,10 +47,11 @@ def use_cores() -> None:
 def keep_memory() -> None:
     """Lets the allocator keep freed memory (Linux with glibc), as each training step asks for the
     same again. Memory that comes back from the system is cleared: several percent of a step."""
+    # the C library of this process
     libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):
+    if hasattr(libc, "mallopt"):  # musl, for instance, has none
         for threshold in THRESHOLDS:
-            libc.mallopt(threshold, 1 << 30)
+            libc.mallopt(threshold, 1 << 30)  # 1 GiB: more than a step's largest tensor
 
 
 def ready_for(device: str | torch.device) -> None:

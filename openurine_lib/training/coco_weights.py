@@ -38,6 +38,7 @@ def folder() -> Path | None:
 def find(arch: str) -> Path | None:
     """The file for a network, or None."""
     place = folder()
+    # the first suffix that exists is taken
     files = [place / f"{arch}{suffix}" for suffix in SUFFIXES] if place else []
     return next((file for file in files if file.is_file()), None)
 
@@ -65,10 +66,12 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        # runs no code of the file
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]  # the rest is advice to torch's users
         raise WeightsError(f"{path} cannot be read safely; {remedy} it ({reason})") from error
+    # some files hold the tensors themselves, others below ``state_dict``
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no state_dict; {remedy} it")
@@ -83,11 +86,13 @@ def load_matching(model: nn.Module, path: Path) -> dict[str, Any]:
     """
     state = model.state_dict()
     shapes = {name: tensor.shape for name, tensor in state.items()}
+    # a head for COCO's 80 classes has other shapes than ours, and is left out
     fitting = {k: tensor for k, tensor in read(path).items() if shapes.get(k) == tensor.shape}
     if not fitting:
         raise WeightsError(
             f"{path}: no tensor fits this network by name and shape; is it the file of another one?"
         )
+    # strict=False: what the file lacks stays random
     model.load_state_dict(fitting, strict=False)
     taken = {"tensors": len(fitting), "of": len(state)}
     return {"file": path.name, "sha256": digest_of_file(path), **taken}

@@ -49,6 +49,7 @@ class TrainJob:
         plain = json.dumps(
             [network, self.settings, self.seed, list(self.images.image)], sort_keys=True
         )
+        # their content: a file may be replaced under the same name
         started_from = [file.read_bytes() for file in (self.encoder, self.pretrained) if file]
-        boxes = self.boxes.to_csv(index=False)
+        boxes = self.boxes.to_csv(index=False)  # a changed label changes the result, too
         return digest(b"".join([plain.encode(), boxes.encode(), *started_from]), length=64)

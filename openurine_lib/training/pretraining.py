@@ -27,7 +27,7 @@ from openurine_lib.speed.processor import cpu_bf16, ready_for
 from openurine_lib.training.weights import Checkpoint, write_log
 
 LEARNING_RATE = 2e-3  # AdamW, cosine to zero
-BATCH = 8
+BATCH = 8  # fields a step
 SMALLEST_CROP = 0.25  # of a field's area: the detector sees whole fields and slices of them
 
 
@@ -51,22 +51,24 @@ def pretrain(
         raise ValueError(
             "no unlabelled field to pretrain on: add an unlabelled/ folder to the data set"
         )
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # for the decoder, which starts from random weights
     ready_for(device)
     model = to_device(Autoencoder(arch), device)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
+    # at least 1, as the cosine divides by it
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))
     checkpoint = Checkpoint(
         out.parent, digest(arch, len(images), imgsz, epochs, seed), device,
         model=model, optimizer=optimizer, scheduler=scheduler,
     )  # fmt: skip
-    rows = checkpoint.resume().get("rows", [])
+    rows = checkpoint.resume().get("rows", [])  # epochs that an interrupted call has done
     augment = v2.Compose([
         v2.RandomResizedCrop(imgsz, (SMALLEST_CROP, 1), antialias=True),
-        v2.RandomHorizontalFlip(),
+        v2.RandomHorizontalFlip(),  # a field has neither up nor down
         v2.RandomVerticalFlip(),
     ])  # fmt: skip
     fields = [
+        # a crop of a quarter of the area has half the side: it keeps its pixels
         _load(path, 2 * imgsz)
         for path in tqdm(images.path, "read unlabelled fields", unit="field", leave=False)
     ]
@@ -84,10 +86,12 @@ def pretrain(
         mininterval=1,
     )
     for epoch in range(len(rows), epochs):
+        # order and crops of an epoch do not depend on the ones before
         torch.manual_seed(epoch_seed(seed, epoch))
-        sums = np.zeros(2)
+        sums = np.zeros(2)  # L1 and 1 - SSIM
         model.train()
         for batch in torch.randperm(n).split(BATCH):
+            # weighted by fields, as the last batch may be smaller
             sums += np.array(_step(model, optimizer, crops(batch))) * len(batch)
             bar.update(len(batch))
         scheduler.step()
@@ -113,8 +117,9 @@ def _load(path: str, longest: int) -> Tensor:
     image = read_rgb(path)
     scale = longest / max(image.shape[:2])
     if scale < 1:
+        # averages areas: fine structures leave no moire
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
 
 
 def to_device(model: Autoencoder, device: str) -> Autoencoder:
@@ -130,7 +135,7 @@ def _step(model: Autoencoder, optimizer: torch.optim.Optimizer, x: Tensor) -> tu
     if x.device.type == "cpu":
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bf16):
-        xhat = model(x)
+        xhat = model(x)  # (B, 3, H, W)
     l1, dissimilarity = reconstruction_loss(xhat.float(), x)
     optimizer.zero_grad()
     (l1 + dissimilarity).backward()
@@ -141,10 +146,12 @@ def _step(model: Autoencoder, optimizer: torch.optim.Optimizer, x: Tensor) -> tu
 @torch.no_grad()
 def _save_examples(model: Autoencoder, fields: Sequence[Tensor], imgsz: int, out: Path) -> None:
     """Stores the middles of some fields and their reconstructions, (N, H, W, 3) uint8 each."""
+    # no chance: the middle
     crop = v2.Compose([v2.Resize(imgsz, antialias=True), v2.CenterCrop(imgsz)])
     device = next(model.parameters()).device
     x = torch.stack([crop(field) for field in fields]).to(device).float().div(255)
     pairs = torch.stack([x, model.eval()(x)]).clamp(0, 1)  # (2, N, 3, H, W)
+    # (N, H, W, 3) each, as pictures are stored
     before, after = (pairs * 255).round().byte().permute(0, 1, 3, 4, 2).cpu().numpy()
     with atomic_path(out) as temporary:
         np.savez_compressed(temporary, before=before, after=after)

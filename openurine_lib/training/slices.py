@@ -14,7 +14,7 @@ from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.files import atomic_path
 
-OVERLAP = 0.25
+OVERLAP = 0.25  # of neighbouring slices, as a part of their side, as at inference
 MIN_AREA = 0.5  # a cut box stays if at least this part of its area lies inside the slice
 
 
@@ -33,31 +33,33 @@ def slices_of(
     larger than a slice stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    by_image = dict(tuple(boxes.groupby("image")))
+    by_image = dict(tuple(boxes.groupby("image")))  # image -> its boxes
     rng = np.random.default_rng(seed)
     new_images: list[dict] = []
     new_boxes = []
     for field in tqdm(
         list(images.itertuples(index=False)), "cut slices", unit="field", leave=False
     ):
-        truth = by_image.get(field.image, boxes.iloc[:0])
+        truth = by_image.get(field.image, boxes.iloc[:0])  # no boxes: an empty frame
         slices = get_slice_bboxes(
             field.height, field.width, slice_px, slice_px,
             overlap_height_ratio=OVERLAP, overlap_width_ratio=OVERLAP,
         )  # fmt: skip
-        if len(slices) == 1:
+        if len(slices) == 1:  # the field is no larger than a slice
             new_images.append(field._asdict())
             new_boxes.append(truth)
             continue
         pixels = read_rgb(field.path)
+        # frames of boxes, one for each slice
         inside = [boxes_inside(truth, *corners) for corners in slices]
         # the sort keeps the drawn order within slices with and slices without boxes
         order = sorted(rng.permutation(len(slices)), key=lambda i: inside[i].empty)
         for i in order[:per_field]:
             left, top, right, bottom = slices[i]
-            path = folder / f"{len(new_images):06d}.png"
+            path = folder / f"{len(new_images):06d}.png"  # a number, as ids may hold slashes
             with atomic_path(path) as temporary:
                 Image.fromarray(pixels[top:bottom, left:right]).save(temporary)
+            # what is not named here (the patient, the scale) stays the field's
             changed = {
                 "image": f"{field.image}#{i}", "path": str(path),
                 "width": right - left, "height": bottom - top,
@@ -74,8 +76,8 @@ def boxes_inside(boxes: pd.DataFrame, left: int, top: int, right: int, bottom: i
     """
     whole = boxes[XYXY].to_numpy(float)
     cut = (whole - [left, top, left, top]).clip(0, [right - left, bottom - top] * 2)  # (N, 4)
-    enough = _area(cut) >= MIN_AREA * _area(whole)
-    return boxes.assign(**dict(zip(XYXY, cut.T, strict=True)))[enough]
+    enough = _area(cut) >= MIN_AREA * _area(whole)  # (N,) booleans
+    return boxes.assign(**dict(zip(XYXY, cut.T, strict=True)))[enough]  # cut.T: (4, N)
 
 
 def _area(corners: np.ndarray) -> np.ndarray:

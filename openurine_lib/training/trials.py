@@ -32,7 +32,7 @@ RANGES = {
     "translate": (0.0, 0.9), "scale": (0.0, 0.95), "fliplr": (0.0, 1.0), "mosaic": (0.0, 1.0),
 }  # fmt: skip
 SPACE: dict[str, Any] = {
-    name: FloatDistribution(low, high, log=name in ("lr0", "lrf"))
+    name: FloatDistribution(low, high, log=name in ("lr0", "lrf"))  # rates differ by powers of ten
     for name, (low, high) in RANGES.items()
 }
 OBJECTIVE = "map50"
@@ -52,8 +52,9 @@ def inner_split(images: pd.DataFrame, seed: int) -> Split:
         raise ValueError(
             "a search needs at least two patients (or slides) in the training part, to hold one out"
         )
+    # by patient: fields of one are alike
     cut = GroupShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
-    train, validation = next(cut.split(images, groups=images.group))
+    train, validation = next(cut.split(images, groups=images.group))  # positions of rows
     return Split(images.iloc[train], images.iloc[validation])
 
 
@@ -73,8 +74,8 @@ def run_trials(
     of SPACE, METRICS in 0..1.
     """
     job.dir.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = f"sqlite:///{job.dir / 'study.db'}"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # one bar is enough
+    storage = f"sqlite:///{job.dir / 'study.db'}"  # on disk, so that an interrupted search goes on
     study = optuna.create_study(
         storage=storage, study_name="search", direction="maximize", load_if_exists=True
     )
@@ -83,14 +84,16 @@ def run_trials(
         study.sampler = sampler(job.seed + n)
         if n == 0:
             study.enqueue_trial({name: job.settings[name] for name in SPACE}, skip_if_exists=True)
-        trial = study.ask(SPACE)
+        trial = study.ask(SPACE)  # the sampler's proposal
         settings = job.settings | trial.params
         folder = job.dir / f"trial{n}"
         weights = engine.fit(dataclasses.replace(job, settings=settings, dir=folder))
         # whole fields, at the size of the training
         detector = engine.detector(weights, CONFIDENCE, job.device, job.imgsz)
+        # None, 0.0: no slices, so no overlap
         found = predict_fields(detector, validation, None, 0.0, folder / "predictions.csv")
         scores = summary(evaluate(truth, found, job.taxonomy.n, list(validation.image)))
+        # for the table; Optuna keeps the objective alone
         for name, value in scores.items():
             trial.set_user_attr(name, value)
         study.tell(trial, scores[OBJECTIVE])

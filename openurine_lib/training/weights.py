@@ -54,12 +54,13 @@ class Checkpoint:
 
         if not self.path.exists():
             return {}
+        # weights_only: reads tensors and plain data, and runs nothing
         return torch.load(self.path, map_location=self.device, weights_only=True)
 
     def resume(self) -> dict[str, Any]:
         """Puts this training's stored state into the parts and returns it, or else an empty one."""
         state = self.read()
-        if state.get("signature") != self.signature:
+        if state.get("signature") != self.signature:  # other data, network or settings
             return {}
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
@@ -74,7 +75,7 @@ class Checkpoint:
         """Writes the weights file of the training, which is done, and removes the checkpoint."""
         out = self.path.with_name(name)
         save({"state_dict": state, "meta": meta}, out)
-        self.path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)  # not before the weights are safe on disk
         return out
 
 

@@ -33,6 +33,7 @@ def engine(name: str) -> ModuleType:
     Raises MissingPackage, naming what to install, or WeightsError where there is no such engine.
     """
     module = f"openurine_lib.training.engines.{name}"
+    # asked first: an ImportError could also mean that the engine's library is missing
     if importlib.util.find_spec(module) is None:
         raise WeightsError(f"no engine {name!r} in this version; install the version that knows it")
     with needed_by(f"the {name} engine"):
@@ -46,7 +47,7 @@ def needed_by(what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("openurine_lib"):
-            raise
+            raise  # a fault of this project, not a missing package
         extra = "train" if error.name in TRAIN else "compared"
         raise MissingPackage(
             f"{what} needs the package {error.name!r}, which is missing: "
@@ -58,6 +59,6 @@ def sahi_adapter(
     kind: Callable[..., Any], model: Any, classes: Sequence[str], conf: float, device: str, px: int
 ) -> Any:
     """``model`` in one of sahi's detection models, which sees images at ``px`` pixels."""
-    names = {str(i): name for i, name in enumerate(classes)}
+    names = {str(i): name for i, name in enumerate(classes)}  # sahi's ids are strings
     options = {"confidence_threshold": conf, "device": device, "image_size": px}
     return kind(model=model, category_mapping=names, **options)

@@ -28,12 +28,13 @@ def train_part(job: TrainJob, name: str, engine_name: str, arch: str) -> Path:
     A finished part is trained again only if its fields or settings were others.
     """
     part = dataclasses.replace(job, arch=arch, dir=job.dir / name)
+    # the signature is stored, so that the next call can tell whether the part is the same
     part = dataclasses.replace(part, meta=job.meta | {"signature": part.signature()})
     weights = part.dir / "weights.pt"
     if weights.exists():
         finished = read_weights(weights, engine_name)["meta"].get("signature")
         if finished == part.meta["signature"]:
-            return weights
+            return weights  # of an earlier, interrupted call
     part.dir.mkdir(parents=True, exist_ok=True)
     return engine(engine_name).fit(part)
 
@@ -51,7 +52,7 @@ class OnLists(nn.Module):
 
 def stock(arch: str, n_classes: int) -> OnLists:
     """The untrained ultralytics network of that name for ``n_classes`` classes."""
-    classes = tuple(map(str, range(n_classes)))
+    classes = tuple(map(str, range(n_classes)))  # names do not matter, only their number
     taxonomy = Taxonomy("", classes, {"": tuple(range(n_classes))}, {}, {})
     return OnLists(build_model(arch, taxonomy, "single"))
 
@@ -78,7 +79,8 @@ class BoxDetector(TorchVisionDetectionModel):
     def perform_inference(self, image: np.ndarray, image_size: int | None = None) -> None:
         """image: uint8 (H, W, 3) RGB."""
         xyxy, scores, labels = self.boxes(image)
-        best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
+        best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]  # equal scores keep their order
+        # without any box numpy has the shape (0,)
         found = {"boxes": xyxy[best].reshape(-1, 4), "scores": scores[best]}
         found["labels"] = labels[best].astype(int)
         self._original_predictions = [{k: torch.from_numpy(v) for k, v in found.items()}]

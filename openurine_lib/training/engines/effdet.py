@@ -30,15 +30,17 @@ class EfficientDet(nn.Module):
         super().__init__()
         self.imgsz = imgsz
         self.conf = conf
-        self.side = math.ceil(imgsz / STRIDE) * STRIDE
+        self.side = math.ceil(imgsz / STRIDE) * STRIDE  # of the square canvas, pixels
         config = get_efficientdet_config(arch)
         config.image_size = (self.side, self.side)
         config.num_classes = n_classes
-        config.anchor_scale /= 2
+        config.anchor_scale /= 2  # for small particles
         config.max_det_per_image = MAX_DETECTIONS
         # the library takes exactly so many candidates, so there must be as many
         levels = range(config.min_level, config.max_level + 1)
+        # a cell of level l has a side of 2^l pixels
         cells = sum((self.side >> level) ** 2 for level in levels)
+        # at each cell an anchor of every scale and ratio
         n_anchors = cells * config.num_scales * len(config.aspect_ratios)
         config.max_detection_points = min(config.max_detection_points, n_anchors * n_classes)
         self.bench = create_model_from_config(
@@ -52,18 +54,23 @@ class EfficientDet(nn.Module):
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """[(3, H, W) in 0..1] -> losses in training, else detections in the images' pixels."""
+        # canvas pixels in a pixel of the image
         scales = [self.imgsz / max(image.shape[1:]) for image in images]
+        # (B, 3, S, S); zero is the mean colour, once pixels are normalised
         canvas = images[0].new_zeros(len(images), 3, self.side, self.side)
         for image, place in zip(images, canvas, strict=True):
             small = resize(image, None, max_size=self.imgsz, antialias=False)
+            # at the upper left, so that boxes are scaled but not moved
             place[:, : small.shape[1], : small.shape[2]] = normalize(small, self.mean, self.std)
+        # the library asks for targets in evaluation too; without boxes they cost nothing
         if targets is None:
             empty = {"boxes": canvas.new_zeros(0, 4), "labels": canvas.new_zeros(0)}
             targets = [empty] * len(images)
-        yxyx = [target["boxes"][:, [1, 0, 3, 2]] for target in targets]
+        yxyx = [target["boxes"][:, [1, 0, 3, 2]] for target in targets]  # the library's order
         out = self.bench(canvas, {
             "bbox": [boxes * scale for boxes, scale in zip(yxyx, scales, strict=True)],
-            "cls": [target["labels"].float() + 1 for target in targets],
+            "cls": [target["labels"].float() + 1 for target in targets],  # 0 is its background
+            # back to the image's pixels
             "img_scale": canvas.new_tensor([1 / scale for scale in scales]),
             # (3, H, W) -> width, height
             "img_size": canvas.new_tensor([image.shape[:0:-1] for image in images]),

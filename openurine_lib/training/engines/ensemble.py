@@ -23,7 +23,7 @@ from openurine_lib.training.engines.composed import BoxDetector, as_file, stock,
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import read_weights, save
 
-FUSION_IOU = 0.55
+FUSION_IOU = 0.55  # boxes that overlap more are taken for one particle
 
 
 def members(arch: str) -> dict[str, str]:
@@ -64,6 +64,7 @@ def fit(job: TrainJob) -> Path:
     for arch, name in members(job.arch).items():
         weights = train_part(job, arch, name, arch)
         content = read_weights(weights)
+        # the prefix keeps apart tensors that have one name in several members
         state |= {f"{arch}/{key}": tensor for key, tensor in content["state_dict"].items()}
         metas[arch] = content["meta"]
         log = pd.read_csv(weights.with_name("log.csv"), index_col="epoch")
@@ -72,7 +73,7 @@ def fit(job: TrainJob) -> Path:
     table.insert(0, "loss", table.sum(axis=1))
     with atomic_path(job.dir / "log.csv") as temporary:
         table.to_csv(temporary)
-    first = next(iter(metas.values()))
+    first = next(iter(metas.values()))  # classes and image size are the same for all
     meta = first | {"engine": "ensemble", "arch": job.arch, "members": metas}
     save({"state_dict": state, "meta": meta}, job.dir / "weights.pt")
     return job.dir / "weights.pt"
@@ -86,7 +87,8 @@ class Fused(BoxDetector):
     def boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``BoxDetector``. A box that one of n members finds keeps 1/n of its score."""
         height, width = image.shape[:2]
-        size = np.array([width, height, width, height])
+        size = np.array([width, height, width, height])  # the fusion wants corners in 0..1
+        # None: without slices, since sahi has already cut the image
         found = [predict_image(member, image, None) for member in self.members]
         xyxy, scores, labels = weighted_boxes_fusion(
             [(f[XYXY].to_numpy() / size).clip(0, 1) for f in found],
@@ -94,7 +96,7 @@ class Fused(BoxDetector):
             [f.cls.to_numpy() for f in found],
             iou_thr=FUSION_IOU,
         )
-        return xyxy * size, scores, labels
+        return xyxy * size, scores, labels  # pixels again
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
@@ -104,6 +106,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
     for arch, meta in content["meta"]["members"].items():
         prefix = f"{arch}/"
         tensors = content["state_dict"].items()
+        # this member's tensors
         state = {k.removeprefix(prefix): v for k, v in tensors if k.startswith(prefix)}
         with as_file({"state_dict": state, "meta": meta}) as path:
             opened.append(engine(meta["engine"]).detector(path, conf, device, imgsz))

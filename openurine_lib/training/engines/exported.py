@@ -64,8 +64,9 @@ def export(weights: Path, to: str, imgsz: int | None = None) -> Path:
     imgsz = meta["imgsz"] if imgsz is None else imgsz
     if imgsz < 32 or imgsz % 32:
         raise ValueError(f"image size {imgsz}: give a multiple of 32")
-    _need("onnx", RUNTIME[to])
+    _need("onnx", RUNTIME[to])  # before anything is written
     out = weights.with_name(f"{weights.stem}_{to}")
+    # beside ``out``, so on the same disk: a rename can then put it in place at once
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
         folder = Path(temporary) / "new"
         folder.mkdir()
@@ -87,10 +88,10 @@ def _write(model: torch.nn.Module, to: str, folder: Path) -> None:
     for module in model.modules():
         if isinstance(module, Detect):
             module.export = True
-            module.dynamic = True
-            module.format = "onnx"
+            module.dynamic = True  # grids for every size of image
+            module.format = "onnx"  # one output, and no special case of another runtime
     file = folder / "network.onnx"
-    axes = {"image": {2: "height", 3: "width"}, "boxes": {2: "anchors"}}
+    axes = {"image": {2: "height", 3: "width"}, "boxes": {2: "anchors"}}  # axes of open length
     with warnings.catch_warnings(), torch.no_grad():
         # the exporter by tracing is on its way out; the new one needs another package
         warnings.simplefilter("ignore")
@@ -100,8 +101,9 @@ def _write(model: torch.nn.Module, to: str, folder: Path) -> None:
         )  # fmt: skip
     if to == "openvino":
         ov = _import_openvino()
+        # float32, as trained: OpenVINO itself rounds to bfloat16 where it computes in it
         ov.save_model(ov.Core().read_model(file), folder / "network.xml", compress_to_fp16=False)
-        file.unlink()
+        file.unlink()  # only a step on the way
 
 
 def read_meta(exported: Path) -> dict[str, Any]:
@@ -121,6 +123,7 @@ def read_meta(exported: Path) -> dict[str, Any]:
         ) from e
     if version != FORMAT or set(digests) != set(FILES.get(meta["to"], ())):
         raise WeightsError(f"{exported} was exported by another version of this project; {AGAIN}")
+    # a file cut off by a full disk could still open, and find other boxes
     for name, digest in digests.items():
         if not (exported / name).is_file() or digest_of_file(exported / name) != digest:
             raise WeightsError(f"{exported / name} is missing or damaged; {AGAIN}")
@@ -165,15 +168,16 @@ def _openvino(folder: Path, exact: bool) -> Run:
     core = _import_openvino().Core()
     network = core.read_model(folder / "network.xml")
     precision = "bf16" if cpu_bf16() and not exact else "f32"
-    lock = threading.Lock()
+    lock = threading.Lock()  # the first thread compiles, the others wait
 
     # fields of one set have one or two sizes, and their slices another
     @functools.lru_cache(maxsize=4)
     def compiled(shape: tuple[int, ...], threads: int) -> Any:
-        fixed = network.clone()
+        fixed = network.clone()  # reshape changes a network in place
         fixed.reshape(list(shape))  # a fixed size is twice as fast as an open one
         return core.compile_model(fixed, "CPU", {
             "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": cores(),
+            # as many slices at once as the cores allow
             "NUM_STREAMS": max(cores() // threads, 1),
         })  # fmt: skip
 
@@ -195,6 +199,7 @@ def _onnxruntime(folder: Path) -> Run:
     def session(threads: int) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # threads that wait sleep: other slices need their cores
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         file = folder / "network.onnx"
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -202,7 +207,7 @@ def _onnxruntime(folder: Path) -> Run:
     def run(x: np.ndarray, threads: int) -> np.ndarray:
         with lock:
             ready = session(threads)
-        return ready.run(None, {"image": x})[0]
+        return ready.run(None, {"image": x})[0]  # (1, 4 + nc, A)
 
     return run
 

@@ -45,17 +45,19 @@ class Mutation(optuna.samplers.BaseSampler):
         ranked = sorted(complete(study), key=lambda t: t.value or 0.0, reverse=True)[:PARENTS]
         if not ranked:
             return {}
+        # 1e-6: all may be 0, shares must add up to 1
         fitness = np.array([t.value or 0.0 for t in ranked]) + 1e-6
         parent = ranked[self.rng.choice(len(ranked), p=fitness / fitness.sum())].params
         child = {}
         for name, span in SPACE.items():
             mutates = self.rng.random() < CHANCE
+            # 0.3 and 3: YOLOv5's limits to a factor
             factor = np.clip(1 + mutates * SIGMA * self.rng.standard_normal(), 0.3, 3.0)
             child[name] = float(np.clip(parent[name] * factor, span.low, span.high))
         return child
 
     def sample_independent(self, study: optuna.Study, trial: Any, name: str, span: Any) -> Any:
-        raise AssertionError(f"{name} is not in SPACE")
+        raise AssertionError(f"{name} is not in SPACE")  # Optuna samples here what SPACE lacks
 
 
 def build(arch: str, n_classes: int, imgsz: int) -> nn.Module:
@@ -71,7 +73,7 @@ def fit(job: TrainJob) -> Path:
     ``meta["hyperparameters"]`` holds the settings chosen.
     """
     settings = dict(job.settings)
-    budget = settings.pop("search")
+    budget = settings.pop("search")  # settings of the search are none of a training
     train, validation = inner_split(job.images, job.seed)
     plain = dataclasses.replace(job, arch=job.arch.removesuffix(SUFFIX), settings=settings)
     trial = dataclasses.replace(
@@ -80,6 +82,7 @@ def fit(job: TrainJob) -> Path:
     )  # fmt: skip
     truth = job.boxes[job.boxes.image.isin(validation.image)]
     trials = run_trials(trial, ultralytics, validation, truth, budget["trials"], Mutation)
+    # plain numbers, for the weights file
     chosen = {name: float(best(trials)[name]) for name in SPACE}
     meta = job.meta | {"hyperparameters": chosen, "trials": len(trials)}
     return ultralytics.fit(dataclasses.replace(plain, settings=settings | chosen, meta=meta))

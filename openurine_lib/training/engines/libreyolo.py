@@ -68,8 +68,9 @@ class Varifocal(VarifocalLoss):
     """ultralytics' varifocal loss (https://arxiv.org/abs/2008.13367) as YOLOX's head calls it."""
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
+        # (N, 1): each score by itself
         logits, target = logits.reshape(-1, 1), target.reshape(-1, 1)
-        return super().forward(logits, target, (target > 0).float())
+        return super().forward(logits, target, (target > 0).float())  # last: where an object is
 
 
 def yolox(arch: str, n_classes: int) -> LibreYOLOXModel:
@@ -77,13 +78,15 @@ def yolox(arch: str, n_classes: int) -> LibreYOLOXModel:
     net = LibreYOLOXModel(arch[-1], n_classes)
     width = net.CONFIGS[arch[-1]]["width"]
     if "vit" in arch:
-        stage = net.backbone.backbone.dark5
-        channels = int(1024 * width)
+        stage = net.backbone.backbone.dark5  # stride 32
+        channels = int(1024 * width)  # of this stage; 1024 at width 1
+        # C3 with a transformer in the place of its convolutions, as many layers deep
         stage[-1] = C3TR(channels, channels, n=len(stage[-1].m))
     else:
+        # maps of strides 8, 16 and 32, and their channels
         maps = {f"dark{i}": int(128 * 2 ** (i - 2) * width) for i in (3, 4, 5)}
         net.backbone.backbone = Attended(net.backbone.backbone, maps)
-        net.head.bcewithlog_loss = Varifocal()
+        net.head.bcewithlog_loss = Varifocal()  # of classes and of objectness
     net.head.use_l1 = True
     net.init_weights()
     return net
@@ -95,7 +98,7 @@ def yolov7(arch: str, n_classes: int) -> YOLOv7Model:
     backbone = cfg["model"]["backbone"]
     if arch.endswith("-n"):
         for layer in (*backbone, *cfg["model"]["head"]):
-            for block in layer.values():
+            for block in layer.values():  # a layer is a dict: name of the block -> its arguments
                 if "out_channels" in block.get("args", {}):
                     block["args"]["out_channels"] //= 4
     with tempfile.TemporaryDirectory() as folder:  # the class reads a file
@@ -108,6 +111,7 @@ def yolov7(arch: str, n_classes: int) -> YOLOv7Model:
     for i in concatenations[::2]:
         assert net._block_types[i + 1] == "Conv"
         convolution = net.layers[i + 1]
+        # as wide as what it attends to
         net.layers[i + 1] = nn.Sequential(convolution, CBAM(convolution.out_channels))
     net.initialize_biases()
     return net
@@ -142,10 +146,10 @@ class Network(nn.Module):
         if self.training:
             return self._losses(batch.tensors, _padded(scaled))
         found = [
-            self._suppressed(flat, size)
+            self._suppressed(flat, size)  # flat: (A, 4 + C)
             for flat, size in zip(self._decoded(batch.tensors), batch.image_sizes, strict=True)
         ]
-        return self.transform.postprocess(found, batch.image_sizes, sizes)
+        return self.transform.postprocess(found, batch.image_sizes, sizes)  # pixels of the images
 
     def _losses(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """x: (B, 3, H, W). labels: (B, M, 5), class and cxcywh in pixels, or zeros for no box."""
@@ -158,7 +162,7 @@ class Network(nn.Module):
         if teacher is None:
             return hard
         soft = self._distance(outputs, teacher.taught(x))
-        return {name: loss / 2 for name, loss in (hard | soft).items()}
+        return {name: loss / 2 for name, loss in (hard | soft).items()}  # L = (hard + soft) / 2
 
     @torch.no_grad()
     def taught(self, x: Tensor) -> Tensor:
@@ -168,11 +172,11 @@ class Network(nn.Module):
     def _distance(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """How far two outputs (B, A, 4 + 1 + C) are apart, where the teacher sees an object."""
         sees = teacher[..., 4].sigmoid()  # (B, A)
-        norm = sees.sum().clamp(min=1)
-        boxes = (output[..., :4].reshape(-1, 4) for output in (student, teacher))
+        norm = sees.sum().clamp(min=1)  # the teacher may see nothing
+        boxes = (output[..., :4].reshape(-1, 4) for output in (student, teacher))  # (B A, 4) each
         iou = self.net.head.iou_loss(*boxes).view_as(sees)
-        obj = binary_cross_entropy_with_logits(student[..., 4], sees, reduction="none")
-        classes = teacher[..., 5:].sigmoid()
+        obj = binary_cross_entropy_with_logits(student[..., 4], sees, reduction="none")  # (B, A)
+        classes = teacher[..., 5:].sigmoid()  # (B, A, C)
         cls = binary_cross_entropy_with_logits(student[..., 5:], classes, reduction="none").sum(-1)
         return {
             "soft_iou": 5 * (iou * sees).sum() / norm,  # weighted as the hard one
@@ -184,10 +188,10 @@ class Network(nn.Module):
         """x (B, 3, H, W) -> (B, A, 4 + C): boxes cxcywh in pixels, scores in 0..1."""
         if self.v7:
             loss = YOLOv7Loss(self.net.num_classes, self.net.anchors, self.net.strides)
-            flat = loss._decode(self.net(x))[0]
+            flat = loss._decode(self.net(x))[0]  # (B, A, 4 + 1 + C)
             scores = flat[..., 4:].sigmoid()
         else:
-            self.net.head.export = True
+            self.net.head.export = True  # decodes boxes, and gives scores after the sigmoid
             flat = self.net(x)
             scores = flat[..., 4:]
         # a class's score is the object's times the class's
@@ -195,10 +199,12 @@ class Network(nn.Module):
 
     def _suppressed(self, flat: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         """(A, 4 + C) -> boxes after suppression within a class, one class a box, best first."""
-        scores, labels = flat[:, 4:].max(1)
+        scores, labels = flat[:, 4:].max(1)  # (A,) each: the best class
         best = scores.topk(min(CANDIDATES, len(scores))).indices
         best = best[scores[best] > self.conf]
+        # clipped, as boxes may reach into the padding
         boxes = clip_boxes_to_image(box_convert(flat[best, :4], "cxcywh", "xyxy"), size)
+        # batched: boxes of different classes do not suppress each other
         left = batched_nms(boxes, scores[best], labels[best], NMS_IOU)[:MAX_DETECTIONS]
         best = best[left]
         return {"boxes": boxes[left], "scores": scores[best], "labels": labels[best]}
@@ -210,7 +216,7 @@ def _padded(targets: list[dict[str, Tensor]]) -> Tensor:
         torch.cat((t["labels"][:, None], box_convert(t["boxes"], "xyxy", "cxcywh")), 1)
         for t in targets
     ]
-    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, M, 5)
     # at least one row, as the losses expect
     return padded if padded.shape[1] else padded.new_zeros(len(rows), 1, 5)
 
@@ -237,6 +243,7 @@ def _bf16_parts(model: Network) -> list[nn.Module]:
     if model.v7:
         return [model.net]
     head = model.net.head
+    # YOLOX computes its loss inside the head: only the convolutions before it
     return [model.net.backbone, *head.stems, *head.cls_convs, *head.reg_convs]
 
 
@@ -251,5 +258,6 @@ def fit(job: TrainJob) -> Path:
     arch = TEACHER[job.arch]
     content = read_weights(train_part(job, "teacher", "libreyolo", arch))
     teacher = Network(arch, job.taxonomy.n, job.imgsz)
+    # in evaluation mode: its batch norms must not follow the student's batches
     teacher.load_state_dict(content["state_dict"])
     return ENGINE.fit(job, teacher=teacher.to(job.device).eval())

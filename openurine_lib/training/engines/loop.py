@@ -76,7 +76,7 @@ class Engine:
             FloatingPointError: the loss is no longer a number.
         """
         job.dir.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(job.seed)
+        torch.manual_seed(job.seed)  # for the first weights
         device = torch.device(job.device)
         ready_for(device)
         recipe = self.recipe(job.arch, job.imgsz)
@@ -111,7 +111,7 @@ class Engine:
             torch.manual_seed(epoch_seed(job.seed, epoch))
             sums: dict[str, float] = {}
             for images, targets in loader:
-                images = [image.to(device) for image in images]
+                images = [image.to(device) for image in images]  # (3, H, W), of different sizes
                 targets = [{k: v.to(device) for k, v in target.items()} for target in targets]
                 losses = model(images, targets)
                 loss = sum(losses.values())
@@ -121,9 +121,10 @@ class Engine:
                     )
                 optimizer.zero_grad()
                 loss.backward()
+                # one odd batch must not undo the rest
                 nn.utils.clip_grad_norm_(model.parameters(), CLIP)
                 optimizer.step()
-                scheduler.step()
+                scheduler.step()  # after each step, not each epoch
                 for name, value in {"loss": loss, **losses}.items():
                     sums[name] = sums.get(name, 0.0) + value.item()
                 bar.update()
@@ -133,6 +134,7 @@ class Engine:
             write_log(job.dir / "log.csv", rows)
             checkpoint.save(rows, meta=identity)
         bar.close()
+        # what ``prepare`` made of the fields
         shutil.rmtree(job.dir / "prepared", ignore_errors=True)
         return checkpoint.finish(model.state_dict(), job.meta | identity)
 
@@ -158,10 +160,10 @@ class Fields(Dataset):
     def __init__(self, job: TrainJob, first_label: int = 0, prepare: Prepare | None = None):
         self.first_label = first_label
         self.prepare = prepare
-        self.prepared = job.dir / "prepared" / job.signature()[:12]
+        self.prepared = job.dir / "prepared" / job.signature()[:12]  # of this training alone
         self.rows = list(job.images.itertuples())
         self.boxes = dict(tuple(job.boxes.groupby("image")))
-        self.no_boxes = job.boxes.iloc[:0]
+        self.no_boxes = job.boxes.iloc[:0]  # for a field without objects
         s = job.settings
         self.transform = v2.Compose([
             # as the network's own resizing at prediction
@@ -170,7 +172,7 @@ class Fields(Dataset):
             v2.ColorJitter(brightness=s["hsv_v"], saturation=s["hsv_s"], hue=s["hsv_h"]),
             v2.ToDtype(torch.float32, scale=True),
             v2.ClampBoundingBoxes(),
-            v2.SanitizeBoundingBoxes(min_size=1),
+            v2.SanitizeBoundingBoxes(min_size=1),  # drops what the edge has left too thin
         ])  # fmt: skip
 
     def __len__(self) -> int:
@@ -181,6 +183,7 @@ class Fields(Dataset):
         image = tv_tensors.Image(self._pixels(i).transpose(2, 0, 1).copy())  # (3, H, W)
         truth = self.boxes.get(row.image, self.no_boxes)
         xyxy = truth[XYXY].to_numpy(float)
+        # from the original's pixels to those of the resized field
         corners = torch.tensor(xyxy, dtype=torch.float32) * (image.shape[-1] / row.width)
         boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=image.shape[-2:])  # type: ignore[call-overload]
         labels = torch.tensor(truth.cls.to_numpy(int) + self.first_label, dtype=torch.int64)
@@ -189,8 +192,8 @@ class Fields(Dataset):
     def _pixels(self, i: int) -> np.ndarray:
         if self.prepare is None:
             return read_rgb(self.rows[i].path)
-        path = self.prepared / f"{i:06d}.png"
-        if not path.exists():
+        path = self.prepared / f"{i:06d}.png"  # a number, as ids may hold slashes
+        if not path.exists():  # once, as it takes seconds a field
             with atomic_path(path) as temporary:
                 Image.fromarray(self.prepare(read_rgb(self.rows[i].path))).save(temporary)
         return read_rgb(path)
@@ -208,8 +211,8 @@ class Detector(TorchVisionDetectionModel):
         pixels = torch.from_numpy(seen).to(self.device).permute(2, 0, 1).float() / 255  # (3, H, W)
         with torch.inference_mode():
             found = self.model([pixels])[0]
-        boxes = found["boxes"] * (image.shape[1] / seen.shape[1])
-        labels = found["labels"] - self.recipe.first_label
+        boxes = found["boxes"] * (image.shape[1] / seen.shape[1])  # the image's pixels
+        labels = found["labels"] - self.recipe.first_label  # ids from 0
         self._original_predictions = [{"boxes": boxes, "labels": labels, "scores": found["scores"]}]
 
 
@@ -247,6 +250,7 @@ def _warm_up_and_decay(optimizer: torch.optim.Optimizer, job: TrainJob, steps: i
     """A linear warm-up, then a linear decay to ``lrf``, by step; ``steps``: of an epoch."""
     lrf = job.settings["lrf"]
     total = job.epochs * steps
+    # at most a fifth of a short training, and never 0 steps
     warm = min(job.settings["warmup_epochs"] * steps, total / 5) + 1
 
     def factor(step: int) -> float:
@@ -270,4 +274,4 @@ def _resume(checkpoint: Checkpoint, identity: dict[str, Any]) -> list[dict[str, 
 
 
 def _collate(batch: list[Any]) -> tuple[Any, ...]:
-    return tuple(zip(*batch, strict=True))
+    return tuple(zip(*batch, strict=True))  # fields differ in size: lists, no tensor

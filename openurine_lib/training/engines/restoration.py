@@ -27,9 +27,10 @@ PATCH = 3  # pixels
 
 def restored(rgb: np.ndarray, imgsz: int) -> np.ndarray:
     """The field brought to ``imgsz`` (longer side), doubled and denoised. uint8 (H, W, 3)."""
-    pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
-    image = doubled(resize(pixels, None, max_size=imgsz, antialias=False)).numpy()
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255  # (3, H, W)
+    image = doubled(resize(pixels, None, max_size=imgsz, antialias=False)).numpy()  # (3, 2H, 2W)
     clean = np.stack([_denoised(channel) for channel in image])
+    # (H, W, 3)
     return (clean.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 
@@ -55,14 +56,17 @@ def doubled(image: Tensor) -> Tensor:
     height, width = image.shape[1:]
     small = image[None]  # (1, 3, H, W)
     resized = partial(F.interpolate, mode="bicubic", align_corners=False)
-    large = resized(small, scale_factor=2)
-    half = resized(small, scale_factor=0.5, antialias=True)
-    smooth = resized(half, size=(height, width))
+    large = resized(small, scale_factor=2)  # (1, 3, 2H, 2W)
+    half = resized(small, scale_factor=0.5, antialias=True)  # (1, 3, H/2, W/2)
+    smooth = resized(half, size=(height, width))  # (1, 3, H, W), as soft as ``large`` is
+    # what ``smooth`` lacks; padded, as examples are looked for across the edge, too
     detail = F.pad(small - smooth, (NEAR,) * 4, mode="replicate")
+    # of the large image's pixels, (9, H, 2, W, 2): four of them lie in a pixel of the small one
     wanted = _patches(large.mean(1, keepdim=True)).view(PATCH**2, height, 2, width, 2)
+    # of the small image's pixels, (9, H + 2, W + 2)
     examples = _patches(F.pad(smooth.mean(1, keepdim=True), (NEAR,) * 4, mode="replicate"))
-    best = torch.full((height, 2, width, 2), torch.inf)
-    added = torch.zeros(3, height, 2, width, 2)
+    best = torch.full((height, 2, width, 2), torch.inf)  # distance to the best example so far
+    added = torch.zeros(3, height, 2, width, 2)  # the detail at that example
     # the nearest first, as the first of equals is taken
     shifts = product(range(2 * NEAR + 1), repeat=2)
     for dy, dx in sorted(shifts, key=lambda shift: sum(abs(d - NEAR) for d in shift)):
@@ -70,8 +74,8 @@ def doubled(image: Tensor) -> Tensor:
         columns = slice(dx, dx + width)
         example = examples[:, rows, None, columns, None]  # (9, H, 1, W, 1)
         unlike = (wanted - example).square().sum(0)  # (H, 2, W, 2)
-        found = detail[0, :, rows, None, columns, None]
-        added = torch.where(unlike < best, found, added)
+        found = detail[0, :, rows, None, columns, None]  # (3, H, 1, W, 1)
+        added = torch.where(unlike < best, found, added)  # (3, H, 2, W, 2)
         best = torch.minimum(unlike, best)
     return (large[0] + added.reshape(3, 2 * height, 2 * width)).clamp(0, 1)
 

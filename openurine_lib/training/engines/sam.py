@@ -32,9 +32,7 @@ from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import WeightsError, read_weights, save
 
 SUFFIX = "-sam"  # yolo11m-sam is yolo11m with segmented boxes
-PROMPT_CONF = (
-    0.25  # ultralytics' for boxes that are shown; a mask for each box below costs too much
-)
+PROMPT_CONF = 0.25  # as ultralytics shows boxes; a mask for each box below would cost too much
 AGREE = 0.5  # intersection over union of the detected box and the mask's
 MARGIN = 0.25  # of the box's sides, around it: what GrabCut takes for background
 SIDE = 96  # pixels, to which GrabCut's window is shrunk: its time goes with the area
@@ -78,27 +76,30 @@ def _segmenter_id() -> str:
 
 def grabcut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """A ``Segmenter``: the particle in each box, from the colours inside and around it."""
-    out = np.full((len(boxes), 4), np.nan)
+    out = np.full((len(boxes), 4), np.nan)  # NaN: nothing found
     for i, box in enumerate(boxes):
         margin = MARGIN * (box[2:] - box[:2]) + 2  # x, y
         left, top = corner = (box[:2] - margin).astype(int).clip(0)
-        right, bottom = (box[2:] + margin).astype(int) + 1
+        right, bottom = (box[2:] + margin).astype(int) + 1  # a slice ends before its last index
         window = image[top:bottom, left:right]
-        scale = min(1.0, SIDE / max(window.shape[:2]))
+        scale = min(1.0, SIDE / max(window.shape[:2]))  # never enlarged
+        # OpenCV's order: width, height
         size = [max(1, round(side * scale)) for side in window.shape[1::-1]]
         window = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
-        labels = np.full(window.shape[:2], cv2.GC_BGD, np.uint8)
+        labels = np.full(window.shape[:2], cv2.GC_BGD, np.uint8)  # surely background
         # half of the margin is open, as the particle may be larger than its box
         x1, y1 = ((box[:2] - margin / 2 - corner).clip(0) * scale).astype(int)
         x2, y2 = ((box[2:] + margin / 2 - corner) * scale).astype(int) + 1
-        labels[y1:y2, x1:x2] = cv2.GC_PR_FGD
+        labels[y1:y2, x1:x2] = cv2.GC_PR_FGD  # perhaps particle
         if not (labels == cv2.GC_BGD).any():
             continue  # no background to compare to
+        # colour models, which GrabCut fills; nobody reads them
         background, foreground = np.zeros((2, 1, 65))
         cv2.setRNGSeed(0)  # its colour clusters start at random
         cv2.grabCut(window, labels, None, background, foreground, 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
         x, y, width, height = cv2.boundingRect((labels == cv2.GC_PR_FGD).astype(np.uint8))
         if width:
+            # the window's pixels -> the image's
             out[i] = np.array([x, y, x + width, y + height]) / scale + (left, top, left, top)
     return out
 
@@ -111,7 +112,7 @@ def sam(path: str, device: str) -> Segmenter:
 
     def segment(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         out = np.full((len(boxes), 4), np.nan)
-        bgr = image[..., ::-1]
+        bgr = image[..., ::-1]  # ultralytics takes BGR
         found = model(bgr, bboxes=boxes.tolist(), device=device, verbose=False)[0].boxes
         if found is not None:
             # the masks' bounding boxes; their "class" is the number of the prompt
@@ -123,7 +124,9 @@ def sam(path: str, device: str) -> Segmenter:
 
 def agreed(drawn: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """``drawn`` (N, 4) xyxy; its box of ``boxes`` (N, 4) where one is NaN or lies elsewhere."""
+    # IoU (N,) of each box with the one drawn for it
     overlap = box_iou(torch.from_numpy(drawn), torch.from_numpy(boxes)).diagonal().numpy()
+    # a comparison with NaN is false, so such a box stays
     return np.where((overlap >= AGREE)[:, None], drawn, boxes)
 
 
@@ -139,6 +142,7 @@ class Segmented(BoxDetector):
         xyxy = found[XYXY].to_numpy(float)
         prompts = found.conf.to_numpy() >= PROMPT_CONF
         if prompts.any():
+            # the other boxes stay as detected
             xyxy[prompts] = agreed(self.segment(image, xyxy[prompts]), xyxy[prompts])
         return xyxy, found.conf.to_numpy(), found.cls.to_numpy()
 
@@ -154,6 +158,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Segmented:
         raise WeightsError(
             f"{weights} was made for SAM's {wanted}; name that file in OPENURINE_SAM"
         )
+    # for the ultralytics engine, these are weights of its own
     inner = {"engine": "ultralytics", "arch": meta["arch"].removesuffix(SUFFIX)}
     with as_file({"state_dict": content["state_dict"], "meta": meta | inner}) as path:
         prompter = ultralytics.detector(path, conf, device, imgsz)

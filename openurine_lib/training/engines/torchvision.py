@@ -44,15 +44,18 @@ def build(arch: str, n_classes: int, imgsz: int, conf: float = 0.001) -> nn.Modu
     model = _retinanet(n_classes) if arch == OURS else _stock(arch, n_classes)
     if arch.startswith("ssd"):
         ratios = model.anchor_generator.aspect_ratios
+        # torchvision's begin at 0.07 and 0.15: too large for most particles
         model.anchor_generator = DefaultBoxGenerator(ratios, scales=SSD_SCALES)
         model.transform.fixed_size = (imgsz, imgsz)
     else:
         model.transform.min_size = (imgsz,)
         model.transform.max_size = imgsz
         generator = model.rpn.anchor_generator if _two_stages(model) else model.anchor_generator
-        sizes = [[side / 2 for side in level] for level in generator.sizes]
+        sizes = [[side / 2 for side in level] for level in generator.sizes]  # for small particles
+        # as many anchors a cell as before, so the heads' outputs fit
         generator.cell_anchors = AnchorGenerator(sizes, generator.aspect_ratios).cell_anchors
     loop.learn_statistics_faster(model)
+    # the last stage is the one that drops boxes below the confidence
     (model.roi_heads if _two_stages(model) else model).score_thresh = conf
     return model
 
@@ -67,6 +70,7 @@ def _retinanet(n_classes: int) -> Any:
         resnet18(weights=None), levels, [128, 256, 512], 128, LastLevelP6P7(128, 128)
     )
     model = detection.RetinaNet(pyramid, n_classes, detections_per_img=MAX_DETECTIONS)
+    # three sizes a level, a third of an octave apart, as in the publication; ``build`` halves them
     sizes = [(side, side * 5 // 4, side * 8 // 5) for side in (32, 64, 128, 256, 512)]
     model.anchor_generator = AnchorGenerator(sizes, [(0.5, 1.0, 2.0)] * 5)
     return model
@@ -74,6 +78,7 @@ def _retinanet(n_classes: int) -> Any:
 
 def _stock(arch: str, n_classes: int) -> Any:
     """A network of torchvision's own builders."""
+    # one limit, two names
     limit = "box_detections_per_img" if arch.startswith("fasterrcnn") else "detections_per_img"
     options: dict[str, Any] = {limit: MAX_DETECTIONS}
     if arch.endswith("320_fpn"):

@@ -59,13 +59,14 @@ class RTDetr(nn.Module):
         self.imgsz = imgsz
         self.conf = conf
         backbone, detector = RTDETR[arch]
-        stages = ["stage2", "stage3", "stage4"]
+        stages = ["stage2", "stage3", "stage4"]  # strides 8, 16, 32
         config = RTDetrV2Config(  # type: ignore[call-arg]
             backbone_config=RTDetrResNetConfig(**backbone, out_features=stages),  # type: ignore[call-arg]
             freeze_backbone_batch_norms=False,  # they are frozen for pretrained weights
             num_labels=n_classes,
             **detector,
         )
+        # the decoder starts from the best positions of the encoder's maps: there must be as many
         cells = sum((imgsz // stride) ** 2 for stride in config.feat_strides)
         config.num_queries = min(config.num_queries, cells)
         self.net = RTDetrV2ForObjectDetection(config)
@@ -85,9 +86,9 @@ class RTDetr(nn.Module):
         ranked = out.logits.sigmoid().flatten(1).sort(descending=True, stable=True)  # (B, Q * C)
         found = []
         for i, size in enumerate(sizes):
-            scores = ranked.values[i, : min(MAX_DETECTIONS, n_queries)]
+            scores = ranked.values[i, : min(MAX_DETECTIONS, n_queries)]  # all are in 0..1
             scores = scores[scores > self.conf]
-            best = ranked.indices[i, : len(scores)]
+            best = ranked.indices[i, : len(scores)]  # query * n_classes + class
             boxes = box_convert(out.pred_boxes[i, best // n_classes], "cxcywh", "xyxy") * size
             found.append({"boxes": boxes, "scores": scores, "labels": best % n_classes})
         return found
@@ -97,11 +98,14 @@ class RTDetr(nn.Module):
     ) -> dict[str, Tensor]:
         """The library's losses, which are weighted and one a layer, summed by kind."""
         labels = [
+            # boxes as parts of the image, as the library wants them
             {"class_labels": t["labels"], "boxes": box_convert(t["boxes"] / s, "xyxy", "cxcywh")}
             for t, s in zip(targets, sizes, strict=True)
         ]
         losses = self.net(square, labels=labels).loss_dict
         return {
+            # a kind has several entries: ``loss_vfl`` of the last layer, ``loss_vfl_aux_0`` of the
+            # first
             kind: torch.stack([v for k, v in losses.items() if k.startswith(kind)]).sum()
             for kind in LOSSES
         }
@@ -119,6 +123,7 @@ class SimplePyramid(nn.Module):
         up = nn.Sequential(nn.ConvTranspose2d(c, c // 2, 2, 2), LayerNorm2d(c // 2), nn.GELU())
         to_4 = nn.Sequential(up, nn.ConvTranspose2d(c // 2, c // 4, 2, 2))
         to_8 = nn.ConvTranspose2d(c, c // 2, 2, 2)
+        # for strides 4, 8, 16 and 32: how the last map gets there, and its channels then
         scales = {to_4: c // 4, to_8: c // 2, nn.Identity(): c, nn.MaxPool2d(2): c}
         self.levels = nn.ModuleList(
             nn.Sequential(
@@ -132,7 +137,7 @@ class SimplePyramid(nn.Module):
         """x: (B, 3, H, W) -> five maps (B, channels, H / stride, W / stride)."""
         last = self.vit(x).feature_maps[-1]  # (B, C, H / 16, W / 16)
         maps = {str(i): level(last) for i, level in enumerate(self.levels)}
-        return maps | {"pool": F.max_pool2d(maps["3"], 1, 2)}
+        return maps | {"pool": F.max_pool2d(maps["3"], 1, 2)}  # stride 64: every second cell
 
 
 def vitdet(arch: str, n_classes: int, imgsz: int, conf: float) -> nn.Module:
@@ -143,7 +148,7 @@ def vitdet(arch: str, n_classes: int, imgsz: int, conf: float) -> nn.Module:
     config = VitDetConfig(
         **backbone, pretrain_image_size=size, use_relative_position_embeddings=True
     )
-    pooled = (width, two_stage.POOLED, two_stage.POOLED)
+    pooled = (width, two_stage.POOLED, two_stage.POOLED)  # a region's features (C, 7, 7)
     return two_stage.two_stage(
         SimplePyramid(config, width), imgsz, conf, "tiny" in arch,
         box_head=FastRCNNConvFCHead(pooled, [width] * 4, [4 * width], LayerNorm2d),

@@ -55,6 +55,7 @@ def two_stage(
     tiny: looks at fewer regions, so that a step takes a fraction of a second on one core.
     sides: of the anchors, in pixels, level by level. parts: more arguments of ``FasterRCNN``.
     """
+    # the same ratios on every level
     anchors = AnchorGenerator(tuple(sides), (RATIOS,) * len(sides))
     if tiny:
         parts |= {"rpn_post_nms_top_n_train": 300, "rpn_post_nms_top_n_test": MAX_DETECTIONS,
@@ -82,9 +83,16 @@ def dfpn(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
         last = channels[-1] // 2
     levels = {f"denseblock{i + 1}": str(i) for i in range(len(blocks))}  # strides 4, 8, 16, 32
     pyramid = BackboneWithFPN(dense.features, levels, channels, width)
+    # one label more, for the background
     predictor = AttentivePredictor(width, hidden, n_classes + 1)
     return two_stage(
-        pyramid, imgsz, conf, "tiny" in arch, box_head=nn.Identity(), box_predictor=predictor
+        # no box head: the predictor needs a region's map, not its vector
+        pyramid,
+        imgsz,
+        conf,
+        "tiny" in arch,
+        box_head=nn.Identity(),
+        box_predictor=predictor,
     )
 
 
@@ -98,8 +106,9 @@ class AttentivePredictor(nn.Module):
 
     def __init__(self, channels: int, hidden: int, n_labels: int):
         super().__init__()
+        # (N, K, 7, 7): an attention map for each label
         self.maps = nn.Conv2d(channels, n_labels, 1)
-        self.seen = nn.Linear(channels, n_labels)
+        self.seen = nn.Linear(channels, n_labels)  # a row of weights for each label
         self.whole = TwoMLPHead(channels * POOLED**2, hidden)
         self.score = nn.Linear(hidden, n_labels)
         self.boxes = nn.Linear(hidden, 4 * n_labels)
@@ -119,14 +128,15 @@ def vgg(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
     It has batch normalisation, without which VGG16 does not learn from random weights.
     """
     layers, hidden = RESTORED[arch]
-    width = layers[-1]
+    width = layers[-1]  # channels of the last map
     backbone = make_layers(layers, batch_norm=True)
     for module in backbone:
         if isinstance(module, nn.Conv2d):  # as torchvision's VGG starts
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    backbone.out_channels = width
+    backbone.out_channels = width  # FasterRCNN reads it
     return two_stage(
         backbone, 2 * imgsz, conf, "tiny" in arch, [SIDES],
+        # one map only; each of the 7 x 7 cells is the mean of 2 x 2 samples
         box_roi_pool=MultiScaleRoIAlign(["0"], POOLED, 2),
         box_head=TwoMLPHead(width * POOLED**2, hidden),
         box_predictor=FastRCNNPredictor(hidden, n_classes + 1),

@@ -111,11 +111,11 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     meta = read_weights(weights, "ultralytics")["meta"]
     transformer = meta["arch"].startswith("rtdetr")
     model: Any = load_model(weights, device)
-    model.fast = not exact
+    model.fast = not exact  # see ``ProcessorForward``
     if "cpu" in device and not (exact or transformer):
         keep_memory()
         model = model.fuse(verbose=False).to(memory_format=torch.channels_last)
-        fuse_activations(model)
+        fuse_activations(model)  # no way back to training or export
         return ParallelDetectionModel(model, meta["classes"], conf, imgsz, MAX_DETECTIONS)
     predictor = (RTDETRPredictor if transformer else DetectionPredictor)(overrides={
         "conf": conf, "imgsz": imgsz, "device": device, "max_det": MAX_DETECTIONS,
@@ -137,6 +137,7 @@ class PredictorAdapter(UltralyticsDetectionModel):
     def perform_batch_inference(self, images: list[np.ndarray]) -> None:
         """images: uint8 (H, W, 3) RGB."""
         results = self.predictor([image[..., ::-1] for image in images])  # it takes BGR
+        # (N, 6): xyxy, confidence, class
         self._original_predictions = [result.boxes.data for result in results]
         self._original_shapes = [image.shape for image in images]
 
@@ -166,12 +167,12 @@ class _Frames(_Trainer):
     def get_model(self, *args: Any, **kwargs: Any) -> torch.nn.Module:
         job = self.job
         s = job.settings
-        torch.manual_seed(job.seed)
+        torch.manual_seed(job.seed)  # for the first weights
         model = build_model(job.arch, job.taxonomy, job.heads, s["head_weights"], s.get("obj", 0.0))
         if job.pretrained is not None:
             job.meta["pretrained"] = load_matching(model, job.pretrained)
         if job.encoder is not None:
-            load_encoder(model, job.encoder)
+            load_encoder(model, job.encoder)  # last: it replaces what COCO gave to the backbone
         return model
 
     def _setup_train(self) -> None:
@@ -187,7 +188,7 @@ class _Frames(_Trainer):
         if state:
             self.ema.updates = state["updates"]
             self.start_epoch = len(self.rows)
-            self.scheduler.last_epoch = self.start_epoch - 1
+            self.scheduler.last_epoch = self.start_epoch - 1  # it steps as an epoch begins
         steps = len(self.train_loader)
         self.bar = tqdm(
             total=self.epochs * steps, initial=self.start_epoch * steps, unit="batch",
@@ -224,10 +225,10 @@ class _Frames(_Trainer):
     def final_eval(self) -> None:
         """The library's last call of a training, here the one that writes what it learned."""
         self.bar.close()
-        if RANK > 0:
+        if RANK > 0:  # the first process writes
             return
         job = self.job
-        model = self.ema.ema
+        model = self.ema.ema  # the moving average of the weights
         if job.settings.get("refresh_bn"):
             # The library's batch norm forgets slowly (momentum 0.03): after a short training its
             # statistics are those of the untrained network, and the detector finds nothing. One
@@ -243,9 +244,8 @@ class _Frames(_Trainer):
 def _trainer(job: TrainJob) -> type[_Frames]:
     """The trainer's class for this job.
 
-    The job stands in the class and not in the instance, because for several GPUs the library starts
-    processes that make their trainer again from its pickled class and arguments alone. A class
-    that is defined in a function is pickled as a whole (cloudpickle), with the job in it.
+    For several GPUs the library starts processes that get the pickled class, not the instance. A
+    class that is defined in a function is pickled as a whole (cloudpickle), with the job in it.
     """
     library: Any = RTDETRTrainer if job.arch.startswith("rtdetr") else DetectionTrainer
 
@@ -275,13 +275,13 @@ def write_fields(job: TrainJob, folder: Path) -> Path:
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
-    by_image = dict(tuple(job.boxes.groupby("image")))
+    by_image = dict(tuple(job.boxes.groupby("image")))  # image -> its boxes
     links = []
     for i, field in enumerate(job.images.itertuples()):
         with Image.open(field.path) as image:
             suffix = Path(field.path).suffix.lower() if plain(image) else None
         link = folder / "images" / f"{i:06d}{suffix or '.png'}"
-        link.unlink(missing_ok=True)
+        link.unlink(missing_ok=True)  # one of an interrupted call
         if suffix:
             link.symlink_to(field.path)
         else:
@@ -290,11 +290,11 @@ def write_fields(job: TrainJob, folder: Path) -> Path:
         label = pd.DataFrame({
             "cls": b.cls,
             "x": (b.x1 + b.x2) / 2 / field.width, "y": (b.y1 + b.y2) / 2 / field.height,
-            "w": (b.x2 - b.x1) / field.width, "h": (b.y2 - b.y1) / field.height,
+            "w": (b.x2 - b.x1) / field.width, "h": (b.y2 - b.y1) / field.height,  # parts of the image
         })  # fmt: skip
         text = label.to_csv(sep=" ", header=False, index=False, float_format="%.6f")
         (folder / "labels" / f"{i:06d}.txt").write_text(text)
         links.append(f"{link}\n")
     (folder / "train.txt").write_text("".join(links))
-    (folder / "one.txt").write_text(links[0])
+    (folder / "one.txt").write_text(links[0])  # a list to validate on must exist
     return folder / "train.txt"
