@@ -9,13 +9,14 @@ Two questions:
     at the same cost in real fields and steps? Three seeds, each with its own 50 fields.
 
 The classes are those that both sets have (`openurine` in the real set's taxonomy file). The boxes
-of other classes are left out of training. In scoring they are ground to be ignored: a detection
-that lies on one of them is neither right nor wrong.
+of other classes are left out of training. In scoring they are ignored: a detection that lies on
+one of them is neither right nor wrong.
 
-The test slides are those of one fold, held out from training. Nobody looked at them while the simulator was made, and
-nothing is chosen on them. A class that no training field of the real set shows (yeast lies on one
-slide) counts in (a) alone: "mean" is over all classes, "mean of trained" over those that the real
-training fields have. An interrupted call goes on where it was.
+The test slides are those of one fold, held out from training. Nobody looked at them while the
+simulator was made, and nothing is chosen on them. One class (yeast) lies on one slide, so no
+training field of the real set shows it, and it counts in (a) alone: "mean" is over all classes,
+"mean of trained" over those that the real training fields have. An interrupted call goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -153,7 +154,10 @@ def _aimed_field(folder: Path, i: int, common: Taxonomy) -> tuple[Path, list[tup
 
 
 def shared(taxonomy: Taxonomy) -> Taxonomy:
-    """The classes that the real set shares with OpenUrine, under the real set's names, in one head."""
+    """The classes that both sets have, in one head.
+
+    They have the real set's names; OpenUrine's are aliases.
+    """
     names = tuple(taxonomy.classes[c] for c in sorted(taxonomy.openurine))
     aliases = {
         other: taxonomy.classes[c] for c in taxonomy.openurine for other in taxonomy.openurine[c]

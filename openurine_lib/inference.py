@@ -72,9 +72,12 @@ def predict_image(
         )  # fmt: skip
     found = result.object_prediction_list
     rows = [(p.category.id, p.score.value, *p.bbox.to_xyxy()) for p in found]
+    # astype: an empty frame has no types of its own
     boxes = pd.DataFrame(rows, columns=COLUMNS[1:]).astype({c: TYPES[c] for c in COLUMNS[1:]})
     boxes[XYXY] = boxes[XYXY].to_numpy().clip(0, image.shape[1::-1] * 2)  # (W, H, W, H)
+    # nothing is left of a box beyond the edge
     boxes = boxes[(boxes.x2 > boxes.x1) & (boxes.y2 > boxes.y1)]
+    # every column decides, so equal scores have one order on every machine
     return boxes.sort_values(["conf", *XYXY, "cls"], ascending=False, ignore_index=True)
 
 
@@ -109,12 +112,13 @@ def predict_fields(
             if field.image in done:
                 continue
             boxes = predict_image(detector, _read_checked(field), slice_px, overlap)
+            # plain numbers, so that a resumed call and an undisturbed one write the same
             done[field.image] = boxes.to_numpy().tolist()
             file.write(json.dumps({"image": field.image, "boxes": done[field.image]}) + "\n")
-            file.flush()
+            file.flush()  # a kill loses one field at most
     rows = [(image, int(cls), *rest) for image in images.image for cls, *rest in done[image]]
     write_csv(pd.DataFrame(rows, columns=COLUMNS), out)
-    partial.unlink()
+    partial.unlink()  # only now, as ``out`` is complete
     return read_predictions(out)
 
 
@@ -141,7 +145,7 @@ def boxes_on(
 
     from openurine_lib.style import HEAD_COLOURS
 
-    factor = math.ceil(READABLE_PX / max(image.shape[:2]))
+    factor = math.ceil(READABLE_PX / max(image.shape[:2]))  # whole pixels: no blur
     side = factor * max(image.shape[:2])  # of the picture, its longer one
     corners = factor * boxes[XYXY].to_numpy(float).reshape(-1, 4)
     found = sv.Detections(xyxy=corners, class_id=boxes.cls.to_numpy(int))
@@ -152,6 +156,7 @@ def boxes_on(
     palette = sv.ColorPalette.from_hex(colours)
     # a copy, in BGR as supervision draws
     drawn = cv2.resize(image[..., ::-1], None, fx=factor, fy=factor)
+    # lines and letters grow with the picture
     drawn = sv.BoxAnnotator(palette, thickness=max(1, side // 500)).annotate(drawn, found)
     if labels:
         annotator = sv.LabelAnnotator(palette, text_scale=side / 2500, text_padding=2)
@@ -185,6 +190,7 @@ def _digest(model: Any) -> str:
     """Tells one set of weights from another."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
+        digest.update(name.encode())  # tensors of one shape differ in name
+        # numpy knows no bfloat16
         digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -81,19 +81,22 @@ def predict(
         fields = _fields(images, Path(scratch))
         detector, classes, imgsz = _open_detector(Path(weights), conf)
         if slice_px is None:
+            # rounded up, as the paper's sizes are
             slice_px = math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+        # ``or None``: 0 stands for the whole field
         boxes = predict_fields(detector, fields, slice_px or None, OVERLAP, folder / "boxes.csv")
         boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
         write_csv(boxes, folder / "boxes.csv")
         sizes = []
         for field in fields.itertuples():
             pixels = read_rgb(field.path)
-            sizes.append(pixels.shape[1::-1])
+            sizes.append(pixels.shape[1::-1])  # width, height
             if out is not None:
                 picture = boxes_on(pixels, boxes[boxes.image == field.image], classes)
                 with atomic_path(folder / f"{field.image}.png") as temporary:
                     Image.fromarray(picture).save(temporary)
         if um_per_px is not None:
+            # only with a pixel size, since ``patient_means`` takes their area
             fields[["width", "height"]] = sizes
             fields["um_per_px"] = um_per_px
         report = _report(fields, boxes, classes)
@@ -107,6 +110,7 @@ def _fields(images: Sequence[str | Path | np.ndarray], scratch: Path) -> pd.Data
     for number, image in enumerate(images, start=1):
         if isinstance(image, np.ndarray):
             paths.append(scratch / f"field{number}.png")
+            # without loss, so that the detector sees the array's values
             Image.fromarray(image).save(paths[-1])
         else:
             paths.append(Path(image))
@@ -120,6 +124,7 @@ def _fields(images: Sequence[str | Path | np.ndarray], scratch: Path) -> pd.Data
         if not path.is_file():
             what = "a folder, not an" if path.is_dir() else "no such"
             raise FileNotFoundError(f"{path}: {what} image")
+        # all fields are looked at before the first is predicted
         look(path)
     return pd.DataFrame({"image": names, "path": list(map(str, paths)), "group": "patient"})
 
@@ -135,7 +140,7 @@ def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, int]:
         meta = read_weights(weights, needed=DETECTOR)["meta"]
         open_detector = engine(meta["engine"]).detector
     try:
-        classes = taxonomy.match(meta["classes"])
+        classes = taxonomy.match(meta["classes"])  # the classes' components decide the report
     except taxonomy.UnknownClass as error:
         raise WeightsError(f"{weights} was trained on another taxonomy: {error}") from error
     check_taxonomy(meta, classes, weights)

@@ -1,4 +1,7 @@
-"""What the tests of several engines ask: does the smallest network learn eight fields by heart, in the right pixels?"""
+"""What the tests of several engines ask of the smallest network.
+
+Does it learn eight fields by heart, and are its boxes in the right pixels?
+"""
 
 import contextlib
 from pathlib import Path
@@ -33,7 +36,10 @@ def map50(detector: DetectionModel, job: TrainJob) -> float:
 
 
 def map50_side_by_side(detector: DetectionModel, job: TrainJob) -> float:
-    """mAP50 on pairs of fields put side by side and predicted in slices of one: boxes must come back shifted."""
+    """mAP50 on pairs of fields, put side by side and predicted in slices as large as one field.
+
+    The boxes of the right field must come back shifted.
+    """
     truth, found, side = [], [], job.images.width[0]
     for left, right in zip(
         job.images[::2].itertuples(), job.images[1::2].itertuples(), strict=True
@@ -60,7 +66,10 @@ def _map50(job: TrainJob, truth: pd.DataFrame, found: pd.DataFrame, images: pd.S
 
 
 def assert_resumes(engine: ModuleType, undisturbed: TrainJob, again: TrainJob, monkeypatch) -> None:
-    """A training killed after its first epoch and started again ends with the undisturbed one's weights."""
+    """A training that is killed after its first epoch goes on when it is started again.
+
+    It ends with the weights of the undisturbed one.
+    """
     whole = torch.load(engine.fit(undisturbed), weights_only=True)
     save = weights_files.save
 

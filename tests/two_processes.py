@@ -1,7 +1,9 @@
-"""Lets ultralytics' data parallelism run on a CPU: two processes over gloo in the place of two GPUs over NCCL.
+"""Lets ultralytics' data parallelism run on a CPU.
 
-As a script it is put before the file that ultralytics starts in each process, and afterwards leaves what the process
-has learned in ``rank0.pt`` and ``rank1.pt``. With DIE_IN_EPOCH set, the first process kills itself in that epoch.
+Two processes over gloo take the place of two GPUs over NCCL. As a script, this file is put before
+the file that ultralytics starts in each process. Afterwards it leaves what the process has learned
+in ``rank0.pt`` and ``rank1.pt``. With DIE_IN_EPOCH set, the first process kills itself in that
+epoch.
 """
 
 import os

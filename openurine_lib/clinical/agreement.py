@@ -24,7 +24,7 @@ MEASURES = ("accuracy", "within_one", "sensitivity", "specificity", "kappa")
 RESAMPLES, ENDS = 2000, (2.5, 97.5)
 N = len(LEVELS)
 FACTORS = (0.5, 0.71, 1.0, 1.41, 2.0)
-CURVE = tuple(2 ** np.linspace(-1, 1, 17))
+CURVE = tuple(2 ** np.linspace(-1, 1, 17))  # a half to twice
 # Added to both counts of a ratio, so that a count of 0 has one (Bland and Altman's logarithms).
 SEEN = 0.5
 
@@ -58,7 +58,7 @@ def table8_components(
     rows = in_order([*components, *pairs["component"]])
     tables = _tables(pairs, rows)
     point, low, high = _with_ends(_resampled(tables, seed))  # each (rows + 1, 5)
-    patients = [*tables.sum((0, 2, 3)), len(tables)]
+    patients = [*tables.sum((0, 2, 3)), len(tables)]  # the last is of the mean over components
     low[np.less(patients, 2)] = high[np.less(patients, 2)] = np.nan  # one alone cannot be resampled
     tally = pairs.groupby("component")["level"].agg(
         patients="size", present=lambda level: (level > 0).sum()
@@ -71,6 +71,7 @@ def table8_components(
         table[measure] = point[:, i]
         table[f"{measure}_low"] = low[:, i]
         table[f"{measure}_high"] = high[:, i]
+    # [:-1, -1]: kappa, without the mean's
     reasons = map(_reason, tally["patients"], tally["present"], point[:-1, -1])
     return table.assign(reason=[*reasons, ""])
 
@@ -105,7 +106,7 @@ def measures(tables: np.ndarray) -> np.ndarray:
     level = np.arange(N)
     distance = np.abs(np.subtract.outer(level, level))  # (5, 5)
     present, absent, known = level > 0, level == 0, level >= 0
-    all_cells = np.outer(known, known)
+    all_cells = np.outer(known, known)  # (5, 5)
     # of each share the cells that are right, and those that count
     right = [distance == 0, distance <= 1, np.outer(present, present), np.outer(absent, absent)]
     counted = [all_cells, all_cells, np.outer(present, known), np.outer(absent, known)]
@@ -113,7 +114,8 @@ def measures(tables: np.ndarray) -> np.ndarray:
     shares = 100 * _ratio(*sums)  # (..., 4)
 
     # kappa: the squared distances of the pairs, against those that the margins give by chance
-    by_chance = tables.sum(-1)[..., :, None] * tables.sum(-2)[..., None, :]
+    by_chance = tables.sum(-1)[..., :, None] * tables.sum(-2)[..., None, :]  # (..., 5, 5)
+    # a product of margins is n times too large, so the observed side is taken n times, too
     observed = (tables * distance**2).sum((-2, -1)) * tables.sum((-2, -1))
     kappa = 1 - _ratio(observed, (by_chance * distance**2).sum((-2, -1)))
     return np.concatenate([shares, kappa[..., None]], axis=-1)
@@ -127,6 +129,7 @@ def accuracy_gain(
     Also the ends of its interval, which is paired: both are resampled alike.
     """
     rows = in_order(pairs["component"])
+    # [:, -1, 0]: mean over components, accuracy
     of_both = (_resampled(_tables(frame, rows), seed)[:, -1, 0] for frame in (pairs, others))
     gain, low, high = _with_ends(np.subtract(*of_both))
     return float(gain), float(low), float(high)
@@ -138,7 +141,7 @@ def table8_confusion(pairs: pd.DataFrame, components: Sequence[str] = ()) -> pd.
     The reference's levels run down, the levels here across.
     """
     rows = in_order([*components, *pairs["component"]])
-    counts = _tables(pairs, rows).sum(0).reshape(-1, N).astype(int)
+    counts = _tables(pairs, rows).sum(0).reshape(-1, N).astype(int)  # (rows * 5, 5)
     index = pd.MultiIndex.from_product([rows, LEVELS], names=["row", "reference"])
     return pd.DataFrame(counts, index, list(LEVELS)).reset_index()
 
@@ -191,8 +194,8 @@ def table8_counts(
         line = [row, n, of_row["count"].mean(), of_row["count_here"].mean()]
         line.append(np.exp(logarithm.mean()) if n else np.nan)
         if n > 1:
-            drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ logarithm / n
-            reach = np.array([-1.96, 1.96]) * logarithm.std(ddof=1)
+            drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ logarithm / n  # (R,) means
+            reach = np.array([-1.96, 1.96]) * logarithm.std(ddof=1)  # 95 % of a normal distribution
             line += [*np.exp(np.percentile(drawn, ENDS)), *np.exp(logarithm.mean() + reach)]
         lines.append(line + [np.nan] * (9 - len(line)))
     ends = ["ratio", "ratio_low", "ratio_high", "least", "most"]
@@ -207,7 +210,7 @@ def count_ratio(pairs: pd.DataFrame) -> pd.Series:
 
 def _tables(pairs: pd.DataFrame, rows: Sequence[str]) -> np.ndarray:
     """(patients, rows, 5, 5): a 1 where a patient's two levels meet; 0 if not reported."""
-    patient, patients = pd.factorize(pairs["group"], sort=True)
+    patient, patients = pd.factorize(pairs["group"], sort=True)  # 0..n-1
     component = pd.Index(rows).get_indexer(pairs["component"])
     tables = np.zeros((len(patients), len(rows), N, N))
     levels = (pairs[column].to_numpy(int) for column in ("level", "level_here"))
@@ -216,15 +219,14 @@ def _tables(pairs: pd.DataFrame, rows: Sequence[str]) -> np.ndarray:
 
 
 def _resampled(tables: np.ndarray, seed: int) -> np.ndarray:
-    """(1 + RESAMPLES, rows + 1, 5): first the measures of all patients, then of resampled ones.
-
-    The last row is the mean over the components that have the measure.
-    """
+    """(1 + RESAMPLES, rows + 1, 5): first the measures of all patients, then of resampled ones."""
     n = len(tables)
     drawn = draws(n, RESAMPLES, seed) if n else np.empty((RESAMPLES, 0))
     times = np.vstack([np.ones(n), drawn])  # (1 + R, n): how often each patient counts
+    # (1 + R, rows, 5): all tables of the drawn patients added up
     values = measures(np.tensordot(times, tables, 1))
     defined = ~np.isnan(values)
+    # the last row: the mean over the components that have the measure
     mean = _ratio(np.where(defined, values, 0).sum(1), defined.sum(1))
     return np.concatenate([values, mean[:, None]], axis=1)
 

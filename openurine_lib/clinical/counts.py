@@ -61,6 +61,7 @@ def reference(run: Run, fold: int) -> Reference:
     """
     data = run.dataset
     report = data.laboratory
+    # the order counts: at most FIELDS a patient, then whole patients up to the limit
     test = limit_groups(choose_fields(data.test_images(fold)), run.profile.max_test_fields)
     if report is None:
         means = patient_means(test, data.boxes_of(test), data.taxonomy)
@@ -91,6 +92,7 @@ def limit_groups(images: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """Whole groups of at most ``limit`` images, the largest first; one group at least."""
     # Twice sorted, so that of equally large groups the first by name comes first.
     sizes = images["group"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    # cumulated: the largest groups that fit together
     fits = sizes.cumsum() <= (limit or len(images))
     chosen = sizes.index[fits] if fits.any() else sizes.index[:1]
     return images[images["group"].isin(chosen)].reset_index(drop=True)
@@ -125,6 +127,7 @@ def patient_means(
     fields = pd.Series(1, images.index)
     if per_hpf(images):  # the area that a field shows, in HPFs
         fields = images["width"] * images["height"] * images["um_per_px"] ** 2 / hpf_um2()
+    # (patients, components)
     return counts.div(fields.groupby(images["group"]).sum().reindex(groups), axis=0)
 
 

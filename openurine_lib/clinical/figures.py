@@ -45,6 +45,7 @@ def plot_table8_confusion(pairs: pd.DataFrame, components: Sequence[str], banner
     for ax, (row, table) in zip(axes, tables, strict=True):
         counts = table[list(LEVELS)].to_numpy()  # (5, 5)
         total = counts.sum(axis=1, keepdims=True)
+        # a level that nobody has has no share
         share = np.divide(100 * counts, total, out=np.zeros(counts.shape), where=total > 0)
         cells = {"annot": counts, "mask": counts == 0, "square": True, "cbar": False}
         sns.heatmap(share, ax=ax, **cells, **look, **text, **ticks)
@@ -75,6 +76,7 @@ def plot_table8_sensitivity(table: pd.DataFrame, banner: str) -> Figure:
     curves = dict(list(table.groupby("row", sort=False)))
     mean = curves.pop(MEAN)
     # A component is no head, so it has no head's colour.
+    # 0.85: the palest would vanish
     colours = colormaps[style.SEQUENTIAL](np.linspace(0, 0.85, len(curves)))
     for ax, (measure, label) in zip(axes, titles.items(), strict=True):
         for i, (row, curve) in enumerate(curves.items()):
@@ -107,7 +109,7 @@ def plot_table8_counts(pairs: pd.DataFrame, components: Sequence[str], banner: s
     fig, axes = _multiples(len(table), 0.27)
     ratio = count_ratio(pairs)
     middle = np.sqrt((pairs["count"] + SEEN) * (pairs["count_here"] + SEEN))
-    reach = max([2.0, *ratio, *(1 / ratio)]) * 1.5
+    reach = max([2.0, *ratio, *(1 / ratio)]) * 1.5  # the same above and below 1
     span = (SEEN * 0.7, max([10.0, *middle]) * 1.5)
     for ax, (row, limits) in zip(axes, table.iterrows(), strict=True):
         of_row = pairs["component"] == row

@@ -48,6 +48,7 @@ def held_out(run: Run, method: Method, scored: pd.DataFrame) -> HeldOut:
     predictions = pd.concat([steps.ensure_predictions(run, method, fold) for fold in folds])
     parts = [run.dataset.test_images(fold, limit).assign(fold=fold) for fold in folds]
     images = pd.concat(parts, ignore_index=True)
+    # no patient is both chosen on and scored
     images = images[~images["group"].isin(scored["group"])].reset_index(drop=True)
     predictions = predictions[predictions["image"].isin(images["image"])]
     remaining = tuple(int(fold) for fold in sorted(images["fold"].unique()))
@@ -77,7 +78,7 @@ def _point(boxes: int, conf: pd.Series) -> tuple[float, str]:
         return CONFIDENCE, "fixed: nothing was detected"
     if len(conf) < boxes:
         return conf.min(), f"all {len(conf)} detections: fewer than boxes"
-    return conf.nlargest(boxes).iloc[-1], "as many detections as boxes"
+    return conf.nlargest(boxes).iloc[-1], "as many detections as boxes"  # the ``boxes``-th best
 
 
 def confidences(chosen: pd.DataFrame) -> dict[str, float]:

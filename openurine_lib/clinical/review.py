@@ -68,7 +68,7 @@ def read(path: Path, pairs: pd.DataFrame) -> pd.DataFrame:
         if level and level not in LEVELS:
             remedy = f"write one of {', '.join(LEVELS)}, or leave it empty"
             bad(LABORATORY, f"column reviewer_level: {row['reviewer_level']!r}", remedy)
-        first = line_of.setdefault((group, component), line)
+        first = line_of.setdefault((group, component), line)  # where it stood first
         if first != line:
             what = f"{component} of {group} stands in line {first} already"
             bad(MALFORMED, what, "keep one of the rows")
@@ -90,6 +90,7 @@ def write(path: Path, rows: pd.DataFrame) -> None:
     if path.is_file():
         text = {"dtype": str, "keep_default_na": False, "skipinitialspace": True}
         old = pd.read_csv(path, encoding="utf-8-sig", **text)
+    # the level, and columns that a reviewer added
     of_reviewer = old.columns.difference(COLUMNS[:-1])
     touched = old[(old[of_reviewer].apply(lambda cells: cells.str.strip()) != "").any(axis=1)]
     both = pd.concat([touched, rows]).drop_duplicates(KEY)  # what is touched comes first, and stays
@@ -101,7 +102,7 @@ def write(path: Path, rows: pd.DataFrame) -> None:
 def reviewed_levels(pairs: pd.DataFrame, filled: pd.DataFrame) -> pd.DataFrame:
     """The pairs with the reviewer's level for the reference's where there is one."""
     marks = pairs[KEY].merge(filled[[*KEY, "reviewer_level"]], on=KEY, how="left")
-    level = marks["reviewer_level"].map(LEVELS.index, na_action="ignore")
+    level = marks["reviewer_level"].map(LEVELS.index, na_action="ignore")  # text -> 0..4
     level = level.astype(float).set_axis(pairs.index).fillna(pairs["level"])
     return pairs.assign(level=level.astype(int))
 
@@ -125,7 +126,7 @@ def table8_reviewed(pairs: pd.DataFrame, filled: pd.DataFrame, seed: int = 0) ->
         }
     )
     tally = tally.groupby(marks["component"]).sum()
-    tally.loc[MEAN] = tally.sum()
+    tally.loc[MEAN] = tally.sum()  # over all components
     table = before[["row", "patients"]].join(tally.astype(int), on="row")
     for measure in ("accuracy", "kappa"):
         for end in ("", "_low", "_high"):

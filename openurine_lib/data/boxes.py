@@ -20,8 +20,9 @@ def square_around(corners: Sequence[float], width: int, height: int) -> tuple[in
     """(left, top, side) of the square around a box with a margin, moved into the image."""
     x1, y1, x2, y2 = corners
     longer = max(x2 - x1, y2 - y1)
+    # + 2: a pixel of margin on each side even of the smallest
     side = int(min(longer * (1 + 2 * MARGIN) + 2, width, height))
-    left = np.clip((x1 + x2 - side) / 2, 0, width - side)
+    left = np.clip((x1 + x2 - side) / 2, 0, width - side)  # moved inside, not cut off
     top = np.clip((y1 + y2 - side) / 2, 0, height - side)
     return int(left), int(top), side
 

@@ -94,6 +94,7 @@ def scan(source: Source) -> pd.DataFrame:
     """Decodes every image: [file, split, width, height, sha, phash]; failures become problems."""
     files = list(source.images)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # threads are enough: Pillow decodes without Python's lock
         looks = pool.map(lambda file: _look(source.folder / file), files)
         seen = list(tqdm(looks, total=len(files), desc="checking images", unit="image"))
     rows = []
@@ -121,7 +122,7 @@ def _look(path: Path) -> tuple[int, int, str, str] | str:
             else:
                 grey = Image.fromarray(image_files.decode(content)).convert("L")
                 width, height = grey.size
-        phash = str(imagehash.phash(grey, hash_size=16))
+        phash = str(imagehash.phash(grey, hash_size=16))  # 16 x 16 = 256 bits
     except Exception as error:  # a broken file can raise anything
         return str(error)
     return width, height, digest(content, length=64), phash
@@ -152,14 +153,15 @@ def judge_boxes(
 ) -> pd.DataFrame:
     """Boxes in pixels [file, cls, x1, y1, x2, y2], clipped, each once; bad ones become problems."""
     rows = source.rows.rename(columns={"file": "label", "image": "file"})
+    # the others are problems already, see ``choose_taxonomy``
     rows = rows[rows["class"].map(taxonomy.knows).astype(bool)]
     rows = rows.merge(images[["file", "width", "height"]], on="file")
     rows["cls"] = rows["class"].map(taxonomy.id).astype(int)
     rows["place"] = rows["label"] + ":" + rows["line"].astype(str)
     size = rows[["width", "height", "width", "height"]].to_numpy(float)  # (N, 4)
     xyxy = rows[XYXY].to_numpy(float) * (size if source.fractions else 1.0)  # (N, 4)
-    inside = np.clip(xyxy, 0, size)
-    beyond = np.abs(xyxy - inside)
+    inside = np.clip(xyxy, 0, size)  # clipped, (N, 4)
+    beyond = np.abs(xyxy - inside)  # pixels over the edge
     empty = _no_area(xyxy)
     outside = ~empty & ((beyond > SLIGHTLY * size).any(axis=1) | _no_area(inside))
     tolerance = f"correct or delete it (up to {SLIGHTLY:.0%} of the side would be clipped)"

@@ -59,6 +59,7 @@ class Dataset:
         """Unlabelled images for pretraining, at most ``limit``, of no group that the fold tests."""
         tested = self.images.loc[self.images["fold"] == fold, "group"]
         pool = self.images[self.images["split"] == "unlabelled"]
+        # the encoder must not have seen the patients that are tested
         return self._sample(pool[~pool["group"].isin(tested)], limit)
 
     def cohort_images(self) -> pd.DataFrame:
@@ -103,6 +104,7 @@ def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
         checked = check(source)
         images, boxes = _with_folds(folder, checked, seed)
     except DataError as error:
+        # the list is kept even though the run stops
         _write_report(place, Report(len(source.images), len(source.found), problems=error.problems))
         raise
     frames = {
@@ -113,7 +115,7 @@ def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
     }
     for name, frame in frames.items():
         if frame is None:
-            (place / f"{name}.csv").unlink(missing_ok=True)
+            (place / f"{name}.csv").unlink(missing_ok=True)  # one of an earlier state
             continue
         with atomic_path(place / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
@@ -184,7 +186,7 @@ def load(place: Path) -> Dataset:
         "dtype": dict.fromkeys(TEXTS, str) | dict.fromkeys(NUMBERS, float),
         "keep_default_na": False,  # "None" and "NA" may be names of patients
         "na_values": dict.fromkeys(NUMBERS, ""),
-        "float_precision": "round_trip",
+        "float_precision": "round_trip",  # the same float as was written
     }
     names = ("images", "boxes", "near_duplicates", "laboratory")
     files = {name: place / f"{name}.csv" for name in names}

@@ -58,7 +58,7 @@ def opened(file: IO[bytes]) -> Image.Image:
         raise ValueError("of no image format that is known here") from error
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} px, {TOO_LARGE}")
-    frames = getattr(image, "n_frames", 1)
+    frames = getattr(image, "n_frames", 1)  # animations, multi-page TIFFs
     if frames > 1 and image.format != "MPO":
         raise ValueError(f"{frames} pages or frames; save the one that is the field as PNG")
     if image.mode in ("I", "F"):
@@ -76,6 +76,7 @@ def decode(content: bytes) -> np.ndarray:
         image = Image.fromarray(_eight_bits(np.asarray(image)))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
+        # alpha_composite blends; convert alone would drop the fourth channel
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
@@ -95,18 +96,19 @@ def _deep(image: Image.Image) -> bool:
     """Whether a PNG or TIFF has 16 bits a value; Pillow's mode does not tell."""
     tiles = getattr(image, "tile", [])  # codec, place, offset, arguments
     arguments = tiles[0][3] if tiles else ""
-    layout = arguments if isinstance(arguments, str) else str(arguments[0])
+    layout = arguments if isinstance(arguments, str) else str(arguments[0])  # e.g. "RGB;16B"
     return image.format in ("PNG", "TIFF") and ";16" in layout
 
 
 def _deep_colour(image: Image.Image, content: bytes) -> np.ndarray:
     """A 16-bit image's values with all their bits: uint16 (H, W, 3 or 4), RGB or RGBA."""
+    # cv2 keeps all 16 bits, but it does not turn PNGs
     if image.getexif().get(ORIENTATION, 1) != 1:
         raise ValueError("16 bits a colour, and turned by its EXIF; save it upright, as PNG")
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("its 16-bit layout is not understood; save it as 8-bit PNG")
-    order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA  # OpenCV's order
     return cv2.cvtColor(values, order)
 
 
@@ -114,6 +116,7 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     """uint16 values in 8 bits, same shape; a fourth channel is transparency, and has all 16."""
     brightest = int(values[..., :3].max() if values.ndim == 3 else values.max())
     most = next(2**bits - 1 for bits in DEPTHS if brightest < 2**bits)
+    # a table of all 65,536 values, looked up for every pixel
     scaled = np.rint(np.arange(2**16) * (255 / most)).clip(0, 255).astype(np.uint8)[values]
     if values.ndim == 3 and values.shape[2] == 4:
         scaled[..., 3] = values[..., 3] >> 8

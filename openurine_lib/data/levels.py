@@ -31,6 +31,7 @@ def read_cutoffs(path: Path = CUTOFFS) -> dict[str, list[float]]:
         numbers = cuts if isinstance(cuts, list) and all(map(_is_number, cuts)) else []
         if len(numbers) != len(LEVELS) - 1:
             what = "needs four numbers [rare, few, moderate, many]"
+        # [0, ...]: the first is above 0
         elif not all(a < b for a, b in zip([0, *numbers], numbers, strict=False)):
             what = "cut-offs must be above 0 and rise"
         else:
@@ -50,6 +51,7 @@ def hpf_um2(path: Path = CUTOFFS) -> float:
     if not all(_is_number(n) and 0 < n < math.inf for n in (objective, field_number)):
         what = f"needs objective and field_number_mm, numbers above 0, has {entry!r}"
         raise BadCutoffs(f"{path}: hpf: {what}")
+    # mm -> um; the part of the slide that one sees through the objective
     return math.pi / 4 * (1000 * field_number / objective) ** 2
 
 
@@ -85,7 +87,7 @@ def level_of(frame: pd.DataFrame, column: str, cutoffs: dict[str, list[float]]) 
     """Levels (N,) of the counts in a column, by the cut-offs of each row's ``component``."""
     cuts = np.array([cutoffs[c] for c in frame["component"]], float)
     cuts = cuts.reshape(-1, len(LEVELS) - 1)  # (N, 4), also for no rows
-    return (frame[column].to_numpy(float)[:, None] >= cuts).sum(axis=1)
+    return (frame[column].to_numpy(float)[:, None] >= cuts).sum(axis=1)  # (N, 1) >= (N, 4)
 
 
 def _read(path: Path) -> Any:
@@ -105,4 +107,5 @@ def _entry(path: Path, key: str, what: str) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
+    # True is an int in Python
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -32,17 +32,18 @@ def particle_cards(
     texts = read_config("descriptions.yaml")
     colour = style.HEAD_COLOURS[head]
     names = [taxonomy.classes[i] for i in taxonomy.heads[head]]
-    rows = -(-len(names) // 2)
+    rows = -(-len(names) // 2)  # rounded up
     figure = plt.figure(figsize=(style.PAGE, CARD * rows + 0.35), layout="none")
     height = figure.get_figheight()
     title = f"{head}: {texts['heads'][head]}"
     figure.text(0, 1 - 0.12 / height, title, fontsize=8, weight="bold", color=colour, va="center")
     for k, name in enumerate(names):
-        row, column = divmod(k, 2)
+        row, column = divmod(k, 2)  # two columns
         left, low = 0.5 * column, 1 - (CARD * (row + 1) + 0.25) / height
-        wide, high = 0.55 / style.PAGE, 0.55 / height
+        wide, high = 0.55 / style.PAGE, 0.55 / height  # a picture has a side of 0.55 inches
         shown = pictures(name)
         for i, picture in enumerate(shown):
+            # side by side, a gap of a twentieth between them
             axes = figure.add_axes((left + 1.05 * i * wide, low, wide, high))
             axes.imshow(picture)
             axes.axis("off")

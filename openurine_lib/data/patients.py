@@ -33,6 +33,7 @@ def groups(source: Source) -> tuple[dict[str, str], dict[str, float], list[str]]
         return {}, {}, []
     file = present[0]
     path = source.folder / file
+    # a patients.csv may call its column ``group``
     column = next((c for c in GROUP_FILES.values() if c in s.header(path)), GROUP_FILES[file])
     group_of: dict[str, str] = {}
     um_per_px = dict.fromkeys(source.images, _pixel_of_all(source))
@@ -42,13 +43,13 @@ def groups(source: Source) -> tuple[dict[str, str], dict[str, float], list[str]]
         if image is None:
             idle.append(f"{file}:{line}: {row['image']}")
             continue
-        first = group_of.setdefault(image, row[column])
+        first = group_of.setdefault(image, row[column])  # the first row counts
         if first != row[column]:
             places = f"{column} {row[column]!r} here and of {first!r} above"
             what = f"image {row['image']!r} is of {places}"
             source.bad(s.MALFORMED, file, line, what, "keep one of the rows")
         if row[PIXEL]:
-            um_per_px[image] = _number(row[PIXEL])
+            um_per_px[image] = _number(row[PIXEL])  # for this image alone
             if not 0 < um_per_px[image] < math.inf:
                 remedy = "write micrometres a pixel, a number above 0, or leave it empty"
                 source.bad(s.MALFORMED, file, line, f"column {PIXEL}: {row[PIXEL]!r}", remedy)
@@ -70,13 +71,14 @@ def laboratory(
     path = source.folder / "laboratory.csv"
     if not path.is_file():
         return None, []
-    components = {normal(c): c for c in taxonomy.components}
+    components = {normal(c): c for c in taxonomy.components}  # any spelling
     report: dict[tuple[str, str], tuple[str, float]] = {}
     unseen: list[str] = []
     for line, row in s.table_rows(source, path, ("group", "component", "level"), ("count",)):
         group = row["group"]
         component = components.get(normal(row["component"]))
         level = row["level"].casefold()
+        # infinity and NaN are refused below
         count = _number(row["count"]) if row["count"] else math.nan
         remedies = {}
         if component is None:

@@ -32,7 +32,9 @@ def read(folder: str | Path) -> Source:
     files = s.listed(folder)
     images = [f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in s.SUFFIXES]
     source = Source(folder, {image: s.split_of(image) for image in images})
+    # other text files (README) are no labels
     labels = [f for f in files if f.suffix == ".txt" and "labels" in f.relative_to(folder).parts]
+    # this project's own file is no COCO
     coco = [f for f in files if f.suffix.lower() == ".json" and f.name != "meta.json"]
     voc = [f for f in files if f.suffix.lower() == ".xml"]
     csvs = [f for f in files if f.suffix.lower() == ".csv"]
@@ -68,7 +70,7 @@ def read_yolo(source: Source, labels: list[Path]) -> None:
             continue
         for number, line in enumerate((source.text(path) or "").splitlines(), 1):
             values = line.split()
-            if not values:
+            if not values:  # an empty line
                 continue
             try:
                 cls = int(values[0])
@@ -79,7 +81,7 @@ def read_yolo(source: Source, labels: list[Path]) -> None:
                 source.bad(s.MALFORMED, file, number, what, remedy)
                 continue
             if cls in names:
-                corners = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+                corners = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)  # centre and size -> corners
                 source.add(image, names[cls], corners, file, number)
             else:
                 remedy = "add its name to data.yaml or correct the class"
@@ -101,6 +103,7 @@ def _yolo_names(source: Source) -> dict[int, str]:
         return {}
     lines = text.splitlines()
     for name in names.values():
+        # 0: the file as a whole
         number = next((i for i, line in enumerate(lines, 1) if name in line), 0)
         source.names[name] = ("data.yaml", number)
     return names
@@ -108,7 +111,7 @@ def _yolo_names(source: Source) -> dict[int, str]:
 
 def _label_of(image: str) -> str:
     """images/a.jpg -> labels/a.txt, as ultralytics does it (the last folder of that name)."""
-    path = "/" + Path(image).with_suffix(".txt").as_posix()
+    path = "/" + Path(image).with_suffix(".txt").as_posix()  # "/": the first folder also counts
     return "/labels/".join(path.rsplit("/images/", 1)).removeprefix("/")
 
 
@@ -129,6 +132,7 @@ def read_coco(source: Source, path: Path) -> None:
         remedy = "it needs the lists images, annotations and categories"
         source.bad(s.MALFORMED, file, line, f"is not COCO JSON: {error!s}", remedy)
         return
+    # kept by kind: ids of images and categories are two series
     names: dict[str, dict[Any, str]] = {"images": {}, "categories": {}}  # list -> id -> name
     for key, field in (("images", "file_name"), ("categories", "name")):
         for entry in lists[key]:
@@ -163,6 +167,7 @@ def read_coco(source: Source, path: Path) -> None:
             image = source.image(names["images"][image_id])
             if image is not None:  # else it was told above
                 cls = names["categories"][category]
+                # width and height -> corners
                 source.add(image, cls, (x, y, x + w, y + h), file, line)
 
 
@@ -193,7 +198,7 @@ def _object_lines(text: str) -> Iterator[int]:
             line += 1
         elif token[0] == "{":
             starts.append(line)
-        elif token[0] == "}":
+        elif token[0] == "}":  # inner objects end before outer ones
             yield starts.pop()
 
 
@@ -203,6 +208,7 @@ def read_voc(source: Source, path: Path) -> None:
     Its pixels count from 1 and the last one is included, so x1 = xmin - 1 and x2 = xmax.
     """
     file = source.relative(path)
+    # a file from elsewhere must not open others
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
         root = etree.parse(str(path), parser).getroot()
@@ -224,7 +230,7 @@ def read_voc(source: Source, path: Path) -> None:
         except ValueError:
             cls = ""
         if cls:
-            source.add(image, cls, (x1 - 1, y1 - 1, x2, y2), file, line)
+            source.add(image, cls, (x1 - 1, y1 - 1, x2, y2), file, line)  # counted from 1 -> from 0
         else:
             what = "an object has no name or no number in bndbox"
             source.bad(s.MALFORMED, file, line, what, "complete or delete it")

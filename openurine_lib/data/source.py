@@ -57,7 +57,7 @@ class DataError(ValueError):
     """The data set cannot be used as it is; ``problems`` lists everything that was found."""
 
     def __init__(self, folder: str, problems: list[Problem]) -> None:
-        in_order = sorted(set(problems))
+        in_order = sorted(set(problems))  # the same one may be found twice
         self.problems = sorted(in_order, key=lambda p: KINDS.index(p.kind))
         counts = Counter(p.kind for p in self.problems)
         summary = ", ".join(f"{n} {kind}" for kind, n in counts.items())
@@ -95,8 +95,9 @@ class Source:
         """Names of an image in a file (images/a.jpg, a.jpg, a) -> image; None if several fit."""
         spellings: dict[str, str | None] = {}
         for image in self.images:
+            # set: a name without a folder is spelled once only
             for spelling in {image, Path(image).name, Path(image).stem}:
-                spellings[spelling] = None if spelling in spellings else image
+                spellings[spelling] = None if spelling in spellings else image  # None: ambiguous
         return spellings
 
     def image(self, name: str) -> str | None:
@@ -127,7 +128,7 @@ class Source:
     def text(self, path: Path) -> str | None:
         """Content of a text file; None, and a problem, if it is not UTF-8."""
         try:
-            return path.read_text(encoding="utf-8-sig")
+            return path.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
         except UnicodeDecodeError as error:
             what = f"is not UTF-8 text ({error})"
             self.bad(MALFORMED, self.relative(path), 0, what, "save it as UTF-8")

@@ -39,6 +39,7 @@ def assign_folds(
         raise SplitError(f"{groups} groups cannot fill {folds} folds: {needs}")
     # One sample a field, then one a box.
     group_of = images.set_index("image")["group"]
+    # (samples,): fields first, then boxes
     label = np.concatenate([np.full(len(images), FIELDS), boxes["cls"].to_numpy(int)])
     group = np.concatenate([images["group"].to_numpy(), group_of.loc[boxes["image"]].to_numpy()])
     fold_of = np.empty(len(label), int)
@@ -49,6 +50,7 @@ def assign_folds(
         for number, (_, test) in enumerate(splitter.split(label, label, group)):
             fold_of[test] = number
     counts = pd.crosstab(group, label)  # (groups, 1 + classes)
+    # one row a group, as all its samples have one fold
     start = pd.Series(fold_of, group).groupby(level=0).first().loc[counts.index]
     fold = even_out(start.to_numpy(), counts.to_numpy(), folds, seed)
     return images["group"].map(dict(zip(counts.index, fold, strict=True))).astype(int)
@@ -65,7 +67,7 @@ def even_out(fold: np.ndarray, counts: np.ndarray, folds: int, seed: int) -> np.
     weight[0] = FIELDS_WEIGHT
     # Two empty groups join each fold: to exchange a group with an empty one is to move it.
     counts = np.vstack([counts, np.zeros((2 * folds, classes), int)])
-    fold = np.concatenate([fold, np.tile(np.arange(folds), 2)])
+    fold = np.concatenate([fold, np.tile(np.arange(folds), 2)])  # (G + 2 * folds,)
     have = np.stack([counts[fold == f].sum(axis=0) for f in range(folds)])  # (folds, C)
 
     def unevenness(have: np.ndarray) -> np.ndarray:
@@ -74,6 +76,7 @@ def even_out(fold: np.ndarray, counts: np.ndarray, folds: int, seed: int) -> np.
 
     def cost(have: np.ndarray) -> float:
         absent = (have == 0).sum()
+        # a class that a fold lacks costs 1, more than its unevenness ever can
         return float(absent + (weight * unevenness(have)).sum())
 
     least = cost(have)
@@ -87,7 +90,7 @@ def even_out(fold: np.ndarray, counts: np.ndarray, folds: int, seed: int) -> np.
         exchanged[fold_a] += gain
         exchanged[fold_b] -= gain
         cost_exchanged = cost(exchanged)
-        if cost_exchanged < least:
+        if cost_exchanged < least:  # only what helps
             have = exchanged
             least = cost_exchanged
             fold[a] = fold_b
@@ -95,10 +98,10 @@ def even_out(fold: np.ndarray, counts: np.ndarray, folds: int, seed: int) -> np.
 
     # New numbers: most classes on both sides first, among equals the most even fold.
     both_sides = ((have > 0) & (have < total)).sum(axis=1)  # (folds,)
-    best_first = np.lexsort([unevenness(have).sum(axis=1), -both_sides])
+    best_first = np.lexsort([unevenness(have).sum(axis=1), -both_sides])  # the last key sorts first
     number = np.empty(folds, int)
     number[best_first] = np.arange(folds)
-    return number[fold[:groups]]
+    return number[fold[:groups]]  # without the empty groups
 
 
 def assert_disjoint(images: pd.DataFrame) -> None:
@@ -120,18 +123,19 @@ def subsample(
     """
     if limit is None or limit >= len(images):
         return images
+    # shuffled once: ``max`` takes the first of equals, so chance decides between them
     rest = list(np.random.default_rng(seed).permutation(images["image"].to_numpy()))
     classes = boxes.groupby("image")["cls"].agg(set).to_dict()
     chosen: list[str] = []
     seen: set[int] = set()
     while len(chosen) < limit:
         best = max(rest, key=lambda image: len(classes.get(image, set()) - seen))
-        if not classes.get(best, set()) - seen:
+        if not classes.get(best, set()) - seen:  # every class has been seen
             break
         chosen.append(best)
         rest.remove(best)
         seen |= classes[best]
-    return images[images["image"].isin([*chosen, *rest][:limit])]
+    return images[images["image"].isin([*chosen, *rest][:limit])]  # then the rest, at random
 
 
 def near_duplicates(images: pd.DataFrame) -> pd.DataFrame:
@@ -146,6 +150,7 @@ def near_duplicates(images: pd.DataFrame) -> pd.DataFrame:
     pairs: list[tuple[str, str, int]] = []
     for i in range(len(bits)):
         later = slice(i + 1, None)  # each pair once
+        # (N - i - 1,) bits that differ
         distance = np.bitwise_count(bits[later] ^ bits[i]).sum(axis=1)
         near = (distance <= NEAR) & (group[later] != group[i])
         pairs += [(name[i], *pair) for pair in zip(name[later][near], distance[near], strict=True)]

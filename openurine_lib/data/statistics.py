@@ -61,6 +61,7 @@ def parts(d: Dataset) -> pd.DataFrame:
 def near_duplicates(d: Dataset) -> pd.DataFrame:
     """Near-duplicates and their parts: [image_a, image_b, bits, part_a, part_b, across (parts)]."""
     fold = d.images["fold"]
+    # a part is a fold, or its split
     part = d.images["split"].where(fold < 0, "fold " + fold.astype(str))
     part_of = dict(zip(d.images["image"], part, strict=True))
     pairs = d.near_duplicates.copy()
@@ -95,11 +96,12 @@ def richest_fields(d: Dataset, n: int) -> list[str]:
     groups: set[str] = set()
 
     def worth(image: str) -> tuple[int, bool, int, int]:
-        field = fields.loc[image]
+        field = fields.loc[image]  # ranked by these, in turn
         new = len(field["classes"] - classes)
         return new, field["group"] not in groups, len(field["classes"]), field["boxes"]
 
     for _ in range(min(n, len(fields))):
+        # ``max`` takes the first of equals
         best = max((image for image in fields.index if image not in chosen), key=worth)
         chosen.append(best)
         classes |= fields.at[best, "classes"]
@@ -119,7 +121,7 @@ def contact_sheet(
     across = max(1, round(9 / n))  # classes side by side
     rows = math.ceil(taxonomy.n / across)
     figure, axes = _grid(rows, across, 1.3 * rows / (n * across), banner)
-    for cls, axis in enumerate(axes.T.flat[: taxonomy.n]):
+    for cls, axis in enumerate(axes.T.flat[: taxonomy.n]):  # .T: down the columns
         title = taxonomy.classes[cls].replace("_", " ")
         _strip(axis, title, pictures(cls), n, style.HEAD_COLOURS[taxonomy.head_of(cls)])
     return figure
@@ -144,7 +146,7 @@ def fig2_beside_simulator(
             equals[cls] = names
     figure, axes = _grid(len(equals), 2, 0.5 * len(equals) / n, banner)
     for (left, right), (cls, names) in zip(axes, equals.items(), strict=True):
-        drawn = [simulated(names[i % len(names)], i) for i in range(n)]
+        drawn = [simulated(names[i % len(names)], i) for i in range(n)]  # their equals in turn
         _strip(left, f"{d.taxonomy.classes[cls]}, {d.name}", examples(d, cls, n), n)
         _strip(right, f"{d.taxonomy.classes[cls]}, simulated", drawn, n)
     return figure
@@ -160,6 +162,7 @@ def examples(d: Dataset, cls: int, n: int) -> list[np.ndarray]:
     boxes = d.boxes[d.boxes["cls"] == cls].merge(fields, on="image")
     if boxes.empty:
         return []
+    # a box at the edge may be a part of a particle
     inside = boxes["x2"].le(boxes["width"] - 1) & boxes["y2"].le(boxes["height"] - 1)
     inside &= boxes[["x1", "y1"]].min(axis=1).ge(1)
     whole = boxes[inside] if inside.any() else boxes
@@ -174,7 +177,7 @@ def examples(d: Dataset, cls: int, n: int) -> list[np.ndarray]:
         company = centres_in(d.boxes[d.boxes["image"] == box["image"]], square)
         rows.append({"group": box["group"], "company": company, "faint": -cut.std(), "cut": cut})
     ranked = pd.DataFrame(rows).sort_values(["company", "faint"], kind="stable")
-    turn = ranked.groupby("group").cumcount()
+    turn = ranked.groupby("group").cumcount()  # 0 for a patient's first
     return list(ranked["cut"].loc[turn.sort_values(kind="stable").index[:n]])
 
 
@@ -213,13 +216,13 @@ def _draw_boxes(axis: Axes, taxonomy: Taxonomy, boxes: pd.DataFrame, width: int)
         places = []
         for x1, y1, x2, y2 in same[XYXY].itertuples(index=False):
             axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=colour, lw=0.6))
-            left = min(x1, width * (1 - LETTER * len(name)))
+            left = min(x1, width * (1 - LETTER * len(name)))  # moved left, to end inside the field
             right = left + width * LETTER * len(name)
             if y1 > width * LINE:  # there is room above the box
                 places.append((left, y1 - width * LINE, right, y1))
             places.append((left, y2, right, y2 + width * LINE))
         free = (p for p in places if not any(_overlap(p, q) for q in names))
-        place = next(free, places[0])
+        place = next(free, places[0])  # better covered than missing
         names.append(place)
         text = axis.text(place[0], place[3], name, fontsize=4.5, color=colour, va="bottom")
         text.set(path_effects=HALO, clip_on=True)

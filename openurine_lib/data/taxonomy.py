@@ -49,6 +49,7 @@ class Taxonomy:
     @cached_property
     def _ids(self) -> dict[str, int]:
         ids = {normal(name): i for i, name in enumerate(self.classes)}
+        # | ids: a class's own name prevails over an alias
         return {normal(alias): ids[normal(name)] for alias, name in self.aliases.items()} | ids
 
     def knows(self, name: str) -> bool:
@@ -94,13 +95,14 @@ def parse(text: str, where: str) -> Taxonomy:
     if wrong:
         raise TaxonomyError(f"{where}: no such head: {wrong}; the heads are {', '.join(HEADS)}")
     aliases = {str(alias): str(c) for alias, c in (entry.get("aliases") or {}).items()}
+    # aliases and classes are one list of spellings
     spellings = Counter(normal(spelling) for spelling in (*head_of, *aliases))
     twice = sorted(spelling for spelling, times in spellings.items() if times > 1)
     if twice:
         listing = ", ".join(twice)
         raise TaxonomyError(f"{where}: listed twice (case and punctuation do not count): {listing}")
     ids = {h: tuple(i for i, c in enumerate(head_of) if head_of[c] == h) for h in HEADS}
-    heads = {h: ids[h] for h in HEADS if ids[h]}
+    heads = {h: ids[h] for h in HEADS if ids[h]}  # heads without classes are left out
     taxonomy = Taxonomy(name, tuple(head_of), heads, aliases, {})
     try:
         openurine = {
@@ -152,6 +154,7 @@ def load(name_or_path: str | Path) -> Taxonomy:
 def closest(class_names: Iterable[str]) -> Taxonomy:
     """The shipped taxonomy that knows most of the names."""
     names = list(class_names)
+    # of several the first by file name
     return max(shipped().values(), key=lambda t: sum(map(t.knows, names)))
 
 

@@ -143,11 +143,7 @@ def explain(
 
 
 def _in_field(maps: np.ndarray, cuts: list[list[int]], imgsz: int, input_height: int) -> np.ndarray:
-    """A level's maps (2S, h_l, w_l) in the field's pixels (H, W); the mean where slices overlap.
-
-    A cell of stride s stands for the input's pixels i s to (i+1) s, and its value lies in the
-    middle of them.
-    """
+    """A level's maps (2S, h_l, w_l) in the field's pixels (H, W); the mean where slices overlap."""
     upright, turned = np.split(maps, 2)  # (S, h_l, w_l) each
     stride = input_height / maps.shape[1]
     both = (upright + turned[:, ::-1, ::-1]) / 2 / stride**2  # score per cell -> score per pixel

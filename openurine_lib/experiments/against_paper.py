@@ -34,13 +34,15 @@ def beside(published: pd.DataFrame, reproduced: pd.DataFrame, on: str = "row") -
         raise ValueError(
             f"no metric in both: published has {list(published)}, reproduced has {list(reproduced)}"
         )
-    paper = published.rename(columns=_sided(metrics, "paper"))
+    paper = published.rename(columns=_sided(metrics, "paper"))  # map50 -> map50_paper
     words = [c for c in shared if c not in numeric]  # of these the paper's stay
     here = reproduced.drop(columns=words).rename(columns=_sided(metrics, "here"))
-    position = {label: i for i, label in enumerate(published[on])}
-    joined = paper.merge(here, on=on, how="outer", sort=False)
+    position = {label: i for i, label in enumerate(published[on])}  # the paper's order
+    joined = paper.merge(here, on=on, how="outer", sort=False)  # outer: rows of either side stay
+    # rows that the paper does not have are NaN there, and come last
     joined = joined.sort_values(on, key=lambda c: c.map(position), kind="stable", ignore_index=True)
     for m in metrics:
+        # coerce: words among the numbers (Table 3) have no difference
         numbers = joined[[f"{m}_here", f"{m}_paper"]].apply(pd.to_numeric, errors="coerce")
         joined[f"{m}_difference"] = numbers[f"{m}_here"] - numbers[f"{m}_paper"]
     blank = joined[[f"{m}_here" for m in metrics]].isna().all(axis=1)

@@ -37,6 +37,7 @@ def reproduced_table(run: Run, n: int) -> pd.DataFrame:
     order = {row: i for i, row in enumerate(published.table(n)["row"])}
     rows = sorted(rows_of_table(n), key=lambda m: order[m.answers[n]])
     table = pd.DataFrame([_line(run, m, n) for m in rows])
+    # integers that may be missing
     return table.astype({"epochs": "Int64", "nominal": "Int64", "effective": "Int64"})
 
 
@@ -45,7 +46,7 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
     files = [run.predict_dir(m, fold) / "metrics.csv" for fold in p.folds]
     summaries = [summary(pd.read_csv(file)) for file in files if file.exists()]
     mean, std = over_folds(summaries)
-    smaller = p.arch(m) != m.arch
+    smaller = p.arch(m) != m.arch  # another network stands for the paper's
     return {
         "row": m.answers[n],
         "method": m.id,
@@ -93,7 +94,7 @@ def same_run_as(run: Run, m: Method, n: int) -> str | None:
         return None
     if n in first.answers:
         return first.answers[n]
-    other, row = next(iter(first.answers.items()))
+    other, row = next(iter(first.answers.items()))  # that row stands in another table
     return f"{row} (Table {other})"
 
 
@@ -130,6 +131,7 @@ def plot_table6_sizes(paper: pd.DataFrame, here: pd.DataFrame, banner: str) -> F
             bars = frame[f"{metric}_std"].fillna(0)
             if f"{metric}_low" in frame:  # the interval, which one fold has too
                 ends = frame[[f"{metric}_low", f"{metric}_high"]]
+                # errorbar takes lengths, not ends: (2, rows)
                 bars = ends.sub(frame[metric], axis=0).abs().fillna(0).T  # (2, rows)
             look = {"fmt": "o-", "color": colour, "capsize": 2, "label": label}
             ax.errorbar(nominal.map(place), frame[metric], bars, **look)

@@ -79,9 +79,10 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
     elif kind == "train":
         modules = [f"training.engines.{m.engine}"]
         trained_with = p.settings_of(m)
+        # without slices in training a sliced row and a whole one share its weights
         if not p.slices_per_field:  # then a training knows nothing of slices
             del network["sliced"], trained_with["sahi"]
-        start = coco_weights.find(p.arch(m))
+        start = coco_weights.find(p.arch(m))  # COCO's weights, if the user has any
         used = [network, size, p.epochs_of(m), trained_with, start and of_file(start)]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]
@@ -93,7 +94,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         of_modules(*(f"openurine_lib.{name}" for name in modules)),
         of_definition("data.dataset", "Dataset"),  # it selects the fields
     ]
-    if kind in STEPS:
+    if kind in STEPS:  # the step that calls them
         code.append(of_definition("experiments.steps", STEPS[kind]))
     libraries = [*LIBRARIES, *LIBRARIES_OF_ENGINES.get(m.engine, ())]
     return {
@@ -130,9 +131,10 @@ def of_modules(*roots: str) -> str:
     return digest([_code(name) for name in reached], *(file.read_bytes() for file in config))
 
 
-@functools.cache
+@functools.cache  # the same question comes for every job of a run
 def modules_reached(*roots: str) -> frozenset[str]:
     """``roots`` and the modules of both packages that they import, also inside functions."""
+    # upstream: what a module imports
     return frozenset(roots).union(*map(_graph().find_upstream_modules, roots))
 
 
@@ -140,7 +142,7 @@ def of_definition(module: str, name: str) -> str:
     """Digest of one function or class of openurine_lib; KeyError where there is none."""
     for node in _tree(f"openurine_lib.{module}").body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return digest(ast.dump(node))
+            return digest(ast.dump(node))  # dump: neither comments nor formatting
     raise KeyError(f"openurine_lib/{module.replace('.', '/')}.py has no {name}")
 
 
@@ -175,6 +177,7 @@ def of_data(folder: str | Path, cache: str | Path) -> str:
     now = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
+        # size and time stand for the content, as in rsync
         state = f"{path.stat().st_size}-{path.stat().st_mtime_ns}"
         unchanged = name in before and before[name][0] == state
         now[name] = before[name] if unchanged else [state, of_file(path)]
@@ -201,6 +204,7 @@ def of_review(path: str | Path) -> str:
     columns = ("group", "component", "reviewer_level")
     rows = _csv_rows(path) if Path(path).is_file() else []
     texts = [[(row.get(c) or "").strip() for c in columns] for row in rows]
+    # row[-1]: the level, if the reviewer gave one
     return digest(sorted(row for row in texts if row[-1]))
 
 
@@ -214,6 +218,7 @@ def of_table(p: Profile, seed: int, rows: Iterable[str] = ()) -> str:
 def _graph() -> grimp.ImportGraph:
     """Who imports whom in both packages, but for PLUMBING. Built in a tenth of a second."""
     graph = grimp.build_graph("openurine_lib", "synthurine", cache_dir=None)
+    # the arrow goes, the module stays: asked for by name, it still counts
     for imported in PLUMBING:
         for importer in graph.find_modules_that_directly_import(imported):
             graph.remove_import(importer=importer, imported=imported)
@@ -230,7 +235,7 @@ def _tree(module: str) -> ast.Module:
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(
             node
         ):
-            node.body = node.body[1:] or [ast.Pass()]
+            node.body = node.body[1:] or [ast.Pass()]  # a body may not be empty
     return tree
 
 
@@ -241,13 +246,12 @@ def _code(module: str) -> str:
 
 @functools.cache
 def _config_files(module: str) -> frozenset[Path]:
-    """The files of its package's ``config`` that a module names: one, or all in ``"published"``.
-
-    Not the taxonomies: a data set's own is an ingredient of it, and a new one concerns no other.
-    """
+    """The files of its package's ``config`` that a module names: one, or all in ``"published"``."""
     config = PACKAGE.parent / module.split(".")[0] / "config"
     values = [node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant)]
+    # file names look like identifiers once the dots are gone
     texts = {v for v in values if isinstance(v, str) and v.replace(".", "").isidentifier()}
+    # a data set's taxonomy is an ingredient of it, and a new one concerns no other
     paths = [config / text for text in texts - {"taxonomies"}]
     inside = [file for path in paths if path.is_dir() for file in path.glob("*.*")]
     return frozenset([*inside, *(path for path in paths if path.is_file())])

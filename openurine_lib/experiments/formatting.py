@@ -30,6 +30,7 @@ def formatted(
     floats, or by column (others 1).
     """
     numeric = [c for c in df if is_numeric_dtype(df[c]) and not is_bool_dtype(df[c])]
+    # names that are not columns of their own
     spread = {f"{name}{end}" for name in df for end in SPREAD}
     shown = {}
     for name in [c for c in df if c not in spread]:
@@ -51,7 +52,7 @@ def _number(value: Any, places: int, missing: str) -> str:
     if isinstance(value, float):
         text = f"{value:.{places}f}"
         return text.removeprefix("-") if float(text) == 0 else text  # no "-0.0"
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool | np.bool_):  # numpy's booleans are no Python bool
         return "yes" if value else "no"
     return str(value)
 
@@ -68,8 +69,10 @@ def markdown(shown: pd.DataFrame, caption: str) -> str:
 
 def rows_of(shown: pd.DataFrame) -> str:
     """A formatted frame as a Markdown table; needs the package tabulate."""
+    # a bar would end the cell
     cells = shown.map(lambda text: text.replace("|", r"\|").replace("\n", " "))
     align = ["right" if name in shown.attrs.get("right", []) else "left" for name in shown]
+    # disable_numparse: tabulate must not round text that looks like a number
     return cells.to_markdown(
         index=False, disable_numparse=True, colalign=align if len(cells) else None
     )

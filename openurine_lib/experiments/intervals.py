@@ -45,7 +45,7 @@ class Intervals:
         rows = []
         for _, row in tqdm(list(table.iterrows()), desc="intervals", leave=False):
             drawn = self._resamples(row["method"]) if row["folds"] else NOT_RUN
-            rows.append(_ends(row, drawn).clip(0, 100))
+            rows.append(_ends(row, drawn).clip(0, 100))  # percent, which end there
         return _with_limits(table, rows)
 
     def of_drops(self, drops: pd.DataFrame, table5: pd.DataFrame) -> pd.DataFrame:
@@ -56,6 +56,7 @@ class Intervals:
             other = self._resamples(row["method"])
             pairs = NOT_RUN
             if full.folds == other.folds:
+                # the same draws, so differences of pairs
                 pairs = full._replace(metrics=full.metrics - other.metrics)
             rows.append(_ends(row, pairs))
         return _with_limits(drops, rows)
@@ -92,7 +93,7 @@ def resampled_means(folds: list[Scored], n_classes: int) -> np.ndarray:
     for seed, fold in enumerate(folds):
         drawn = resampled([fold], n_classes, seed)  # (R, C, 4)
         values = fold.metrics[list(PER_CLASS.values())].to_numpy()  # (C, 4)
-        present = ~np.isnan(values[:, 0])
+        present = ~np.isnan(values[:, 0])  # classes with true boxes
         means = np.full((len(drawn), len(METRICS)), np.nan)
         if present.any():
             means = bootstrap.fill_missing(drawn, values)[:, present].mean(1)  # (R, 4)
@@ -105,9 +106,10 @@ def _ends(row: pd.Series, drawn: Resamples) -> np.ndarray:
     if not len(drawn.metrics):
         return np.full(len(LIMITS), np.nan)
     values = row[METRICS].to_numpy(dtype=float)
+    # limits takes (R, rows, 4): here of one row
     return limits(values, drawn.metrics[:, None], np.array([drawn.groups]))[0]
 
 
 def _with_limits(table: pd.DataFrame, rows: list[np.ndarray]) -> pd.DataFrame:
-    columns = np.reshape(rows, (-1, len(LIMITS))).T
+    columns = np.reshape(rows, (-1, len(LIMITS))).T  # (8, rows)
     return table.assign(**dict(zip(LIMITS, columns, strict=True)))

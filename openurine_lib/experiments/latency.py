@@ -56,6 +56,7 @@ def measure(run: Run, n: int = 4, fields: int = FIELDS, rounds: int = ROUNDS) ->
     for key, detector in detectors.items():
         _timed(run, timed[key], detector, images[0])  # the first field is not counted
     ms = {key: np.zeros((rounds, len(images))) for key in detectors}
+    # fields outside, detectors inside: neighbours in time are rows to compare
     turns = [(r, i, key) for r in range(rounds) for i in range(len(images)) for key in detectors]
     for r, i, key in tqdm(turns, desc="timing", unit="field", disable=not turns):
         ms[key][r, i] = 1000 * _timed(run, timed[key], detectors[key], images[i])
@@ -73,6 +74,7 @@ def _timed(run: Run, m: Method, detector: Any, image: np.ndarray) -> float:
     slice_px, overlap = run.slicing(m)
     start = time.perf_counter()
     predict_image(detector, image, slice_px, overlap)
+    # the boxes are a frame by then, so a GPU has finished
     return time.perf_counter() - start
 
 
@@ -81,7 +83,7 @@ def latency_table(run: Run, rows: list[Method], ms: dict[str, np.ndarray]) -> pd
     lines = []
     for m in rows:
         times = ms[predict_key(m, run.profile)]
-        of_rounds = np.median(times, axis=1)
+        of_rounds = np.median(times, axis=1)  # (rounds,)
         what = [
             m.answers.get(4, m.id),
             m.id,
@@ -91,7 +93,7 @@ def latency_table(run: Run, rows: list[Method], ms: dict[str, np.ndarray]) -> pd
         lines.append([*what, np.median(times), of_rounds.min(), of_rounds.max()])
     table = pd.DataFrame(lines, columns=COLUMNS[:-1])
     ours = ms.get(predict_key(method(OURS), run.profile), np.nan)
-    return table.assign(against_ours=table["ms"] / np.median(ours))
+    return table.assign(against_ours=table["ms"] / np.median(ours))  # NaN where it was not timed
 
 
 def table4_latency(both: pd.DataFrame, times: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +123,7 @@ def pareto_front(cost: pd.Series, gain: pd.Series) -> np.ndarray:
     # (N, N): whether the point of the column is as good as that of the row, and in one thing better
     no_worse = (c[None] <= c[:, None]) & (g[None] >= g[:, None])
     better = (c[None] < c[:, None]) | (g[None] > g[:, None])
-    return ~(no_worse & better).any(axis=1)
+    return ~(no_worse & better).any(axis=1)  # nobody is better
 
 
 def plot_latency_scatter(costs: pd.DataFrame, banner: str, metric: str = "map50") -> Figure:
@@ -141,6 +143,7 @@ def plot_latency_scatter(costs: pd.DataFrame, banner: str, metric: str = "map50"
         return fig
     front = points[pareto_front(points["ms"], points[metric])].sort_values("ms")
     look: dict[str, Any] = {"color": "0.75", "linewidth": 0.8, "zorder": 1}
+    # post: a gain holds until the next point
     ax.step(front["ms"], front[metric], where="post", label="Pareto front", **look)
     ours = points["row"].str.startswith("Our method")
     for part, marker, colour, name in (

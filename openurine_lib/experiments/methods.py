@@ -61,6 +61,7 @@ class Profile:
     @property
     def settings(self) -> dict[str, Any]:
         """Table 3 with the profile's overrides; ``imgsz`` and ``sahi.slice`` in its pixels."""
+        # |: the profile's own prevail over Table 3's
         table3 = read_config("table3.yaml") | self.train | {"epochs": self.epochs}
         table3["imgsz"] = self.pixels(table3["imgsz"])
         table3["sahi"] = table3["sahi"] | {"slice": self.pixels(table3["sahi"]["slice"])}
@@ -78,6 +79,7 @@ class Profile:
 
     def pixels(self, nominal: int) -> int:
         """Effective size of a nominal one: scaled, then rounded up to the stride."""
+        # px_scale is a rounded fraction: 448.00000003 pixels must not gain a stride
         strides = math.ceil(round(nominal * self.px_scale, 6) / STRIDE)
         return max(STRIDE, strides * STRIDE)
 
@@ -143,6 +145,7 @@ def train_key(m: Method, p: Profile) -> str:
         parts.append(f"without-{m.without_head}")
     if p.trains_on_slices(m):
         parts.append("slices")
+    # paths on disk ignore case on some systems
     return "-".join([*parts, str(p.pixels(m.imgsz))]).lower()
 
 

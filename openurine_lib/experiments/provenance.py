@@ -67,7 +67,9 @@ def stamp(run: Run, *, uses_data: bool = True, **extra: Any) -> dict[str, Any]:
 def code_state() -> tuple[str | None, bool | None]:
     """Commit of the library's checkout, and whether files differ from it; (None, None) without."""
     try:
+        # fails if git does not know this very file
         _git("ls-files", "--error-unmatch", "__init__.py")  # else it is another project's checkout
+        # ":/": of the whole checkout
         return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", ":/"))
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None, None
@@ -88,12 +90,8 @@ def versions() -> dict[str, str]:
 
 
 def _computed_on() -> dict[str, Any]:
-    """The device, the threads that torch sums with, and whether it computes in bfloat16.
-
-    Last digits depend on the threads, and bfloat16 moves boxes a little. A process that has not
-    imported torch computes on the CPU, without either.
-    """
-    torch = sys.modules.get("torch")
+    """The device, the threads that torch sums with, and whether it computes in bfloat16."""
+    torch = sys.modules.get("torch")  # not imported for the sake of a stamp
     if torch is None:
         return {"device": f"CPU ({platform.machine()})", "threads": None, "bfloat16": None}
     from openurine_lib.speed.processor import cpu_bf16
@@ -101,6 +99,7 @@ def _computed_on() -> dict[str, Any]:
     device = f"CPU ({platform.machine()})"
     if torch.cuda.is_available():
         device = f"{torch.cuda.get_device_name(0)} (CUDA {torch.version.cuda})"
+    # last digits depend on the threads, and bfloat16 moves boxes a little
     return {"device": device, "threads": torch.get_num_threads(), "bfloat16": cpu_bf16()}
 
 
@@ -122,8 +121,9 @@ def save_table(
     """
     record = stamp(run, uses_data=uses_data, **extra)
     shown = formatting.formatted(df, decimals, missing)
-    full = f"{caption.rstrip('. ')}. ({record['face']})"
+    full = f"{caption.rstrip('. ')}. ({record['face']})"  # the table says by itself on which data
     with atomic_path(run.figures / f"{stem}.csv") as temporary:
+        # ten digits: those behind them depend on the order of sums
         df.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
     write_text(run.figures / f"{stem}.md", formatting.markdown(shown, full))
     write_text(run.figures / f"{stem}.tex", formatting.latex(shown, full, stem))
@@ -139,6 +139,7 @@ def save_figure(
     """
     record = {"stem": stem, "caption": caption, **stamp(run, uses_data=uses_data, **extra)}
     banner = record["face"]
+    # no figure goes without its banner
     if not any(banner in text.get_text() for text in fig.findobj(Text)):
         fig.text(0.0, -0.01, banner, va="top", ha="left", fontsize=5, color="0.35")
     text = json.dumps(record, ensure_ascii=False, default=_plain)
@@ -148,6 +149,7 @@ def save_figure(
     }
     for suffix, entries in inside.items():
         with atomic_path(run.figures / f"{stem}.{suffix}") as temporary:
+            # tight: the banner lies below the figure
             fig.savefig(temporary, metadata=entries, bbox_inches="tight")
 
 

@@ -42,7 +42,7 @@ class Run:
         parts = [self.profile.name]
         if self.data != SYNTHETIC:
             parts.append(self.data_name)
-        if self.seed:
+        if self.seed:  # seed 0 has no suffix
             parts.append(f"seed{self.seed}")
         return "-".join(parts)
 
@@ -117,10 +117,7 @@ def first_record(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def _drawn(place: Path, spec: dict[str, int], seed: int) -> Path:
-    """The folder of the synthetic data set, under ``place``.
-
-    Drawn again if another size, seed or simulator is asked for; an interrupted drawing goes on.
-    """
+    """The folder of the synthetic data set, under ``place``; an interrupted drawing goes on."""
     import synthurine
 
     asked = {"spec": spec, "seed": seed, "simulator": synthurine.SIMULATOR}
@@ -131,10 +128,10 @@ def _drawn(place: Path, spec: dict[str, int], seed: int) -> Path:
     with FileLock(place / ".drawing.lock"):  # jobs that run side by side wait for the first one
         if first_record([drawn]) == asked:
             return folder
-        drawn.unlink(missing_ok=True)
-        if first_record([begun]) != asked:
+        drawn.unlink(missing_ok=True)  # from here on it is not complete
+        if first_record([begun]) != asked:  # another size, seed or simulator
             shutil.rmtree(folder, ignore_errors=True)
             write_json(begun, asked)
-        synthurine.write(folder, spec, seed)
-        begun.replace(drawn)
+        synthurine.write(folder, spec, seed)  # what is drawn already is kept
+        begun.replace(drawn)  # complete: one rename
     return folder

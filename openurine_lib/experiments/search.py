@@ -46,4 +46,5 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    # 10 trials at random before it models anything; multivariate: settings depend on each other
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=True)

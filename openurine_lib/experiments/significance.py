@@ -54,7 +54,7 @@ def table4_significance(run: Run, n: int = 4, resamples: int = RESAMPLES) -> pd.
     p = run.profile
     ours = method(OURS)
     others = first_of_each(predict_key, rows_of_table(n), p)
-    others.pop(predict_key(ours, p), None)
+    others.pop(predict_key(ours, p), None)  # it is not compared with itself
     stored = {key: m for key, m in others.items() if _common_folds(run, m, ours)}
     lines = dict(zip(stored, _compared(run, [*stored.values()], ours, resamples), strict=True))
     adjusted = bootstrap.holm([line["p"] for line in lines.values()])
@@ -117,8 +117,9 @@ def _resampled_map50(run: Run, m: Method, fold: int, resamples: int) -> tuple[np
     matched = bootstrap.match_groups(truth, found, run.dataset.taxonomy.n, images)
     groups = images["group"].nunique()
     enough = resamples if groups >= MIN_GROUPS else 0
+    # the same seed for every method: both are scored on the same draws
     drawn = bootstrap.draws(groups, enough, seed=1000 * run.seed + fold)
-    once = np.ones((1, groups), dtype=int)
+    once = np.ones((1, groups), dtype=int)  # the score itself
     ap = bootstrap.average_precision(matched, np.vstack([once, drawn]))  # (1 + R, C)
     return bootstrap.mean_over_classes(bootstrap.fill_missing(ap, ap[0])), groups
 
@@ -137,5 +138,6 @@ def line_of_differences(
         line |= {"low": 100 * float(low), "high": 100 * float(high), "p": p, "note": ""}
     if len(folds) >= FOLDS_FOR_WILCOXON:
         # where all differences are 0, scipy has no p
+        # 0: no difference at all
         line["p_wilcoxon"] = float(wilcoxon(folds).pvalue) if np.any(folds) else 1.0
     return line

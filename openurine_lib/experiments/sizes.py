@@ -49,7 +49,7 @@ def table4_sizes(run: Run, n: int = 4) -> pd.DataFrame:
         lines.append(line)
     frame = pd.DataFrame(lines)
     sizes = {c: float for c in frame if "params" in c or "gflops" in c}
-    pixels = dict.fromkeys(["px", "paper_px", "published_px"], "Int64")
+    pixels = dict.fromkeys(["px", "paper_px", "published_px"], "Int64")  # Int64: may be missing
     return frame.astype(sizes | pixels)
 
 

@@ -50,6 +50,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
         images, boxes = slices_of(images, boxes, side, p.slices_per_field, run.seed, folder)
     job = TrainJob(
         arch=p.arch(m),
+        # Table 5
         taxonomy=data.taxonomy.without_head(m.without_head) if m.without_head else data.taxonomy,
         heads=m.heads,
         imgsz=p.pixels(m.imgsz),
@@ -59,6 +60,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
         settings=p.settings_of(m),
         seed=run.seed,
         dir=out.parent,
+        # only ultralytics trains on several GPUs
         device=devices() if m.engine == "ultralytics" else device(),
         encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
         pretrained=coco_weights.find(p.arch(m)),
@@ -71,6 +73,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
         },
     )
     engine(m.engine).fit(job)
+    # what the engine says it started from, not what it was offered
     origin = read_weights(out)["meta"].get("pretrained")
     if origin:
         files.write_json(out.parent / coco_weights.FILE, origin)
@@ -95,6 +98,7 @@ def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) ->
     if out.exists():
         return read_predictions(out)
     weights = ensure_weights(run, m, fold)
+    # before the data are predicted: ids of other classes would be scored as these
     check_taxonomy(read_weights(weights, needed=DETECTOR)["meta"], run.dataset.taxonomy, weights)
     # As in stock sahi, a slice is brought to the size of training, as a whole field is.
     px = run.profile.pixels(m.imgsz)

@@ -28,7 +28,7 @@ def plot_reconstructions(folder: Path, banner: str) -> Figure:
     style.use()
     examples = np.load(folder / "reconstructions.npz")  # uint8 (N, H, W, 3) each
     log = pd.read_csv(folder / "log.csv")
-    n = min(5, len(examples["before"]))
+    n = min(5, len(examples["before"]))  # as many as have room
     fig = plt.figure(figsize=style.size(style.PAGE, 0.38), layout="constrained")
     left, right = fig.subfigures(1, 2, width_ratios=[2.4, 1])  # type: ignore[misc]
     axes = left.subplots(2, n, squeeze=False)
@@ -66,6 +66,7 @@ def plot_losses(log: pd.DataFrame, banner: str) -> Figure:
         axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     else:
         fig, ax = plt.subplots()
+        # a single head has no parts by head
         for column in log.columns.drop(["epoch", "lr"], errors="ignore"):
             ax.plot(log.epoch, log[column], marker=".", label=column)
         ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
@@ -81,6 +82,7 @@ def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
     fig, axes = plt.subplots(4, 4, figsize=style.size(style.PAGE, 0.85), sharey=True)
     for ax, (name, span) in zip(axes.flat, SPACE.items(), strict=True):
         ax.scatter(trials[name], 100 * trials[metric], s=8, color="0.6", linewidths=0)
+        # the first trial
         ax.axvline(trials[name].iloc[0], color="0.6", linestyle=":", linewidth=0.8)
         cross = {"s": 40, "marker": "x", "color": style.HERE_COLOUR, "zorder": 3}
         ax.scatter(chosen[name], 100 * chosen[metric], **cross)

@@ -70,7 +70,7 @@ class HeadLoss(v8DetectionLoss):
 
     def objectness(self, o: Tensor, has_object: Tensor) -> Tensor:
         """Eq. 6, the binary cross-entropy of the logits o (B, A): a mean over all M_i cells."""
-        return self.bce(o, has_object.to(o.dtype)).mean()  # M_i = B A
+        return self.bce(o, has_object.to(o.dtype)).mean()  # M_i = B A cells
 
 
 class MultiHeadLoss:

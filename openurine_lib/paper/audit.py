@@ -145,21 +145,23 @@ def class_rows() -> Iterator[Check]:
     """Table 7's rows: what average precision and five folds allow."""
     rows = by_class().set_index("row")
     yield none("t7-order", rows.index[rows["map50_95"] > rows["map50"]])
+    # the stricter AP cannot be larger
 
     # precision · recall >= precision + recall - 1 in every fold, so the bound holds for means too
-    least = rows["precision"] + rows["recall"] - 100 - 3 * ROUNDED
+    least = rows["precision"] + rows["recall"] - 100 - 3 * ROUNDED  # percent: 1 is 100
     yield none("t7-least", rows.index[rows["map50"] < least])
 
     images = rows.loc[rows["images"] < FOLDS, "images"]
     yield none("t7-folds", [f"{name} ({n} images)" for name, n in images.items()])
 
     # A mean of five percentages with one decimal is a multiple of 0.02.
+    # * 50: multiples of 0.02 become whole
     cells = rows[METRICS].to_numpy() * 50  # (39, 4)
     multiples = int(np.isclose(cells, np.round(cells), rtol=0, atol=1e-6).sum())
     yield observed("t7-fifths", f"{multiples} of {cells.size}")
 
     perfect = rows[rows["map50"] == 100]
-    recall = (np.arange(1, 101) / 100).tolist()
+    recall = (np.arange(1, 101) / 100).tolist()  # a perfect detector, box by box
     ceiling = float(100 * compute_ap(recall, [1.0] * len(recall))[0])
     yield make("t7-ceiling", rows["map50"].max(), ceiling, None, n=len(perfect))
 
@@ -179,13 +181,14 @@ def clinical() -> Iterator[Check]:
     names = ", ".join(possible) or "none"
     yield make("t8-fewer", len(rows), len(possible), len(possible) == len(rows), names=names)
 
-    least, most = (PATIENTS * n for n in FIELDS)
+    least, most = (PATIENTS * n for n in FIELDS)  # 3 to 5 fields a patient
     common = set.intersection(*(denominators(a, range(least, most + 1)) for a in rows))
     yield make("t8-fields", "a number of fields", len(common), bool(common), least=least, most=most)
 
 
 def denominators(percent: float, sizes: range) -> set[int]:
     """The n among sizes for which some k/n rounds to the percentage."""
+    # k is the nearest whole number
     return {n for n in sizes if abs(100 * round(percent * n / 100) / n - percent) <= ROUNDED + 1e-9}
 
 
@@ -197,12 +200,12 @@ def same_rows() -> Iterator[Check]:
         "t46-nano": (table4.loc["YOLO12-nano"], table6.loc["960"]),
     }
     for entry, (one, other) in twice.items():
-        yield equal(entry, 0.0, float((one - other).abs().max()))
+        yield equal(entry, 0.0, float((one - other).abs().max()))  # no cell differs
 
     std = table4["map50_std"]
     medians = f"{std.median():.2f} (precision: {table4['precision_std'].median():.2f})"
     yield observed("t4-std", medians, names=", ".join(std.index[std < 0.1]))
-    place = int(std.rank(ascending=False)[OURS])
+    place = int(std.rank(ascending=False)[OURS])  # the first is the largest
     yield observed("t4-std-ours", std[OURS], place=place, n=len(std))
 
 
@@ -240,6 +243,7 @@ def of_text() -> Iterator[Check]:
     yield none("eq2-gains", [gain for gain in ("box", "obj", "cls") if gain not in settings.index])
     lr0 = settings["lr0"]
     lrf = settings["lrf"]
+    # lrf: ultralytics multiplies lr0 by it
     yield make("t3-lrf", f"{lrf:g}", f"{lr0 * lrf:.1e}", None, percent=100 * lrf / lr0)
     dataset, statement = "publicly available", "on reasonable request, by a form"
     yield make("availability", dataset, statement, dataset == statement)

@@ -89,6 +89,7 @@ def build(run: Run) -> Path:
         for stem, title, notebook in CONTENTS
     ]
     stamps = [item.stamp for section in sections for item in section.items]
+    # "+": uncommitted changes
     commits = {(s["commit"] or "no checkout")[:10] + ("+" if s["dirty"] else "") for s in stamps}
     text = TEMPLATES.get_template("report.html.j2").render(
         run=run,
@@ -108,7 +109,7 @@ def build(run: Run) -> Path:
 def _items(folder: Path, stem: str) -> Iterator[Item]:
     """The saved tables and figures of a stem: its own first, then those that only start with it."""
     files = [*folder.glob(f"{stem}.*"), *sorted(folder.glob(f"{stem}_*"))]
-    for name in dict.fromkeys(file.stem for file in files):
+    for name in dict.fromkeys(file.stem for file in files):  # each once, in this order
         suffixes = {file.suffix[1:] for file in files if file.stem == name}
         if {"md", "json"} <= suffixes:
             stamp = read_stamp(folder / f"{name}.json")
@@ -122,6 +123,7 @@ def _items(folder: Path, stem: str) -> Iterator[Item]:
             yield item
         if "png" in suffixes:
             stamp = read_stamp(folder / f"{name}.png")
+            # a figure: the PDF is linked only
             yield Item(name, stamp, sorted(suffixes & {"png", "pdf"}), f"{name}.png")
 
 
@@ -141,5 +143,5 @@ def read_markdown(text: str) -> tuple[list[str], list[bool], list[list[str]]]:
         quoting=csv.QUOTE_NONE,
     )
     cells = table.iloc[:, 1:-1].map(str.strip)  # nothing stands outside the outer bars
-    header, rule, *rows = cells.to_numpy().tolist()
+    header, rule, *rows = cells.to_numpy().tolist()  # the rule under the header tells the alignment
     return header, [cell.endswith(":") for cell in rule], rows

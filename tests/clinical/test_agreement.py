@@ -1,4 +1,7 @@
-"""Levels and counts against the reference: known answers, scikit-learn's kappa, scipy's bootstrap."""
+"""Levels and counts against the reference.
+
+They are compared with known answers, with scikit-learn's kappa and with scipy's bootstrap.
+"""
 
 import warnings
 
@@ -52,7 +55,8 @@ def test_agreement_by_hand():
         100,
         100,
     )
-    # observed sum of squares 0 + 0 + 1 + 4 = 5; expected by the margins: all pairs' squares / 4 = 43 / 4
+    # The observed sum of squares is 0 + 0 + 1 + 4 = 5. By chance one would expect the squares of
+    # all pairs, divided by 4: 43 / 4.
     by_chance = sum((a - b) ** 2 for a in (0, 1, 2, 4) for b in (0, 1, 3, 2)) / 4
     assert rbc["kappa"] == pytest.approx(1 - 5 / by_chance)
     mucus = table.iloc[1]
@@ -72,7 +76,8 @@ def test_agreement_by_hand():
 
 
 def test_present_means_any_level_above_none():
-    # reference: 3 have it, 2 have not; here 2 of the 3 are found (one at the wrong level), 1 of the 2 is left in peace
+    # In the reference, 3 patients have it and 2 have not. Here 2 of the 3 are found (one at the
+    # wrong level), and 1 of the 2 is rightly negative.
     rbc = agreement.table8_components(graded([1, 4, 0, 0, 2], [1, 1, 3, 0, 0])).iloc[0]
     assert rbc["sensitivity"] == pytest.approx(200 / 3) and rbc["specificity"] == 50
 
@@ -198,7 +203,8 @@ def test_confusion_by_hand():
 
 
 def test_scaling_the_cutoffs_by_hand():
-    # counts here 1, 2, 4, 8 against a laboratory's levels 1, 2, 3, 4: right as they are, one level too low at twice
+    # The counts 1, 2, 4, 8 stand against a laboratory's levels 1, 2, 3, 4. With the cut-offs as
+    # they are, the levels are right; with twice the cut-offs, they are one too low.
     pairs = counted([1, 2, 4, 8], [1, 2, 4, 8])
     table = agreement.table8_sensitivity(pairs, CUTS, both=False, factors=(0.5, 1, 2)).set_index(
         ["row", "factor"]
@@ -235,7 +241,8 @@ def test_counts_by_hand():
 
 
 def test_limits_of_agreement_by_hand():
-    # ratios 1/2 and 2: no bias; the logarithms -log 2 and log 2 have the standard deviation sqrt(2) log 2
+    # The ratios 1/2 and 2 have no bias. Their logarithms, -log 2 and log 2, have the standard
+    # deviation sqrt(2) log 2.
     rbc = agreement.table8_counts(counted([0.5, 1.5], [1.5, 0.5])).iloc[0]
     assert rbc["ratio"] == pytest.approx(1)
     assert (

@@ -1,4 +1,4 @@
-"""The file of discrepant samples: what it asks, what a reviewer may write, and what that changes."""
+"""The file of discrepant samples: what it asks, what a reviewer may write, what that changes."""
 
 import pandas as pd
 import pytest

@@ -105,7 +105,10 @@ def test_page_fits_a_phone_and_a_desk(run: Run, tmp_path: Path, width: int) -> N
         "--disable-component-update",
     ]
     frame = tmp_path / "frame.html"  # a window is never narrower than 500 px; a frame is
-    seen = "const d = contentDocument; document.title = d.documentElement.scrollWidth + ' ' + d.images[0].naturalWidth"
+    seen = (
+        "const d = contentDocument; "
+        "document.title = d.documentElement.scrollWidth + ' ' + d.images[0].naturalWidth"
+    )
     frame.write_text(
         f'<iframe src="{page.as_uri()}" width="{width}" height="800" onload="{seen}"></iframe>'
     )

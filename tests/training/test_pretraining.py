@@ -1,4 +1,7 @@
-"""The autoencoder: its encoder is the detector's backbone, its loss falls, an interruption changes nothing."""
+"""The autoencoder: its encoder is the detector's backbone, and its loss falls.
+
+An interruption of the pretraining changes nothing.
+"""
 
 import numpy as np
 import pandas as pd

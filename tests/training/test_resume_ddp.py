@@ -1,7 +1,8 @@
-"""A training that is killed outright goes on with the same optimizer; several processes train one network.
+"""A training that is killed outright goes on with the same optimizer.
 
-What no test here can run: CUDA and NCCL. The processes are two on a CPU, over gloo; everything else (the script that
-ultralytics writes, torch's launcher, our trainer made again in each process, checkpoint, resume) is what runs on GPUs.
+Several processes train one network. No test here can run CUDA and NCCL: the processes are two on a
+CPU, over gloo. Everything else is what runs on GPUs: the script that ultralytics writes, torch's
+launcher, our trainer made again in each process, checkpoint and resume.
 """
 
 import os
@@ -136,7 +137,7 @@ def test_two_processes_train_one_network_and_go_on_after_a_kill(tmp_path, monkey
 
 
 def test_the_librarys_processes_can_make_our_trainer(tmp_path):
-    """They get the pickled class and the arguments; a trainer that needs more to be made would fail there."""
+    """They get the pickled class and the arguments; a trainer that needed more would fail there."""
     from ultralytics.utils.dist import ddp_cleanup, generate_ddp_file
     from ultralytics.utils.patches import torch_load
 

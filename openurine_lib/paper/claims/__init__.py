@@ -72,6 +72,7 @@ def _claim(entry: Any, place: int, file: str) -> Claim:
     if test not in TESTS:
         raise BadClaims(f"{name}: no test {test!r}; there are: {', '.join(TESTS)}")
     try:
+        # None stands for ``tables``: are all arguments there, and none to spare
         inspect.signature(TESTS[test]).bind(None, **arguments)
     except TypeError as error:
         raise BadClaims(f"{name}: {test}: {error}") from error
@@ -87,6 +88,7 @@ def judge(claim: Claim, tables: Tables) -> Verdict:
     try:
         return TESTS[claim.test](tables, **claim.arguments)
     except v.NotHere as reason:
+        # a slip in the ledger, not a gap in a run
         if tables.published and isinstance(reason, v.NoSuchRow):
             raise BadClaims(f"{name}: {reason}") from reason
         return Verdict(CANNOT, why=str(reason))
@@ -144,6 +146,7 @@ def counts(both: pd.DataFrame) -> dict[str, dict[str, int]]:
     """How many claims have which outcome: {"in print": {"holds": 31, ...}, "in this run": ...}."""
     outcomes = [v.HOLDS, v.DOES_NOT, CANNOT]
     tally = {name: both[side].value_counts() for side, name in SIDES.items()}
+    # also those that never occur
     return {name: n.reindex(outcomes, fill_value=0).to_dict() for name, n in tally.items()}
 
 

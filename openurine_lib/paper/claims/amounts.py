@@ -31,7 +31,7 @@ def equal(
     ({table, take: mean, sum or count}, ``weights``: a column, ``patients``: how many the shares are
     of). Of several columns the largest difference decides.
     """
-    tolerance = ROUNDED if tables.published else tolerance
+    tolerance = ROUNDED if tables.published else tolerance  # in print, only rounding may differ
     findings = []
     for column in columns:
         # Set against a fixed number, ``this`` is a level; two amounts of one run are arithmetic.
@@ -81,6 +81,7 @@ def _amount(
     average = float(np.average(numbers, weights=weights))
     if "patients" not in spec:
         return Effect(average), no_interval(rows[0])
+    # the fewest: the widest interval
     patients = spec["patients"] if tables.published else float(frame["patients"].min())
     return share(average, patients), f"interval over {patients:g} patients"
 
@@ -102,6 +103,7 @@ def taken_for(
         row = tables.row(7, component)
         other = tables.row(7, called)
         missed = row["boxes"] * (1 - row["recall"] / 100)
+        # false = right * (1 / precision - 1), where right = boxes * recall
         false = other["boxes"] * other["recall"] / 100 * (100 / other["precision"] - 1)
         taken = percent / 100 * missed
         why = (
@@ -134,12 +136,13 @@ def mostly_taken_for(tables: Tables, component: str, called: str) -> Verdict:
         raise NotHere(f"the confusion matrix has no {component} or no {called}")
     if counts.sum() == 0:
         raise NotHere(f"{component}: no true box in the scored fields")
+    # nothing found is no rival unless asked
     wrong = counts.drop(labels=[right] if called == BACKGROUND else [right, BACKGROUND])
     if wrong.sum() == 0:
         raise NotHere(f"none of {counts.sum():.0f} true {component} is called anything else")
     others = wrong.drop(labels=wanted)
     taken = wrong[wanted]
-    most = others.max()
+    most = others.max()  # 0 if nothing else
     part = share(100 * taken / (taken + most), taken + most)
     effect = Effect(*(2 * x - 100 for x in part))  # from a share of two to their difference
     rival = others.idxmax() if most else "others"
@@ -161,7 +164,7 @@ def counted(tables: Tables, table: int, column: str, patients: int) -> Verdict:
     for row in rows:
         n = patients if tables.published else row["patients"]
         percent = mean(row, column).value
-        nearest = 100 * round(percent * n / 100) / n
+        nearest = 100 * round(percent * n / 100) / n  # the count that the percentage means
         if abs(nearest - percent) > ROUNDED / 2 + 1e-9:
             misfits.append(row["row"])
     names = f"; not: {', '.join(misfits)}" if misfits else ""

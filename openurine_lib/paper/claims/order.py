@@ -43,18 +43,19 @@ class Margins:
     ) -> None:
         """Adds the margin scale · a - b (``turned``: b - scale · a), or why there is none."""
         try:
-            first = mean(a, metric).times(scale)
+            first = mean(a, metric).times(scale)  # scaled where a claim sets a mark
             second = mean(b, metric)
             notes = same_footing(a, b)
             if first.value == second.value == 0:
                 raise NotHere(f"{a['row']} and {b['row']}: nothing is found by either")
+        # a slip in the ledger is no gap in a run
         except v.NoSuchRow:
             raise
         except NotHere as reason:
             self.untested.append(str(reason))
             return
         effect = second.minus(first) if turned else first.minus(second)
-        if math.isnan(effect.low):
+        if math.isnan(effect.low):  # one fold, or no deviation
             notes.append(no_interval(a, b))
         self.findings.append(Finding(metric, effect, f" {against}", notes))
 
@@ -68,6 +69,7 @@ class Margins:
             if not intervals or value == 0:
                 return value
             half = (high - low) / 2
+            # in units of its noise; without noise it is certain
             return value / half if half > 0 else math.copysign(math.inf, value)
 
         reasons = list(dict.fromkeys(self.untested))
@@ -76,15 +78,16 @@ class Margins:
         of_metric: dict[str, list[Finding]] = {}
         for finding in self.findings:
             of_metric.setdefault(finding.metric, []).append(finding)
+        # the weakest margin decides for its metric
         weakest = [min(findings, key=strength) for findings in of_metric.values()]
         ranked = sorted(weakest, key=strength, reverse=True)
         needed = min(at_least or len(ranked), len(ranked))
-        decisive = ranked[needed - 1].effect
+        decisive = ranked[needed - 1].effect  # the last one that must be above 0
         holds = decisive.value > 0
 
         listed = "; ".join([*reasons[:2], "..."] if len(reasons) > 2 else reasons)
         left_out = f"{len(reasons)} not compared ({listed})" if reasons else ""
-        if holds and reasons:
+        if holds and reasons:  # not all could be tested
             raise NotHere(left_out)
         texts = "; ".join(map(str, weakest))
         return verdict(holds, decisive, texts, v.noise(weakest), *v.notes(weakest), left_out)
@@ -115,7 +118,7 @@ def _others(
 ) -> list[pd.Series]:
     if others is not None:
         return [row for name in others for row in tables.rows(table, name)]
-    compared = {name.casefold() for name in names}
+    compared = {name.casefold() for name in names}  # a row is not set against itself
     return [row for row in tables.rows(table) if row["row"].casefold() not in compared]
 
 

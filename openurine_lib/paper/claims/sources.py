@@ -55,7 +55,7 @@ class Tables:
         """
         frame = self.frame(table)
         if label is None:
-            number = int(str(table).partition("_")[0])
+            number = int(str(table).partition("_")[0])  # "7_confusion" -> 7
             chosen = frame[~frame["row"].isin(published.SUMMARY_ROWS.get(number, []))]
         else:
             chosen = frame[frame["row"].astype(str).str.casefold() == str(label).casefold()]
@@ -81,6 +81,7 @@ class Published(Tables):
             raise NotHere(NOT_PRINTED.get(table, f"no Table {table} in print"))
         frame = published.table(int(table))
         if table in METHODS:
+            # in print, each row is its own network and run
             names = dict.fromkeys(("network", "stands_for", "one_run"), frame["row"])
             return frame.assign(folds=FOLDS, **names)
         if table == "7":
@@ -110,14 +111,14 @@ class OfRun(Tables):
             found = pd.DataFrame([self._of_method(name) for name in frame["method"]], frame.index)
             return frame.join(found)
         if table in BY_ONE_METHOD:
-            stamp = path.with_suffix(".json")
+            stamp = path.with_suffix(".json")  # which detector filled it
             name = read_stamp(stamp).get("method", OURS) if stamp.exists() else OURS
             network = self.run.profile.arch(methods()[name]) if name in methods() else None
             return frame.assign(
                 folds=len(self.run.profile.folds),
                 network=network,
                 stands_for=self._of_method(name)["stands_for"],
-                one_run=frame["row"],
+                one_run=frame["row"],  # every row another
             )
         return frame
 
@@ -167,6 +168,7 @@ def same_footing(a: pd.Series, b: pd.Series) -> list[str]:
     notes = []
     if a["network"] != a["stands_for"] or b["network"] != b["stands_for"]:
         networks = f"{a['network']} against {b['network']}"
+        # the same stand-in on both sides is fair
         if (a["network"], a["stands_for"]) != (b["network"], b["stands_for"]):
             raise NotHere(f"{b['row']}: {networks}, not the networks that the paper compares")
         notes.append(f"{a['network']} stands for {a['stands_for']} in both")

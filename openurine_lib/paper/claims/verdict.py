@@ -78,7 +78,7 @@ class Mean(NamedTuple):
     @property
     def variance(self) -> float:
         """Squared standard error; NaN without a deviation over two folds or more."""
-        return self.std**2 / self.folds if self.folds >= 2 else math.nan
+        return self.std**2 / self.folds if self.folds >= 2 else math.nan  # of n folds
 
     def times(self, factor: float) -> Mean:
         return Mean(self.value * factor, self.std * abs(factor), self.folds)
@@ -87,16 +87,16 @@ class Mean(NamedTuple):
         """The difference with Welch's interval: the two deviations need not be equal."""
         gap = self.value - other.value
         variance = self.variance + other.variance
-        if math.isnan(variance) or variance == 0:
+        if math.isnan(variance) or variance == 0:  # 0: both are exact
             return Effect(gap, gap, gap) if variance == 0 else Effect(gap)
         # Welch and Satterthwaite's degrees of freedom
-        parts = (mean.variance**2 / (mean.folds - 1) for mean in (self, other))
+        parts = (mean.variance**2 / (mean.folds - 1) for mean in (self, other))  # n - 1 each
         half = t.ppf((1 + LEVEL) / 2, variance**2 / sum(parts)) * math.sqrt(variance)
         return Effect(gap, gap - half, gap + half)
 
     def effect(self) -> Effect:
         """With Student's interval: that of the difference from a zero without deviation."""
-        return self.minus(Mean(0.0, 0.0, self.folds))
+        return self.minus(Mean(0.0, 0.0, self.folds))  # Welch's is then Student's
 
 
 def share(percent: float, n: float) -> Effect:
@@ -107,8 +107,10 @@ def share(percent: float, n: float) -> Effect:
     """
     if not n > 0:
         return Effect(percent)
-    hits = percent / 100 * n
+    hits = percent / 100 * n  # need not be whole
+    # Jeffreys' prior: half a hit and half a miss
     low, high = beta.interval(LEVEL, hits + 0.5, n - hits + 0.5)
+    # nothing and all are ends by definition
     low = 100 * float(low) if hits > 0 else 0.0
     high = 100 * float(high) if hits < n else 100.0
     return Effect(percent, low, high)

@@ -61,10 +61,7 @@ def build(arch: str, n_classes: int, imgsz: int, conf: float = 0.001) -> nn.Modu
 
 
 def _retinanet(n_classes: int) -> Any:
-    """RetinaNet on ResNet-18 with 128 channels, where torchvision's has 256.
-
-    Its heads, not its backbone, are what costs time.
-    """
+    """RetinaNet on ResNet-18 with 128 channels, where torchvision's has 256: heads cost time."""
     levels = {"layer2": "0", "layer3": "1", "layer4": "2"}
     pyramid = BackboneWithFPN(
         resnet18(weights=None), levels, [128, 256, 512], 128, LastLevelP6P7(128, 128)

@@ -104,8 +104,7 @@ class RTDetr(nn.Module):
         ]
         losses = self.net(square, labels=labels).loss_dict
         return {
-            # a kind has several entries: ``loss_vfl`` of the last layer, ``loss_vfl_aux_0`` of the
-            # first
+            # a kind has an entry a layer: ``loss_vfl`` of the last, ``loss_vfl_aux_0`` of the first
             kind: torch.stack([v for k, v in losses.items() if k.startswith(kind)]).sum()
             for kind in LOSSES
         }

@@ -85,14 +85,9 @@ def dfpn(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
     pyramid = BackboneWithFPN(dense.features, levels, channels, width)
     # one label more, for the background
     predictor = AttentivePredictor(width, hidden, n_classes + 1)
+    # no box head: the predictor needs a region's map, not its vector
     return two_stage(
-        # no box head: the predictor needs a region's map, not its vector
-        pyramid,
-        imgsz,
-        conf,
-        "tiny" in arch,
-        box_head=nn.Identity(),
-        box_predictor=predictor,
+        pyramid, imgsz, conf, "tiny" in arch, box_head=nn.Identity(), box_predictor=predictor
     )
 
 

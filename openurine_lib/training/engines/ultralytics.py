@@ -290,7 +290,7 @@ def write_fields(job: TrainJob, folder: Path) -> Path:
         label = pd.DataFrame({
             "cls": b.cls,
             "x": (b.x1 + b.x2) / 2 / field.width, "y": (b.y1 + b.y2) / 2 / field.height,
-            "w": (b.x2 - b.x1) / field.width, "h": (b.y2 - b.y1) / field.height,  # parts of the image
+            "w": (b.x2 - b.x1) / field.width, "h": (b.y2 - b.y1) / field.height,  # in 0..1
         })  # fmt: skip
         text = label.to_csv(sep=" ", header=False, index=False, float_format="%.6f")
         (folder / "labels" / f"{i:06d}.txt").write_text(text)

@@ -1,4 +1,7 @@
-"""The ensemble engine: it fuses as it should, trains each member once, and its weights stand alone."""
+"""The ensemble engine: it fuses boxes as it should, and trains each member once.
+
+Its weights stand alone: they do not need the files of the members.
+"""
 
 import shutil
 

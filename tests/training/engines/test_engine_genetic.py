@@ -1,4 +1,7 @@
-"""The genetic engine: children of the best, on patients held out of training, and a training with the best settings."""
+"""The genetic engine: it breeds settings from the best ones and trains with the best of all.
+
+The settings are scored on patients held out of training.
+"""
 
 import dataclasses
 
@@ -18,7 +21,10 @@ OWN = {name: profile("smoke").settings[name] for name in SPACE}
 
 
 def study(values):
-    """A search with finished trials of these scores; the first has the profile's settings, the others half of them."""
+    """A search with finished trials of these scores.
+
+    The first trial has the profile's settings, the others have half of them.
+    """
     made = optuna.create_study(direction="maximize")
     for i, value in enumerate(values):
         params = {k: v if i == 0 else float(np.clip(v / 2, *RANGES[k])) for k, v in OWN.items()}

@@ -1,4 +1,7 @@
-"""The libreyolo engine: attention, varifocal loss and teacher are where they should be; it learns, resumes, refuses."""
+"""The libreyolo engine: attention, varifocal loss and teacher are where they should be.
+
+It learns, resumes, and refuses what does not fit.
+"""
 
 import math
 
@@ -85,7 +88,7 @@ def test_a_student_learns_from_its_teacher_and_does_not_carry_it():
 
 
 def test_boxes_come_back_in_the_images_own_pixels(tmp_path, monkeypatch):
-    """The network sees one box, 32 to 64 of its 96 pixels, and the same again with less confidence."""
+    """The network sees one box, from 32 to 64 of its 96 pixels, and again with less confidence."""
     found = torch.tensor(
         [[[48.0, 48, 32, 32, 0.1, 0.9, 0], [49, 48, 32, 32, 0, 0.8, 0], [5, 5, 40, 8, 0.4, 0, 0.3]]]
     )

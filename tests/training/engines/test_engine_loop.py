@@ -20,7 +20,10 @@ from openurine_lib.training.weights import WeightsError, check_taxonomy, read_we
 
 
 class Counter(nn.Module):
-    """Learns how many boxes a field has from its mean brightness; finds one box, the image's left half."""
+    """Learns how many boxes a field has, from its mean brightness.
+
+    It finds one box, the left half of the image.
+    """
 
     def __init__(self, loss_scale: float = 1.0):
         super().__init__()
@@ -187,7 +190,8 @@ def test_a_missing_package_names_the_extra(name, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
         MissingPackage,
-        match=rf"the {name} engine needs the package .{package}.*pip install 'openurine_lib\[compared",
+        match=rf"the {name} engine needs the package .{package}.*"
+        r"pip install 'openurine_lib\[compared",
     ):
         engine(name)
 

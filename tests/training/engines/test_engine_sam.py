@@ -1,4 +1,4 @@
-"""The sam engine: boxes are drawn anew around what is in them, and the weights say what drew them."""
+"""The sam engine: it draws boxes anew around what is in them; the weights say what drew them."""
 
 import numpy as np
 import pytest
@@ -105,7 +105,10 @@ def test_weights_say_what_they_were_made_for(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_sam_itself_is_prompted_by_the_boxes(tmp_path, monkeypatch):
-    """With random weights its masks mean nothing, but every prompt gets an answer of the right form, or none."""
+    """Every prompt gets an answer of the right form, or none.
+
+    With random weights the masks themselves mean nothing.
+    """
     from ultralytics.models.sam.build import build_mobile_sam
 
     file = tmp_path / "mobile_sam.pt"

@@ -50,11 +50,18 @@ def job(tmp_path):
         Image.fromarray(field).save(path)
         images.append((f"f{i}", str(path), PX, PX))
     return TrainJob(
-        arch=SMALL[1], taxonomy=TOY, heads="single", imgsz=PX, epochs=3, seed=0, dir=tmp_path / "train", device="cpu",
+        arch=SMALL[1],
+        taxonomy=TOY,
+        heads="single",
+        imgsz=PX,
         images=pd.DataFrame(images, columns=["image", "path", "width", "height"]),
         boxes=pd.DataFrame(boxes, columns=["image", "cls", "x1", "y1", "x2", "y2"]),
+        epochs=3,
         settings=profile("smoke").settings | {"batch": 2},
-    )  # fmt: skip
+        seed=0,
+        dir=tmp_path / "train",
+        device="cpu",
+    )
 
 
 def overlap(a, b):

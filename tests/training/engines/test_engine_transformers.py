@@ -1,4 +1,7 @@
-"""The transformers engine: builds, learns by heart, predicts in original pixels, resumes, needs no network."""
+"""The transformers engine: it builds networks without a download, learns by heart and resumes.
+
+Its boxes are in pixels of the original image.
+"""
 
 import dataclasses
 

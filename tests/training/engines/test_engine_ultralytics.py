@@ -1,4 +1,7 @@
-"""The ultralytics engine: it learns, starts from the encoder, resumes exactly, and refuses what does not fit."""
+"""The ultralytics engine: it learns, starts from the encoder and resumes exactly.
+
+It refuses weights that do not fit.
+"""
 
 import dataclasses
 
@@ -79,7 +82,10 @@ def test_a_checkpoint_of_other_settings_is_not_resumed_from(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("arch", ["yolo12n", "yolov8n"])
 def test_training_starts_from_the_encoder(tmp_path, arch):
-    """The trap: weights put into a YOLO by hand are thrown away by its trainer. Seen here as the trainer starts."""
+    """The trap: the trainer throws away weights that were put into a YOLO by hand.
+
+    The test looks at the weights as the trainer starts.
+    """
     images, _ = tiny.frames(tmp_path / "unlabelled", 8)
     encoder = pretraining.pretrain(arch, images, 64, 1, 0, tmp_path / "ssl" / "encoder.pt")
     job = tiny.job(tmp_path, arch=arch, epochs=1, encoder=encoder)
@@ -92,8 +98,10 @@ def test_training_starts_from_the_encoder(tmp_path, arch):
             raise Kill
 
     with pytest.raises(Kill):
-        overrides = {"model": f"{arch}.yaml", "data": "frames", "imgsz": 96, "epochs": 1, "device": "cpu",
-                     "project": str(job.dir), "name": "u", "pretrained": False, "plots": False}  # fmt: skip
+        overrides = {
+            "model": f"{arch}.yaml", "data": "frames", "imgsz": 96, "epochs": 1, "device": "cpu",
+            "project": str(job.dir), "name": "u", "pretrained": False, "plots": False,
+        }  # fmt: skip
         Look(overrides=overrides).train()
     pretrained = engine.read_weights(encoder)["state_dict"]
     assert len(pretrained) > 100 and all(torch.equal(seen[k], v) for k, v in pretrained.items())
@@ -121,7 +129,10 @@ def test_test_fold_is_not_validated_while_training(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("heads", ["single", "multi"])
 def test_overfits_a_few_fields(tmp_path, heads):
-    """Losses, labels and coordinates are right: a detector from scratch learns eight fields by heart."""
+    """A detector from scratch learns eight fields by heart.
+
+    So losses, labels and coordinates are right.
+    """
     job = tiny.job(
         tmp_path, heads=heads, epochs=100, hsv_s=0.0, hsv_v=0.0, scale=0.1, fliplr=0.0, **LEARN
     )

@@ -1,4 +1,7 @@
-"""An exported detector gives the boxes of the trained one, and a folder that does not fit is refused."""
+"""An exported detector gives the boxes of the trained one.
+
+A folder that does not fit is refused.
+"""
 
 import json
 import os
@@ -29,7 +32,7 @@ XYXY = ["x1", "y1", "x2", "y2"]
 
 @pytest.fixture(scope="module", params=["single", "multi"])
 def trained(request, tmp_path_factory):
-    """A tiny detector that finds something, an oblong field that it did not see, and its two exports."""
+    """A tiny detector that finds something, its two exports, and an oblong field new to it."""
     weights = engine.fit(tiny.job(tmp_path_factory.mktemp("tiny"), heads=request.param, epochs=60))
     images, _ = tiny.frames(tmp_path_factory.mktemp("new"), 1, 128, seed=9)
     return (
@@ -156,12 +159,16 @@ def test_a_whole_folder_is_accepted(exported):
     assert export.read_meta(exported)["classes"] == ["a"]
 
 
+def of_format_0(exported: Path) -> None:
+    meta = exported / export.META
+    meta.write_text(meta.read_text().replace('"format": 1', '"format": 0'))
+
+
 @pytest.mark.parametrize(("break_it", "says"), [
     (lambda f: (f / export.META).unlink(), "not an exported detector"),
     (lambda f: (f / export.META).write_text("{"), "not an exported detector"),
     (lambda f: (f / export.META).write_text('{"names": 1}'), "not an exported detector"),
-    (lambda f: (f / export.META).write_text((f / export.META).read_text().replace('"format": 1', '"format": 0')),
-     "another version"),
+    (of_format_0, "another version"),
     (lambda f: (f / "network.bin").write_text("netw"), "network.bin is missing or damaged"),
     (lambda f: (f / "network.xml").unlink(), "network.xml is missing or damaged"),
     (lambda f: f.with_name("weights.pt").write_bytes(b"trained anew"), "older than"),
@@ -182,8 +189,9 @@ def write_weights(folder: Path, arch: str = "yolo12n", **meta) -> Path:
         for branch in head.cv3:
             torch.nn.init.constant_(branch[-1].bias, -0.5)
     meta = {
-        "engine": "ultralytics", "arch": arch, "heads": "multi", "imgsz": IMGSZ, "classes": list(t.classes),
-        "head_classes": {k: list(v) for k, v in t.heads.items()}, "taxonomy": "openurine", "objectness_gain": 0.0,
+        "engine": "ultralytics", "arch": arch, "heads": "multi", "imgsz": IMGSZ,
+        "classes": list(t.classes), "head_classes": {k: list(v) for k, v in t.heads.items()},
+        "taxonomy": "openurine", "objectness_gain": 0.0,
     } | meta  # fmt: skip
     torch.save({"state_dict": model.state_dict(), "meta": meta}, folder / "weights.pt")
     return folder / "weights.pt"
@@ -228,7 +236,8 @@ def test_the_command_line_exports_and_predicts(tmp_path, capsys):
     by_torch, by_export = (
         pd.read_csv(tmp_path / name / "boxes.csv") for name in ("torch", "exported")
     )
-    # an untrained network's scores are all but equal, so which boxes are left is chance; the tests above compare boxes
+    # The scores of an untrained network are nearly equal, so chance decides which boxes are left.
+    # The tests above compare boxes.
     assert len(by_torch) and len(by_export) and list(by_torch) == list(by_export)
     assert np.allclose(
         [by_export.conf.min(), by_export.conf.max()], by_torch.conf.mean(), atol=0.01
@@ -244,7 +253,10 @@ from openurine_lib.training.engines.exported import _import_openvino
 openvino = _import_openvino()
 sys.setswitchinterval(1e-6)
 together = threading.Barrier(2)
-threads = [threading.Thread(target=lambda: (together.wait(), openvino.Type.f32.to_dtype())) for _ in range(2)]
+def ask():
+    together.wait()
+    openvino.Type.f32.to_dtype()
+threads = [threading.Thread(target=ask) for _ in range(2)]
 for one in threads: one.start()
 for one in threads: one.join()
 """

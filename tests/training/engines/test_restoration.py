@@ -35,7 +35,10 @@ def test_doubling_brings_back_more_of_the_edges_than_bicubic_enlargement(field):
 
 
 def test_nothing_moves(field):
-    """A disc's centre of mass stays where it is: boxes of the field hold for what the detector sees."""
+    """The centre of mass of a disc stays where it is.
+
+    So the boxes of the field hold for what the detector sees.
+    """
     rgb = (field * 255).astype(np.uint8)
     found = restored(rgb, 128)
     assert found.shape == (256, 256, 3) and found.dtype == np.uint8
