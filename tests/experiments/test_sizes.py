@@ -46,8 +46,8 @@ def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "ensure_weights", lambda *_: None)
     monkeypatch.setattr(steps, "read_weights", lambda *_, **__: {"meta": {}})
     monkeypatch.setattr(steps, "check_taxonomy", lambda *_: None)
-    door = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)
-    monkeypatch.setattr(steps, "engine", lambda name: SimpleNamespace(detector=lambda *_: door))
+    adapter = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)
+    monkeypatch.setattr(steps, "engine", lambda name: SimpleNamespace(detector=lambda *_: adapter))
     steps.ensure_predictions(run, method("yolov8m"), 0)
     assert sizes.size_of_run(run, method("yolov8m"))["gflops"] == pytest.approx(
         2 * 8 * 3 * 9 * 256 * 256 / 1e9
