@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from synthurine.files import _plain, atomic_path, write_json, write_text
+from synthurine.files import atomic_path, plain, write_json, write_text
 
-__all__ = ["PACKAGE", "_plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
+__all__ = ["PACKAGE", "plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
 __all__ += ["write_json", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent

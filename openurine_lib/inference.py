@@ -16,7 +16,6 @@ stored and scored alike. What the paper leaves open, and what is done here:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -34,7 +33,7 @@ from tqdm.auto import tqdm
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import BadField, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
-from openurine_lib.files import atomic_path
+from openurine_lib.files import atomic_path, digest
 
 CONFIDENCE = 0.001  # least confidence that is stored, as in ultralytics' validation
 MAX_DETECTIONS = 300  # a slice or image, of every engine; after merging there is no limit
@@ -188,9 +187,8 @@ def _resume(partial: Path, setting: dict[str, Any]) -> dict[str, list[list[float
 
 def _digest(model: Any) -> str:
     """Tells one set of weights from another."""
-    digest = hashlib.sha256()
+    parts: list[str | bytes] = []
     for name, tensor in model.state_dict().items():
-        digest.update(name.encode())  # tensors of one shape differ in name
-        # numpy knows no bfloat16
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()[:16]
+        values = tensor.detach().cpu().contiguous().float()  # numpy knows no bfloat16
+        parts += [name, values.numpy().tobytes()]  # tensors of one shape differ in name
+    return digest(*parts, length=16)

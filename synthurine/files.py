@@ -44,8 +44,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Writes a JSON file atomically. Paths become text, numpy scalars become numbers."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=plain))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON can hold: a numpy scalar as a number, anything else as text."""
     return value.item() if hasattr(value, "item") else str(value)

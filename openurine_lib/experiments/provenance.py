@@ -25,7 +25,7 @@ from PIL import Image
 
 from openurine_lib.experiments import formatting
 from openurine_lib.experiments.run import Run
-from openurine_lib.files import PACKAGE, _plain, atomic_path, write_json, write_text
+from openurine_lib.files import PACKAGE, atomic_path, plain, write_json, write_text
 
 LIBRARIES = (
     *("openurine_lib", "numpy", "pandas", "matplotlib", "torch", "torchvision"),
@@ -142,7 +142,7 @@ def save_figure(
     # no figure goes without its banner
     if not any(banner in text.get_text() for text in fig.findobj(Text)):
         fig.text(0.0, -0.01, banner, va="top", ha="left", fontsize=5, color="0.35")
-    text = json.dumps(record, ensure_ascii=False, default=_plain)
+    text = json.dumps(record, ensure_ascii=False, default=plain)
     inside = {
         "png": {"Title": caption, PNG_KEY: text},
         "pdf": {"Title": caption, "Subject": banner, "Keywords": text},

@@ -5,7 +5,6 @@ So every notebook runs alone, and no result is computed twice.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:
 def ensure_cohort_predictions(run: Run, m: Method, fold: int, images: pd.DataFrame) -> pd.DataFrame:
     """Boxes on the fields of the clinical cohort (Table 8), which no fold trains on."""
     # another cohort is another file
-    fields = hashlib.sha256("\n".join(images.image).encode()).hexdigest()[:8]
+    fields = files.digest("\n".join(images.image), length=8)
     return _predict(run, m, fold, images, run.predict_dir(m, fold) / f"cohort-{fields}.csv")
 
 

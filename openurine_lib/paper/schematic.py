@@ -15,7 +15,7 @@ from torch import Tensor
 
 from openurine_lib import style
 from openurine_lib.model.autoencoder import Autoencoder
-from openurine_lib.model.layer_table import layer_table
+from openurine_lib.paper.layer_table import layer_table
 
 # All lengths are inches. A row is a stride, a column a part of the network (here its centre).
 ROW = 0.56

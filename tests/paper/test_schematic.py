@@ -8,8 +8,8 @@ from openurine_lib import style
 from openurine_lib.data.taxonomy import load
 from openurine_lib.model.autoencoder import Autoencoder
 from openurine_lib.model.build import backbone_depth, build_model
-from openurine_lib.model.layer_table import layer_table
-from openurine_lib.model.schematic import fig3
+from openurine_lib.paper.layer_table import layer_table
+from openurine_lib.paper.schematic import fig3
 
 X = torch.zeros(2, 3, 64, 96)
 
