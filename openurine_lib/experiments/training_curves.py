@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -42,6 +43,7 @@ def plot_reconstructions(folder: Path, banner: str) -> Figure:
     ax.plot(log.epoch, log.l1, marker="o", label="L1")
     ax.plot(log.epoch, log.ssim, marker="s", label="1 − SSIM")
     ax.set(xlabel="epoch", ylabel="reconstruction loss", ylim=(0, None))
+    _whole_epochs(ax)
     ax.legend()
     fig.suptitle(banner, **TITLE)
     return fig
@@ -61,7 +63,7 @@ def plot_losses(log: pd.DataFrame, banner: str) -> Figure:
                 look = {"color": style.HEAD_COLOURS[name], "marker": ".", "label": name}
                 ax.plot(log.epoch, log[f"{name}/{part}"], **look)
             ax.set(title=title, xlabel="epoch", ylim=(0, None))
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _whole_epochs(ax)
         axes[0].set_ylabel("weighted loss")
         axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     else:
@@ -70,9 +72,15 @@ def plot_losses(log: pd.DataFrame, banner: str) -> Figure:
         for column in log.columns.drop(["epoch", "lr"], errors="ignore"):
             ax.plot(log.epoch, log[column], marker=".", label=column)
         ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+        _whole_epochs(ax)
         ax.legend()
     fig.suptitle(banner, **TITLE)
     return fig
+
+
+def _whole_epochs(ax: Axes) -> None:
+    # one tick is enough: with the usual two, a single epoch would get decimal ones
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
