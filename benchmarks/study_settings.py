@@ -20,13 +20,11 @@ import pandas as pd
 import yaml
 
 from openurine_lib import files, method, open_run
-from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
-from openurine_lib.inference import CONFIDENCE, predict_fields
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.trials import Split, inner_split
+from openurine_lib.training.trials import Split, held_out_scores, inner_split
 
 
 def main() -> None:
@@ -39,13 +37,16 @@ def main() -> None:
     started = time.monotonic()
     weights = engine("ultralytics").fit(job)
     minutes = (time.monotonic() - started) / 60
-    row = {
+    row: dict[str, object] = {
         "name": options.name,
         "changes": json.dumps(changes),
         "epochs": options.epochs,
         "minutes": round(minutes, 1),
     }
-    add_row(run.dir / "settings.csv", row | score(run, job, weights, split))
+    truth = run.dataset.boxes_of(split.validation)
+    scores = held_out_scores(engine("ultralytics"), job, weights, split.validation, truth)
+    row |= {metric: round(100 * value, 2) for metric, value in scores.items()}  # percent
+    add_row(run.dir / "settings.csv", row)
 
 
 def training(
@@ -65,15 +66,6 @@ def training(
         dir=folder,
         device="cpu",
     )
-
-
-def score(run: Run, job: TrainJob, weights: Path, split: Split) -> dict[str, float]:
-    """Precision, recall and mAP of the held-out patients' whole fields, in percent."""
-    detector = engine("ultralytics").detector(weights, CONFIDENCE, job.device, job.imgsz)
-    found = predict_fields(detector, split.validation, None, 0.0, job.dir / "predictions.csv")
-    truth = run.dataset.boxes_of(split.validation)
-    metrics = evaluate(truth, found, job.taxonomy.n, list(split.validation.image))
-    return {name: round(100 * value, 2) for name, value in summary(metrics).items()}
 
 
 def add_row(path: Path, row: dict[str, object]) -> None:

@@ -31,9 +31,12 @@ sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import open_run, plan  # noqa: E402
 from openurine_lib.data.boxes import XYXY  # noqa: E402
+from openurine_lib.data.splits import FOLDS  # noqa: E402
 from openurine_lib.experiments.methods import Method  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import atomic_path, write_json  # noqa: E402
+from openurine_lib.inference import read_predictions  # noqa: E402
+from openurine_lib.training.weights import read_weights  # noqa: E402
 
 LIMIT = 300  # boxes a field, as one forward pass gives at most
 STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its range
@@ -43,7 +46,7 @@ def main() -> None:
     options = _options()
     run = open_run(options.data, options.profile, 0)
     for key, row in plan(run.profile).predict.items():
-        for fold in range(5):
+        for fold in range(FOLDS):
             source = run.predict_dir(row, fold)
             target = REPOSITORY / "carried" / run.name / key / f"fold{fold}"
             if not (source / "metrics.csv").exists() or _is_newer(target, source):
@@ -56,11 +59,9 @@ def main() -> None:
 def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) -> None:
     """Writes one row and fold into ``target``; ``record.json`` last, since it seals the rest."""
     training, predicted = run.train_dir(row, fold), run.predict_dir(row, fold)
-    images = run.dataset.test_images(fold, run.profile.max_test_fields)
     with atomic_path(target / "predictions.npz") as temporary:
-        temporary.write_bytes(
-            pack(pd.read_csv(predicted / "predictions.csv", dtype={"image": str}), images)
-        )
+        boxes = read_predictions(predicted / "predictions.csv")
+        temporary.write_bytes(pack(boxes, run.test_images(fold)))
     shutil.copyfile(training / "log.csv", target / "log.csv")
     shutil.copyfile(predicted / "metrics.csv", target / "metrics.csv")
     if with_weights:
@@ -124,10 +125,9 @@ def unpack(path: Path) -> pd.DataFrame:
 
 def save_weights(weights: Path, target: Path) -> None:
     """Writes a weights file's tensors in half precision, and its description as metadata."""
-    import torch
     from safetensors.torch import save_file
 
-    content = torch.load(weights, map_location="cpu", weights_only=True)
+    content = read_weights(weights)
     tensors = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in content["state_dict"].items()

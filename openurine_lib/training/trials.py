@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -87,12 +88,8 @@ def run_trials(
         trial = study.ask(SPACE)  # the sampler's proposal
         settings = job.settings | trial.params
         folder = job.dir / f"trial{n}"
-        weights = engine.fit(dataclasses.replace(job, settings=settings, dir=folder))
-        # whole fields, at the size of the training
-        detector = engine.detector(weights, CONFIDENCE, job.device, job.imgsz)
-        # None, 0.0: no slices, so no overlap
-        found = predict_fields(detector, validation, None, 0.0, folder / "predictions.csv")
-        scores = summary(evaluate(truth, found, job.taxonomy.n, list(validation.image)))
+        one = dataclasses.replace(job, settings=settings, dir=folder)
+        scores = held_out_scores(engine, one, engine.fit(one), validation, truth)
         # for the table; Optuna keeps the objective alone
         for name, value in scores.items():
             trial.set_user_attr(name, value)
@@ -102,6 +99,16 @@ def run_trials(
         {"trial": i, **trial.params, **{name: trial.user_attrs[name] for name in METRICS}}
         for i, trial in enumerate(complete(study))
     )
+
+
+def held_out_scores(
+    engine: ModuleType, job: TrainJob, weights: Path, validation: pd.DataFrame, truth: pd.DataFrame
+) -> dict[str, float]:
+    """METRICS (0..1) of a job's weights on held-out images, whole, at the size of the training."""
+    detector = engine.detector(weights, CONFIDENCE, job.device, job.imgsz)
+    # None, 0.0: no slices, so no overlap
+    found = predict_fields(detector, validation, None, 0.0, job.dir / "predictions.csv")
+    return summary(evaluate(truth, found, job.taxonomy.n, list(validation.image)))
 
 
 def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
