@@ -4,14 +4,15 @@
 
 The settings were tried once, on training patients only. The training part of fold 0 is cut once
 more by patient and a fifth is held out, so the fold's test part is never looked at. Each call
-trains the plain detector on whole fields with the profile's settings and the given changes, scores
-it on the held-out patients, and adds a row to ``runs/study/settings.csv``. A training that was
-interrupted goes on.
+trains the plain detector with the profile's settings and the given changes, on whole fields or on
+``--slices`` of every field, scores it on the held-out patients as it was trained, and adds a row to
+``runs/study/settings.csv``. A training that was interrupted goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
+from openurine_lib.training.slices import slices_of
 from openurine_lib.training.trials import Split, held_out_scores, inner_split
 
 
@@ -34,17 +36,25 @@ def main() -> None:
     changes = dict(_pair(text) for text in options.set)
     split = inner_split(run.dataset.train_images(0), run.seed)
     job = training(run, method("yolo12n"), split, options.epochs, changes, folder)
+    slicing: tuple[int | None, float] = (None, 0.0)
+    if options.slices:
+        slicing = run.slicing(method("yolo12m-sahi"))
+        cut = slices_of(
+            job.images, job.boxes, slicing[0], options.slices, run.seed, folder / "slices"
+        )
+        job = dataclasses.replace(job, images=cut[0], boxes=cut[1], imgsz=slicing[0])
     started = time.monotonic()
     weights = engine("ultralytics").fit(job)
     minutes = (time.monotonic() - started) / 60
     row: dict[str, object] = {
         "name": options.name,
         "changes": json.dumps(changes),
+        "slices": options.slices,
         "epochs": options.epochs,
         "minutes": round(minutes, 1),
     }
     truth = run.dataset.boxes_of(split.validation)
-    scores = held_out_scores(engine("ultralytics"), job, weights, split.validation, truth)
+    scores = held_out_scores(engine("ultralytics"), job, weights, split.validation, truth, slicing)
     row |= {metric: round(100 * value, 2) for metric, value in scores.items()}  # percent
     add_row(run.dir / "settings.csv", row)
 
@@ -88,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the setting that is tried")
     parser.add_argument("--set", action="append", default=[], help="a change, as name=value")
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--slices", type=int, default=0, help="of a field; 0: whole fields")
     return parser.parse_args()
 
 

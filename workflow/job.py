@@ -36,6 +36,7 @@ def main() -> int:
     m = method(options.method) if options.method else None
     _set_environment(options.threads)
     locks = run.dir / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
     with _alone(locks / f"{options.out.stem}.lock"), _gpu(locks):
         if m is not None:
             folder = _folder(run, options.kind, m, options.fold)

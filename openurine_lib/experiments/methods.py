@@ -69,9 +69,15 @@ class Profile:
 
     def settings_of(self, method: Method) -> dict[str, Any]:
         """The settings that a method trains with."""
-        # the one system that searches its settings by itself is told how long
-        own_search = {"search": self.search} if method.engine == "genetic" else {}
-        return self.settings | own_search
+        own = {}
+        if method.engine == "genetic":  # the one system that searches its settings is told how long
+            own["search"] = self.search
+        if self.trains_on_slices(method):
+            # the last epochs do without mosaics: an equal share of the training in every row
+            own["close_mosaic"] = math.ceil(
+                self.settings.get("close_mosaic", 0) / self.slices_per_field
+            )
+        return self.settings | own
 
     def setting(self, name: str) -> Any:
         """One of the settings; ``head_weights.Casts`` looks inside."""

@@ -102,12 +102,19 @@ def run_trials(
 
 
 def held_out_scores(
-    engine: ModuleType, job: TrainJob, weights: Path, validation: pd.DataFrame, truth: pd.DataFrame
+    engine: ModuleType,
+    job: TrainJob,
+    weights: Path,
+    validation: pd.DataFrame,
+    truth: pd.DataFrame,
+    slicing: tuple[int | None, float] = (None, 0.0),
 ) -> dict[str, float]:
-    """METRICS (0..1) of a job's weights on held-out images, whole, at the size of the training."""
+    """METRICS (0..1) of a job's weights on held-out images, at the size of the training.
+
+    slicing: the side of a slice in pixels (None: whole images) and the overlap of two.
+    """
     detector = engine.detector(weights, CONFIDENCE, job.device, job.imgsz)
-    # None, 0.0: no slices, so no overlap
-    found = predict_fields(detector, validation, None, 0.0, job.dir / "predictions.csv")
+    found = predict_fields(detector, validation, *slicing, job.dir / "predictions.csv")
     return summary(evaluate(truth, found, job.taxonomy.n, list(validation.image)))
 
 
