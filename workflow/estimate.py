@@ -44,8 +44,7 @@ def work(run: Run) -> list[Work]:
         _add(ssl, folds * pool * p.ssl_epochs, _relative(run, m))
     training = Work("03 training", len(jobs.train) * folds, 0, 0)
     for m in jobs.train.values():
-        images = train * (1 + p.trains_on_slices(m)) * p.epochs_of(m)
-        _add(training, folds * images, _relative(run, m))
+        _add(training, folds * train * p.epochs_of(m), _relative(run, m))
     inference = Work("04 inference", len(jobs.predict) * folds, 0, 0)
     for m in jobs.predict.values():
         _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))

@@ -69,15 +69,9 @@ class Profile:
 
     def settings_of(self, method: Method) -> dict[str, Any]:
         """The settings that a method trains with."""
-        own = {}
-        if method.engine == "genetic":  # the one system that searches its settings is told how long
-            own["search"] = self.search
-        if self.trains_on_slices(method):
-            # the last epochs do without mosaics: an equal share of the training in every row
-            own["close_mosaic"] = math.ceil(
-                self.settings.get("close_mosaic", 0) / self.slices_per_field
-            )
-        return self.settings | own
+        # the one system that searches its settings by itself is told how long
+        own_search = {"search": self.search} if method.engine == "genetic" else {}
+        return self.settings | own_search
 
     def setting(self, name: str) -> Any:
         """One of the settings; ``head_weights.Casts`` looks inside."""
@@ -98,15 +92,8 @@ class Profile:
         return self.slices_per_field > 0 and method.sliced
 
     def epochs_of(self, method: Method) -> int:
-        """Epochs of a training.
-
-        Where a field gives several slices there are as many fewer, so that every row sees equally
-        many images.
-        """
-        epochs = self.epochs_for.get(self.arch(method), self.epochs)
-        if not self.trains_on_slices(method):
-            return epochs
-        return math.ceil(epochs / self.slices_per_field)
+        """Epochs of a training; each shows every field once, or one slice of it."""
+        return self.epochs_for.get(self.arch(method), self.epochs)
 
 
 @functools.cache

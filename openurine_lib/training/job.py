@@ -21,7 +21,7 @@ class TrainJob:
     taxonomy: Taxonomy
     heads: str  # "single" or "multi"
     imgsz: int  # pixels; a multiple of 32
-    images: pd.DataFrame  # columns image, path, width, height
+    images: pd.DataFrame  # columns image, path, width, height; of slices also field
     boxes: pd.DataFrame  # columns image, cls, x1, y1, x2, y2 in pixels of the original image
     epochs: int
     settings: dict[str, Any]  # Table 3 by name, with the profile's overrides

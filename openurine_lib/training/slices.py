@@ -1,7 +1,13 @@
-"""Slices to train on, as inference will see them (Akyon et al. 2022)."""
+"""Slices to train on, as inference will see them (Akyon et al. 2022).
+
+An epoch shows one slice of every field, the next epoch another one. So a row that trains on slices
+and a row that trains on whole fields see equally many images in an epoch, and their epochs, logs
+and schedules can be compared.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +18,7 @@ from tqdm.auto import tqdm
 
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
-from openurine_lib.files import atomic_path
+from openurine_lib.files import atomic_path, epoch_seed
 
 OVERLAP = 0.25  # of neighbouring slices, as a part of their side, as at inference
 MIN_AREA = 0.5  # a cut box stays if at least this part of its area lies inside the slice
@@ -30,7 +36,7 @@ def slices_of(
 
     The slices are those of inference, ``slice_px`` pixels of the original image. ``per_field`` of
     each field are drawn by seed, those with boxes first, and written to ``folder``. A field no
-    larger than a slice stays as it is.
+    larger than a slice stays as it is. A column ``field`` is added: the image that a slice is of.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_image = dict(tuple(boxes.groupby("image")))  # image -> its boxes
@@ -46,7 +52,7 @@ def slices_of(
             overlap_height_ratio=OVERLAP, overlap_width_ratio=OVERLAP,
         )  # fmt: skip
         if len(slices) == 1:  # the field is no larger than a slice
-            new_images.append(field._asdict())
+            new_images.append(field._asdict() | {"field": field.image})
             new_boxes.append(truth)
             continue
         pixels = read_rgb(field.path)
@@ -58,15 +64,53 @@ def slices_of(
             left, top, right, bottom = slices[i]
             path = folder / f"{len(new_images):06d}.png"  # a number, as ids may hold slashes
             with atomic_path(path) as temporary:
-                Image.fromarray(pixels[top:bottom, left:right]).save(temporary)
+                # a light compression: these files are read once and thrown away
+                Image.fromarray(pixels[top:bottom, left:right]).save(temporary, compress_level=1)
             # what is not named here (the patient, the scale) stays the field's
             changed = {
-                "image": f"{field.image}#{i}", "path": str(path),
+                "image": f"{field.image}#{i}", "field": field.image, "path": str(path),
                 "width": right - left, "height": bottom - top,
             }  # fmt: skip
             new_images.append(field._asdict() | changed)
             new_boxes.append(inside[i].assign(image=changed["image"]))
-    return pd.DataFrame(new_images, columns=images.columns), pd.concat(new_boxes, ignore_index=True)
+    columns = [*images.columns, "field"]
+    return pd.DataFrame(new_images, columns=columns), pd.concat(new_boxes, ignore_index=True)
+
+
+class OneOfEachField:
+    """A sampler for torch's loaders: the positions of one slice of every field, in random order.
+
+    Over as many epochs as a field has slices, each of them is drawn once; then they are shuffled
+    again. All is a function of seed and epoch, so an interrupted training goes on as it would have.
+
+    fields: for each slice, the image that it is of. rank, world: the number of this process, and of
+    all that train together; each gets its share.
+    """
+
+    def __init__(self, fields: pd.Series, seed: int, rank: int = 0, world: int = 1):
+        positions = pd.Series(range(len(fields))).groupby(fields.to_numpy(), sort=False)
+        self.slices = [group.to_numpy() for _, group in positions]  # one array a field
+        self.seed, self.rank, self.world = seed, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.slices) // self.world if self.world > 1 else len(self.slices)
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, self.epoch = self.epoch, self.epoch + 1  # a loader may ask for the next one early
+        chosen = np.array([self._slice(field, epoch) for field in range(len(self.slices))])
+        np.random.default_rng(epoch_seed(self.seed, epoch)).shuffle(chosen)
+        mine = chosen[self.rank :: self.world][: len(self)]
+        yield from mine.tolist()
+
+    def _slice(self, field: int, epoch: int) -> int:
+        slices = self.slices[field]
+        turn, place = divmod(epoch, len(slices))  # how often all were shown, and how many since
+        order = np.random.default_rng([self.seed, field, turn]).permutation(len(slices))
+        return int(slices[order[place]])
 
 
 def boxes_inside(boxes: pd.DataFrame, left: int, top: int, right: int, bottom: int) -> pd.DataFrame:

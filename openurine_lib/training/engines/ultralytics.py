@@ -28,6 +28,7 @@ from sahi.models.base import DetectionModel as SahiModel
 from sahi.models.ultralytics import UltralyticsDetectionModel
 from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
+from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.rtdetr.predict import RTDETRPredictor
 from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.detect import DetectionPredictor, DetectionTrainer
@@ -45,6 +46,7 @@ from openurine_lib.speed.processor import keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
 from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.job import TrainJob
+from openurine_lib.training.slices import OneOfEachField
 from openurine_lib.training.weights import Checkpoint, WeightsError, fill, read_weights, write_log
 
 LOGGER.setLevel("WARNING")  # one progress bar is enough
@@ -164,6 +166,24 @@ class _Frames(_Trainer):
         listings = {"train": str(fields / "train.txt"), "val": str(fields / "one.txt")}
         return {"path": fields, **listings, "names": names, "nc": len(names), "channels": 3}
 
+    def get_dataloader(
+        self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> InfiniteDataLoader:
+        """The library's loader; of slices, an epoch shows one of every field."""
+        loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
+        if mode != "train" or "field" not in self.job.images:
+            return loader
+        sampler = OneOfEachField(
+            self.job.images.field, self.job.seed, max(rank, 0), max(self.world_size, 1)
+        )
+        return InfiniteDataLoader(
+            loader.dataset, min(batch_size, len(sampler)), sampler=sampler,
+            num_workers=loader.num_workers, prefetch_factor=loader.prefetch_factor,
+            pin_memory=loader.pin_memory, collate_fn=loader.collate_fn,
+            worker_init_fn=loader.worker_init_fn, generator=loader.generator,
+            drop_last=loader.drop_last,
+        )  # fmt: skip
+
     def get_model(self, *args: Any, **kwargs: Any) -> torch.nn.Module:
         job = self.job
         s = job.settings
@@ -263,6 +283,9 @@ def _reseed(trainer: Any) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     trainer.train_loader.generator.manual_seed(seed)
+    sampler = trainer.train_loader.sampler
+    if isinstance(sampler, OneOfEachField):
+        sampler.set_epoch(trainer.epoch)
     if trainer.train_loader.num_workers == 0:
         trainer.train_loader.reset()
 
