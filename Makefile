@@ -2,13 +2,15 @@
 #
 # The environment is built once, in .venv. On x86-64 Linux pip chooses a torch that is built for CUDA (5.7 GB installed);
 # a machine without a GPU can do with a CPU build: give its index as `make TORCH_INDEX=<address> ...` the first time.
-PROFILE ?= demo
+PROFILE ?= study
 DATA ?= synthetic
 SEED ?= 0
 JOBS ?=
 GPUS ?=
 WORKFLOW ?= local
 DRY ?=
+ROWS ?=
+CARRIED ?=
 SECONDS_PER_IMAGE ?=
 EXTRAS ?= all
 TORCH_INDEX ?=
@@ -27,8 +29,9 @@ TRAINED := $(filter-out $(EXACT),$(sort $(wildcard notebooks/*.ipynb)))
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 	@echo
-	@echo "make reproduce PROFILE=smoke|demo|paper  DATA=synthetic|/path/to/fields  SEED=0"
+	@echo "make reproduce PROFILE=study|demo|smoke|paper  DATA=synthetic|/path/to/fields  SEED=0"
 	@echo "               JOBS=notebooks at once (the cores)  GPUS=of this machine (all)  WORKFLOW=local|slurm"
+	@echo "               CARRIED=0 uses no carried result; ROWS=all also trains the rows of which nothing is carried"
 	@echo "               DRY=1 SECONDS_PER_IMAGE=  says what would be done and how long it would take"
 	@echo "any target:    PYTHON=python3.12  VENV=.venv  EXTRAS=all|all,slurm  TORCH_INDEX="
 
@@ -48,8 +51,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
-	@$(PY) workflow/reproduce.py --profile '$(PROFILE)' --data '$(DATA)' --seed '$(SEED)' --workflow '$(WORKFLOW)' \
-	    $(if $(JOBS),--jobs $(JOBS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(DRY),--dry) \
+	@$(if $(CARRIED),OPENURINE_CARRIED=$(CARRIED)) $(PY) workflow/reproduce.py --profile '$(PROFILE)' --data '$(DATA)' --seed '$(SEED)' --workflow '$(WORKFLOW)' \
+	    $(if $(JOBS),--jobs $(JOBS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(DRY),--dry) $(if $(ROWS),--rows '$(ROWS)') \
 	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image $(SECONDS_PER_IMAGE))
 
 # One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.

@@ -2,142 +2,98 @@
 
     python workflow/carry.py --profile study [--data FOLDER] [--weights ROW ...]
 
-``carried/<run>/<row>/fold<k>/`` then holds, for every finished row and fold:
-
-- ``predictions.npz``: the most confident boxes on the fold's test fields, at most LIMIT a field;
-- ``log.csv``: the training's losses, one line an epoch;
-- ``metrics.csv``: precision, recall and average precision of each class, from all stored boxes;
-- ``record.json``: what was trained, from which data, with which settings, when and at which commit;
-- ``weights.safetensors``: for the rows that ``--weights`` names, the tensors in half precision.
-
-A row and fold that is packed already is packed again only if its predictions are newer.
+Every finished row and fold and the finished search are packed, as
+``openurine_lib.experiments.carried`` says. A row and fold that is packed already is packed again
+only if its predictions are newer. For the rows that ``--weights`` names, the weights are kept too,
+and the pretraining that they started from.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from openurine_lib import open_run, plan  # noqa: E402
-from openurine_lib.data.boxes import XYXY  # noqa: E402
+from openurine_lib import method, open_run, plan  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
-from openurine_lib.experiments.methods import Method  # noqa: E402
-from openurine_lib.experiments.run import Run  # noqa: E402
-from openurine_lib.files import atomic_path, write_json  # noqa: E402
+from openurine_lib.experiments import carried, search, sizes  # noqa: E402
+from openurine_lib.experiments.methods import OURS, Method  # noqa: E402
+from openurine_lib.experiments.run import Run, first_record  # noqa: E402
+from openurine_lib.experiments.steps import TRAINED  # noqa: E402
+from openurine_lib.files import atomic_path  # noqa: E402
 from openurine_lib.inference import read_predictions  # noqa: E402
-from openurine_lib.training.weights import read_weights  # noqa: E402
-
-LIMIT = 300  # boxes a field, as one forward pass gives at most
-STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its range
 
 
 def main() -> None:
     options = _options()
-    run = open_run(options.data, options.profile, 0)
-    for key, row in plan(run.profile).predict.items():
-        for fold in range(FOLDS):
-            source = run.predict_dir(row, fold)
-            target = REPOSITORY / "carried" / run.name / key / f"fold{fold}"
-            if not (source / "metrics.csv").exists() or _is_newer(target, source):
-                continue
-            carry(run, row, fold, target, with_weights=row.id in options.weights)
-            size = sum(f.stat().st_size for f in target.iterdir())
-            print(f"{target.relative_to(REPOSITORY)}: {size / 1e6:.2f} MB")
+    run = open_run(options.data, options.profile, options.seed)
+    todo = plan(run.profile)
+    for fold in range(FOLDS):
+        for row in todo.predict.values():
+            source, target = run.predict_dir(row, fold), carried.folder_of(run, row, fold)
+            ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
+            if ours and (source / "metrics.csv").exists() and not _is_newer(target, source):
+                carry(run, row, fold, target, with_weights=row.id in options.weights)
+        for arch, row in todo.ssl.items():
+            source = run.ssl_dir(arch, fold)
+            target = carried.folder_of_encoder(run, arch, fold)
+            if row.id in options.weights and (source / TRAINED).exists() and not target.exists():
+                carry_encoder(run, arch, fold, target)
+        carry_search(run, method(OURS), fold)
 
 
 def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) -> None:
-    """Writes one row and fold into ``target``; ``record.json`` last, since it seals the rest."""
+    """Writes one row and fold into ``target``."""
     training, predicted = run.train_dir(row, fold), run.predict_dir(row, fold)
+    boxes = read_predictions(predicted / "predictions.csv")
     with atomic_path(target / "predictions.npz") as temporary:
-        boxes = read_predictions(predicted / "predictions.csv")
-        temporary.write_bytes(pack(boxes, run.test_images(fold)))
+        temporary.write_bytes(carried.pack(boxes, run.test_images(fold)))
     shutil.copyfile(training / "log.csv", target / "log.csv")
-    shutil.copyfile(predicted / "metrics.csv", target / "metrics.csv")
+    for name in ("metrics.csv", sizes.FILE):
+        shutil.copyfile(predicted / name, target / name)
     if with_weights:
-        save_weights(training / "weights.pt", target / "weights.safetensors")
-    record = {
-        "method": row.id,
-        "fold": fold,
-        "seed": run.seed,
-        "profile": run.profile.name,
-        "network": run.profile.arch(row),
-        "epochs": run.profile.epochs_of(row),
-        "settings": run.profile.settings_of(row),
-        "synthetic": run.profile.synthetic if run.dataset.synthetic else None,
-        "simulator": run.dataset.meta.get("simulator"),
-        "scored": json.loads((predicted / "metrics.json").read_text(encoding="utf-8")),
-    }
-    write_json(target / "record.json", record)
+        carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
+    valid = carried.valid_for(run, row, fold)
+    carried.write_record(target, valid, first_record([training / TRAINED]), method=row.id)
+    _say(target)
 
 
-def pack(boxes: pd.DataFrame, images: pd.DataFrame) -> bytes:
-    """Predictions [image, cls, conf, x1, y1, x2, y2] as a compressed npz of a few bytes a box.
-
-    The arrays ``names``, ``sides`` (the longer side, pixels) and ``counts`` (of boxes) have one
-    entry an image. In the same order follow all boxes: ``cls`` (uint8), ``conf`` (uint16, a share
-    of 1) and ``xyxy`` (N, 4) (uint16, a share of the side).
-    """
-    ranked = boxes.sort_values("conf", ascending=False, kind="stable")
-    best = ranked.groupby("image", sort=False).head(LIMIT)
-    by_image = dict(tuple(best.groupby("image", sort=False)))
-    parts = [by_image.get(name, boxes.iloc[:0]) for name in images["image"]]
-    sides = images[["width", "height"]].max(axis=1).to_numpy(float)
-    counts = np.array([len(part) for part in parts])
-    together = pd.concat(parts)
-    corners = together[XYXY].to_numpy(float)  # (N, 4)
-    shares = corners / np.repeat(sides, counts)[:, None]
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        names=images["image"].to_numpy(str),
-        sides=sides,
-        counts=counts,
-        cls=together["cls"].to_numpy(np.uint8),
-        conf=np.round(together["conf"].to_numpy(float) * STEPS).astype(np.uint16),
-        xyxy=np.round(shares * STEPS).clip(0, STEPS).astype(np.uint16),
-    )
-    return content.getvalue()
+def carry_encoder(run: Run, arch: str, fold: int, target: Path) -> None:
+    """Writes a pretraining into ``target``: in single precision, as a detector starts from it."""
+    source = run.ssl_dir(arch, fold)
+    target.mkdir(parents=True, exist_ok=True)
+    carried.save_weights(source / "encoder.pt", target / carried.WEIGHTS, half=False)
+    shutil.copyfile(source / "log.csv", target / "log.csv")
+    carried.pack_examples(source / carried.EXAMPLES, target / carried.EXAMPLES)
+    valid = carried.encoder_valid_for(run, arch, fold)
+    carried.write_record(target, valid, first_record([source / TRAINED]), network=arch)
+    _say(target)
 
 
-def unpack(path: Path) -> pd.DataFrame:
-    """What ``pack`` was given, to a 16-bit step: [image, cls, conf, x1, y1, x2, y2] in pixels."""
-    with np.load(path, allow_pickle=False) as stored:
-        counts, sides = stored["counts"], stored["sides"]
-        corners = stored["xyxy"] / STEPS * np.repeat(sides, counts)[:, None]
-        columns: dict[str, Any] = {
-            "image": np.repeat(stored["names"], counts),
-            "cls": stored["cls"].astype(int),
-            "conf": stored["conf"] / STEPS,
-        }
-    return pd.DataFrame(columns).join(pd.DataFrame(corners, columns=XYXY))
+def carry_search(run: Run, row: Method, fold: int) -> None:
+    """Writes the trials of a search that is complete; one that is packed already stays."""
+    source = search.folder_of(run, row, fold)
+    target = carried.folder_of_search(run, row, fold)
+    if target.exists() or not (source / search.TRIALS).exists():
+        return
+    target.mkdir(parents=True)
+    shutil.copyfile(source / search.TRIALS, target / search.TRIALS)
+    valid = carried.search_valid_for(run, row, fold)
+    carried.write_record(target, valid, first_record([source / TRAINED]), method=row.id)
+    _say(target)
 
 
-def save_weights(weights: Path, target: Path) -> None:
-    """Writes a weights file's tensors in half precision, and its description as metadata."""
-    from safetensors.torch import save_file
-
-    content = read_weights(weights)
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in content["state_dict"].items()
-    }
-    with atomic_path(target) as temporary:
-        save_file(tensors, temporary, {"meta": json.dumps(content["meta"], default=str)})
+def _say(target: Path) -> None:
+    size = sum(file.stat().st_size for file in target.iterdir())
+    print(f"{target.relative_to(carried.store().parent)}: {size / 1e6:.2f} MB")
 
 
 def _is_newer(target: Path, source: Path) -> bool:
-    record = target / "record.json"
+    record = target / carried.RECORD
     return record.exists() and record.stat().st_mtime > (source / "metrics.csv").stat().st_mtime
 
 
@@ -146,6 +102,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--profile", default="study")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--data", default="synthetic", help="'synthetic' or the folder of a data set"
     )

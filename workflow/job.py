@@ -18,13 +18,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENURINE_THREADS")
 PAGES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 sys.path.insert(0, str(REPOSITORY))
 
-from openurine_lib import method, open_run  # noqa: E402
-from openurine_lib.experiments import fingerprints  # noqa: E402
+from openurine_lib import method, open_run, plan  # noqa: E402
+from openurine_lib.experiments import carried, fingerprints  # noqa: E402
 from openurine_lib.experiments.methods import Method  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import write_json  # noqa: E402
@@ -43,6 +45,8 @@ def main() -> int:
             _keep_or_clear(folder, _made_from(run, options.kind, m, options.fold))
         if options.kind == "dataset":
             print(run.dataset.name, len(run.dataset.images), "images")
+        elif options.kind == "carried":
+            _restore(run, options.check)
         elif options.kind == "report":
             from openurine_lib.paper.report import build
 
@@ -71,7 +75,7 @@ def _set_environment(threads: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = ("dataset", "ssl", "train", "predict", "search", "notebook", "report")
+    kinds = ("dataset", "carried", "ssl", "train", "predict", "search", "notebook", "report")
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--number", help="of the notebook")
     parser.add_argument("--data", required=True)
@@ -101,6 +105,22 @@ def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
         execute(path, options.out, values | asked)
     except (NotebookFailed, ParameterError) as error:
         sys.exit(f"error: {error}")
+
+
+def _restore(run: Run, wanted: list[Path]) -> None:
+    """Scores the carried predictions of all rows that are asked for."""
+    from openurine_lib.experiments.steps import ensure_metrics  # brings torch
+
+    for row in tqdm(plan(run.profile).predict.values(), "carried results", unit="row"):
+        for fold in run.profile.folds:
+            folder = run.predict_dir(row, fold)
+            if not any(file.is_relative_to(folder) for file in map(Path.absolute, wanted)):
+                continue
+            record = carried.folder_of(run, row, fold) / carried.RECORD
+            made = {"carried": fingerprints.of_file(record)}
+            made["data"] = fingerprints.of_dataset(run.dir / "dataset")
+            _keep_or_clear(folder, made)
+            ensure_metrics(run, row, fold)
 
 
 def _folder(run: Run, kind: str, m: Method, fold: int) -> Path:

@@ -58,11 +58,16 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--profile", default="study")
     parser.add_argument(
         "--data", default="synthetic", help="'synthetic' or the folder of a data set"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--rows",
+        choices=("all", "carried"),
+        help="all: also train the rows of which nothing is carried; by default the profile says",
+    )
     parser.add_argument(
         "--jobs",
         type=int,
@@ -96,6 +101,7 @@ def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
         f"data={run.data}",
         f"seed={run.seed}",
         f"gpus={options.gpus}",
+        *([f"rows={options.rows}"] if options.rows else []),
     ]
     local = options.workflow == "local"
     gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and local else []

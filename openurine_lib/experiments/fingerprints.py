@@ -44,13 +44,17 @@ PLUMBING = {"openurine_lib", *(f"openurine_lib.{name}" for name in (
     "cli", "config", "files", "offline", "data.dataset", "paper.report", *WRITERS,
     *(f"experiments.{name}" for name in ("methods", "run", "steps", "fingerprints")),
 ))}  # fmt: skip
-STEPS = {"ssl": "ensure_encoder", "train": "ensure_weights", "predict": "_predict"}
+STEPS = {
+    "ssl": ("ensure_encoder",),
+    "train": ("ensure_weights", "training_job"),
+    "predict": ("_predict",),
+}
 # Fields of a method that only say what it is called, and of a profile that do not concern a
 # training or are counted in another way. A field that is added later counts.
 NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size"}
 NOT_OF_A_TRAINING = {
-    *("name", "about", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
-    *("synthetic", "ssl_epochs", "max_unlabelled_fields", "max_test_fields", "search"),
+    *("name", "about", "rows", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
+    *("synthetic", "ssl_epochs", "ssl_crop", "max_unlabelled_fields", "max_test_fields", "search"),
 }
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
 LIBRARIES_OF_ENGINES = {
@@ -75,7 +79,8 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
     network = _without(asdict(m), NAMES) | {"arch": p.arch(m), "px": p.pixels(m.imgsz)}
     if kind == "ssl":
         modules = ["training.pretraining"]
-        used: list[Any] = [p.arch(m), p.ssl_epochs, settings["imgsz"], p.max_unlabelled_fields]
+        used: list[Any] = [p.arch(m), p.ssl_epochs, p.ssl_px, settings["imgsz"]]
+        used.append(p.max_unlabelled_fields)
     elif kind == "train":
         modules = [f"training.engines.{m.engine}"]
         trained_with = p.settings_of(m)
@@ -94,8 +99,8 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         of_modules(*(f"openurine_lib.{name}" for name in modules)),
         of_definition("data.dataset", "Dataset"),  # it selects the fields
     ]
-    if kind in STEPS:  # the step that calls them
-        code.append(of_definition("experiments.steps", STEPS[kind]))
+    # the steps that call them
+    code += [of_definition("experiments.steps", name) for name in STEPS.get(kind, ())]
     libraries = [*LIBRARIES, *LIBRARIES_OF_ENGINES.get(m.engine, ())]
     return {
         "code": digest(code),

@@ -57,6 +57,8 @@ class Profile:
     slices_per_field: int
     train: dict[str, Any]
     synthetic: dict[str, int] = field(default_factory=dict)
+    rows: str = "all"
+    ssl_crop: int | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -72,6 +74,11 @@ class Profile:
         # the one system that searches its settings by itself is told how long
         own_search = {"search": self.search} if method.engine == "genetic" else {}
         return self.settings | own_search
+
+    @property
+    def ssl_px(self) -> int:
+        """Side of the crops that the autoencoder redraws, in pixels: by default the input size."""
+        return self.ssl_crop or self.settings["imgsz"]
 
     def setting(self, name: str) -> Any:
         """One of the settings; ``head_weights.Casts`` looks inside."""

@@ -30,6 +30,7 @@ from openurine_lib.files import PACKAGE, atomic_path, plain, write_json, write_t
 LIBRARIES = (
     *("openurine_lib", "numpy", "pandas", "matplotlib", "torch", "torchvision"),
     *("ultralytics", "sahi", "optuna", "grad-cam"),
+    *("scikit-learn", "opencv-python-headless", "pillow", "scipy"),
 )
 PUBLISHED_ONLY = "published numbers only; no data set"
 PNG_KEY = "OpenUrine"  # the text chunk of a PNG that holds the stamp
@@ -92,15 +93,27 @@ def versions() -> dict[str, str]:
 def _computed_on() -> dict[str, Any]:
     """The device, the threads that torch sums with, and whether it computes in bfloat16."""
     torch = sys.modules.get("torch")  # not imported for the sake of a stamp
+    here: dict[str, Any] = {
+        "processor": _processor(), "device": f"CPU ({platform.machine()})",
+        "threads": None, "bfloat16": None,
+    }  # fmt: skip
     if torch is None:
-        return {"device": f"CPU ({platform.machine()})", "threads": None, "bfloat16": None}
+        return here
     from openurine_lib.speed.processor import cpu_bf16
 
-    device = f"CPU ({platform.machine()})"
     if torch.cuda.is_available():
-        device = f"{torch.cuda.get_device_name(0)} (CUDA {torch.version.cuda})"
+        here["device"] = f"{torch.cuda.get_device_name(0)} (CUDA {torch.version.cuda})"
     # last digits depend on the threads, and bfloat16 moves boxes a little
-    return {"device": device, "threads": torch.get_num_threads(), "bfloat16": cpu_bf16()}
+    return here | {"threads": torch.get_num_threads(), "bfloat16": cpu_bf16()}
+
+
+def _processor() -> str:
+    """The processor's model, as Linux tells it; elsewhere what Python knows."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def save_table(

@@ -7,16 +7,27 @@ TPE sampler proposes the settings, in the ranges of ultralytics' own tuner: the 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import optuna
 import pandas as pd
 
+from openurine_lib.experiments import carried
 from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
-from openurine_lib.experiments.steps import ensure_encoder
+from openurine_lib.experiments.steps import ensure_encoder, on_record
+from openurine_lib.files import atomic_path
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.trials import inner_split, run_trials
+
+TRIALS = "trials.csv"  # of a finished search, in its folder
+
+
+def folder_of(run: Run, m: Method, fold: int) -> Path:
+    """Where a search keeps its study and its trials."""
+    return run.dir / "search" / m.id / f"fold{fold}"
 
 
 def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
@@ -25,6 +36,8 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     The first trial is what the run trains with: Table 3, with the profile's changes. Returns one
     row a trial, in order: its number, the names of ``trials.SPACE``, the metrics in 0..1.
     """
+    if earlier := carried.find_search(run, m, fold):
+        return pd.read_csv(earlier / TRIALS)
     data, p = run.dataset, run.profile
     split = inner_split(data.train_images(fold, p.max_train_fields), run.seed)
     job = TrainJob(
@@ -37,12 +50,18 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
         epochs=p.search["epochs"],
         settings=p.settings,
         seed=run.seed,
-        dir=run.dir / "search" / m.id / f"fold{fold}",
+        dir=folder_of(run, m, fold),
         device=device(),
         encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
     )
     truth = data.boxes_of(split.validation)
-    return run_trials(job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe)
+    with on_record(run, job.dir):
+        trials = run_trials(
+            job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe
+        )
+    with atomic_path(job.dir / TRIALS) as temporary:
+        trials.to_csv(temporary, index=False)
+    return trials
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:

@@ -1,20 +1,25 @@
 """The steps of a run. Each returns what is stored, or computes and stores it now.
 
-So every notebook runs alone, and no result is computed twice.
+So every notebook runs alone, and no result is computed twice. What the repository carries of an
+earlier training is taken in place of one (``carried``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from openurine_lib import files
 from openurine_lib.evaluation.metrics import evaluate
-from openurine_lib.experiments import provenance, sizes
+from openurine_lib.experiments import carried, provenance, sizes
 from openurine_lib.experiments.methods import Method, predict_key, train_key
-from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.run import Run, first_record
 from openurine_lib.inference import CONFIDENCE, predict_fields, read_predictions
 from openurine_lib.speed.processor import device, devices
 from openurine_lib.training import coco_weights
@@ -24,14 +29,21 @@ from openurine_lib.training.pretraining import pretrain
 from openurine_lib.training.slices import slices_of
 from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
 
+TRAINED = "trained.json"  # beside the weights: minutes, commit, processor, time
+
 
 def ensure_encoder(run: Run, arch: str, fold: int) -> Path:
     """The backbone of ``arch``, pretrained on fields of patients not in the test part."""
     out = run.ssl_dir(arch, fold) / "encoder.pt"
-    if not out.exists():
-        p = run.profile
-        images = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
-        pretrain(arch, images, p.settings["imgsz"], p.ssl_epochs, run.seed, out, device())
+    if out.exists():
+        return out
+    if earlier := carried.find_encoder(run, arch, fold):
+        return carried.restore_weights(earlier, out)
+    p = run.profile
+    images = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
+    with on_record(run, out.parent):
+        size, crop = p.settings["imgsz"], p.ssl_px
+        pretrain(arch, images, size, p.ssl_epochs, run.seed, out, device(), crop)
     return out
 
 
@@ -40,14 +52,30 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
     out = run.train_dir(m, fold) / "weights.pt"
     if out.exists():
         return out
+    earlier = carried.find(run, m, fold)
+    if earlier and (earlier / carried.WEIGHTS).exists():
+        return carried.restore_weights(earlier, out)
+    job = training_job(run, m, fold, out.parent)
+    with on_record(run, out.parent):
+        engine(m.engine).fit(job)
+    # what the engine says it started from, not what it was offered
+    origin = read_weights(out)["meta"].get("pretrained")
+    if origin:
+        files.write_json(out.parent / coco_weights.FILE, origin)
+    coco_weights.say(job.arch, origin)
+    return out
+
+
+def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
+    """What the method's training on a fold is given; its files go to ``folder``."""
     p, data = run.profile, run.dataset
     images = data.train_images(fold, p.max_train_fields)
     boxes = data.boxes_of(images)
     if p.trains_on_slices(m):
         side = p.settings["sahi"]["slice"]
-        folder = out.parent / "slices"
-        images, boxes = slices_of(images, boxes, side, p.slices_per_field, run.seed, folder)
-    job = TrainJob(
+        place = folder / "slices"
+        images, boxes = slices_of(images, boxes, side, p.slices_per_field, run.seed, place)
+    return TrainJob(
         arch=p.arch(m),
         # Table 5
         taxonomy=data.taxonomy.without_head(m.without_head) if m.without_head else data.taxonomy,
@@ -58,7 +86,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
         epochs=p.epochs_of(m),
         settings=p.settings_of(m),
         seed=run.seed,
-        dir=out.parent,
+        dir=folder,
         # only ultralytics trains on several GPUs
         device=devices() if m.engine == "ultralytics" else device(),
         encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
@@ -71,18 +99,14 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
             "method": asdict(m),
         },
     )
-    engine(m.engine).fit(job)
-    # what the engine says it started from, not what it was offered
-    origin = read_weights(out)["meta"].get("pretrained")
-    if origin:
-        files.write_json(out.parent / coco_weights.FILE, origin)
-    coco_weights.say(job.arch, origin)
-    return out
 
 
 def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Boxes on the fold's test fields: image, cls, conf, x1..y2 in pixels of the original image."""
     out = run.predict_dir(m, fold) / "predictions.csv"
+    earlier = None if out.exists() else carried.find(run, m, fold)
+    if earlier and not (earlier / carried.WEIGHTS).exists():
+        carried.restore_predictions(earlier, out)
     return _predict(run, m, fold, run.test_images(fold), out)
 
 
@@ -118,7 +142,35 @@ def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:
     metrics = evaluate(data.boxes_of(images), predictions, data.taxonomy.n, list(images.image))
     key = predict_key(m, run.profile)
     record = provenance.stamp(run, method=m.id, key=key, fold=fold, fields=len(images))
+    record["trained"] = trained(run, m, fold)
     files.write_json(out.with_suffix(".json"), record)
     with files.atomic_path(out) as temporary:
         metrics.to_csv(temporary, index=False)
     return metrics
+
+
+def trained(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """Who trained the row: [earlier (whether it was carried), time, minutes, processor, ...]."""
+    places = (run.train_dir(m, fold), run.predict_dir(m, fold))
+    record = first_record(place / carried.RECORD for place in places)
+    if record:
+        return {"earlier": True, **record["trained"]}
+    return {"earlier": False, **first_record([places[0] / TRAINED])}
+
+
+@contextlib.contextmanager
+def on_record(run: Run, folder: Path) -> Iterator[None]:
+    """Leaves beside a training how long it took, where and when (its calls, if several)."""
+    before = first_record([folder / TRAINED]).get("minutes", 0.0)
+    started = time.monotonic()
+
+    def write() -> None:
+        minutes = before + (time.monotonic() - started) / 60
+        stamp = provenance.stamp(run)
+        kept = {k: stamp[k] for k in ("commit", "dirty", "processor", "threads", "device", "time")}
+        files.write_json(folder / TRAINED, {"minutes": round(minutes, 2), **kept})
+
+    try:
+        yield
+    finally:
+        write()  # of an interrupted call, too

@@ -39,18 +39,23 @@ def pretrain(
     seed: int,
     out: Path,
     device: str = "cpu",
+    crop_px: int | None = None,
 ) -> Path:
     """Trains the autoencoder on unlabelled fields; an interrupted call goes on. Returns ``out``.
 
     Beside ``out`` (``encoder.pt``) it writes ``log.csv`` (epoch, l1, ssim loss) and
     ``reconstructions.npz`` (eight fields, before and after). images: frame with a column ``path``,
-    without the fold's test patients. imgsz: side of the square crops, pixels (a multiple of 32).
+    without the fold's test patients. imgsz: the detector's input, pixels (a multiple of 32).
+    crop_px: side of the square crops, as large if None. A smaller crop shows a smaller part of the
+    field: particles keep their size.
     Raises ValueError if there is no unlabelled field.
     """
     if images.empty:
         raise ValueError(
             "no unlabelled field to pretrain on: add an unlabelled/ folder to the data set"
         )
+    side = crop_px or imgsz
+    share = (side / imgsz) ** 2  # of the area that a crop as large as the input would show
     torch.manual_seed(seed)  # for the decoder, which starts from random weights
     ready_for(device)
     model = to_device(Autoencoder(arch), device)
@@ -58,12 +63,12 @@ def pretrain(
     # at least 1, as the cosine divides by it
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))
     checkpoint = Checkpoint(
-        out.parent, digest(arch, len(images), imgsz, epochs, seed), device,
+        out.parent, digest(arch, len(images), imgsz, side, epochs, seed), device,
         model=model, optimizer=optimizer, scheduler=scheduler,
     )  # fmt: skip
     rows = checkpoint.resume().get("rows", [])  # epochs that an interrupted call has done
     augment = v2.Compose([
-        v2.RandomResizedCrop(imgsz, (SMALLEST_CROP, 1), antialias=True),
+        v2.RandomResizedCrop(side, (SMALLEST_CROP * share, share), antialias=True),
         v2.RandomHorizontalFlip(),  # a field has neither up nor down
         v2.RandomVerticalFlip(),
     ])  # fmt: skip
@@ -74,7 +79,7 @@ def pretrain(
     ]
 
     def crops(batch: Tensor) -> Tensor:
-        """A random crop of each field of the batch: (B, 3, imgsz, imgsz) in 0..1."""
+        """A random crop of each field of the batch: (B, 3, side, side) in 0..1."""
         return torch.stack([augment(fields[i]) for i in batch]).to(device).float().div(255)
 
     n = len(fields)
@@ -106,8 +111,8 @@ def pretrain(
     write_log(out.with_name("log.csv"), rows)
     _save_examples(model, fields[:8], imgsz, out.with_name("reconstructions.npz"))
     meta = {
-        "engine": "ultralytics", "arch": arch, "epochs": epochs, "imgsz": imgsz, "fields": n,
-        "seed": seed,
+        "engine": "ultralytics", "arch": arch, "epochs": epochs, "imgsz": imgsz, "crop": side,
+        "fields": n, "seed": seed,
     }  # fmt: skip
     return checkpoint.finish(model.encoder_state(), meta, out.name)
 

@@ -1,0 +1,258 @@
+"""Results of earlier trainings that come with the repository, in ``carried/<run>/``.
+
+``<row>/fold<k>/`` holds, for a row (by its ``predict_key``) and a fold:
+
+- ``predictions.npz``: the most confident boxes on the fold's test fields, at most LIMIT a field;
+- ``log.csv``: the training's losses, one line an epoch; ``metrics.csv`` and ``size.json``;
+- ``weights.safetensors``: for some rows, the tensors in half precision;
+- ``record.json``: what it is valid for, and who trained it, when, how long, at which commit.
+
+``encoder-<network>/fold<k>/`` holds the same of a pretraining. ``workflow/carry.py`` writes them.
+
+A carried result takes the place of a training if the data, the settings and the seed are the same.
+Neither the images' bytes count (a drawn field may differ by a grey value from one processor to the
+next) nor the code (it changes every day; the commit is on record). With ``OPENURINE_CARRIED=0``
+nothing carried is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openurine_lib.data.boxes import XYXY
+from openurine_lib.experiments.methods import Method, predict_key
+from openurine_lib.experiments.run import Run
+from openurine_lib.files import PACKAGE, atomic_path, digest, write_json
+
+SWITCH = "OPENURINE_CARRIED"  # environment: 0 makes everything anew
+LIMIT = 300  # boxes a field, as one forward pass gives at most
+STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its range
+RECORD = "record.json"
+WEIGHTS = "weights.safetensors"
+EXAMPLES = "reconstructions.npz"
+EXAMPLES_SHOWN = 5  # in Fig. 3A
+
+
+def store() -> Path:
+    """The folder of all carried results: beside the package, as the notebooks are."""
+    return PACKAGE.parent / "carried"
+
+
+def folder_of(run: Run, m: Method, fold: int) -> Path:
+    """Where a row's carried result is or would be."""
+    return store() / run.name / predict_key(m, run.profile) / f"fold{fold}"
+
+
+def folder_of_encoder(run: Run, arch: str, fold: int) -> Path:
+    """Where a carried pretraining is or would be."""
+    return store() / run.name / f"encoder-{arch}" / f"fold{fold}"
+
+
+def find(run: Run, m: Method, fold: int) -> Path | None:
+    """The folder of the row's carried result, if there is one that is valid for this run."""
+    return _valid(folder_of(run, m, fold), lambda: valid_for(run, m, fold))
+
+
+def find_encoder(run: Run, arch: str, fold: int) -> Path | None:
+    """The folder of the backbone's carried pretraining, if it is valid for this run."""
+    return _valid(folder_of_encoder(run, arch, fold), lambda: encoder_valid_for(run, arch, fold))
+
+
+def folder_of_search(run: Run, m: Method, fold: int) -> Path:
+    """Where a carried search of hyperparameters is or would be."""
+    return store() / run.name / f"search-{m.id}" / f"fold{fold}"
+
+
+def find_search(run: Run, m: Method, fold: int) -> Path | None:
+    """The folder of the carried search, if it is valid for this run."""
+    return _valid(folder_of_search(run, m, fold), lambda: search_valid_for(run, m, fold))
+
+
+def search_valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """All that decides what a search finds."""
+    return _plain(valid_for(run, m, fold) | {"search": run.profile.search})
+
+
+def valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """All that decides what a row's training and prediction give, in plain values."""
+    p = run.profile
+    row = {
+        "network": p.arch(m), "heads": m.heads, "without_head": m.without_head,
+        "sliced": m.sliced, "px": p.pixels(m.imgsz), "epochs": p.epochs_of(m),
+        "settings": p.settings_of(m),
+        "slices_per_field": p.slices_per_field if m.sliced else 0,
+    }  # fmt: skip
+    if m.ssl:
+        row["encoder"] = encoder_valid_for(run, p.arch(m), fold)
+    return _plain(row | _data(run, fold))
+
+
+def encoder_valid_for(run: Run, arch: str, fold: int) -> dict[str, Any]:
+    """All that decides what a pretraining gives."""
+    p = run.profile
+    fields = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
+    own = {
+        "network": arch, "epochs": p.ssl_epochs, "px": p.settings["imgsz"], "crop": p.ssl_px,
+        "fields": digest("\n".join(fields["image"])),
+    }  # fmt: skip
+    return _plain(own | _data(run, fold))
+
+
+def _data(run: Run, fold: int) -> dict[str, Any]:
+    data = run.dataset
+    drawn = None
+    if data.synthetic:
+        drawn = {"simulator": data.meta.get("simulator"), "spec": run.profile.synthetic}
+    p = run.profile
+    limits = (p.max_train_fields, p.max_test_fields)
+    return {"drawn": drawn, "seed": run.seed, "fold": fold, "labels": _labels(data, fold, limits)}
+
+
+@functools.lru_cache(maxsize=16)  # asked again for every row
+def _labels(data: Any, fold: int, limits: tuple[int | None, int | None]) -> str:
+    """Digest of the fields of both parts of a fold, and of their labels."""
+    parts = []
+    for images in (data.train_images(fold, limits[0]), data.test_images(fold, limits[1])):
+        boxes = data.boxes_of(images)
+        columns = ["image", "cls"]
+        if not data.synthetic:  # of drawn fields the specification decides
+            boxes = boxes.assign(**boxes[XYXY].round(1))
+            columns += XYXY
+        ordered = boxes[columns].sort_values(columns)
+        parts += ["\n".join(sorted(images["image"])), ordered.to_csv(index=False)]
+    return digest(*parts)
+
+
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    """As it comes back from JSON, so that both sides of a comparison are alike."""
+    return json.loads(json.dumps(content, sort_keys=True))
+
+
+def _valid(folder: Path, wanted: Any) -> Path | None:
+    if os.environ.get(SWITCH) == "0" or not (folder / RECORD).is_file():
+        return None
+    return folder if record_of(folder)["valid_for"] == wanted() else None
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """What is on record of a carried result."""
+    return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+
+
+def in_short(record: dict[str, Any]) -> str:
+    """What stands beside a number that was not computed here: when, how long, on what, commit."""
+    trained = record["trained"]
+    return (
+        f"trained earlier: {trained['time'][:10]}, {trained['minutes']:.0f} min on"
+        f" {trained['threads']} thread(s) of {trained['processor']}, commit"
+        f" {str(trained['commit'])[:7]}"
+    )
+
+
+def restore_weights(folder: Path, out: Path) -> Path:
+    """Writes a carried weights file as ``out`` (weights.pt, in single precision), and its log."""
+    import torch
+    from safetensors import safe_open
+
+    from openurine_lib.training import weights
+
+    with safe_open(folder / WEIGHTS, "pt") as stored:
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        meta = json.loads(stored.metadata()["meta"])
+    state = {n: t.float() if t.dtype == torch.float16 else t for n, t in state.items()}
+    _copy(folder, out.parent, ("log.csv", RECORD, EXAMPLES))
+    weights.save({"state_dict": state, "meta": meta}, out)
+    return out
+
+
+def restore_predictions(folder: Path, out: Path) -> None:
+    """Writes carried predictions as ``out`` (predictions.csv), and what is known of the network."""
+    from openurine_lib.inference import write_csv
+
+    _copy(folder, out.parent, ("size.json", RECORD))
+    write_csv(unpack(folder / "predictions.npz"), out)
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if (source / name).exists():
+            with atomic_path(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+
+
+def pack(boxes: pd.DataFrame, images: pd.DataFrame) -> bytes:
+    """Predictions [image, cls, conf, x1, y1, x2, y2] as a compressed npz of a few bytes a box.
+
+    The arrays ``names``, ``sides`` (the longer side, pixels) and ``counts`` (of boxes) have one
+    entry an image. In the same order follow all boxes: ``cls`` (uint8), ``conf`` (uint16, a share
+    of 1) and ``xyxy`` (N, 4) (uint16, a share of the side).
+    """
+    ranked = boxes.sort_values("conf", ascending=False, kind="stable")
+    best = ranked.groupby("image", sort=False).head(LIMIT)
+    by_image = dict(tuple(best.groupby("image", sort=False)))
+    parts = [by_image.get(name, boxes.iloc[:0]) for name in images["image"]]
+    sides = images[["width", "height"]].max(axis=1).to_numpy(float)
+    counts = np.array([len(part) for part in parts])
+    together = pd.concat(parts)
+    corners = together[XYXY].to_numpy(float)  # (N, 4)
+    shares = corners / np.repeat(sides, counts)[:, None]
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        names=images["image"].to_numpy(str),
+        sides=sides,
+        counts=counts,
+        cls=together["cls"].to_numpy(np.uint8),
+        conf=np.round(together["conf"].to_numpy(float) * STEPS).astype(np.uint16),
+        xyxy=np.round(shares * STEPS).clip(0, STEPS).astype(np.uint16),
+    )
+    return content.getvalue()
+
+
+def unpack(path: Path) -> pd.DataFrame:
+    """What ``pack`` was given, to a 16-bit step: [image, cls, conf, x1, y1, x2, y2] in pixels."""
+    with np.load(path, allow_pickle=False) as stored:
+        counts, sides = stored["counts"], stored["sides"]
+        corners = stored["xyxy"] / STEPS * np.repeat(sides, counts)[:, None]
+        columns: dict[str, Any] = {
+            "image": np.repeat(stored["names"], counts),
+            "cls": stored["cls"].astype(int),
+            "conf": stored["conf"] / STEPS,
+        }
+    return pd.DataFrame(columns).join(pd.DataFrame(corners, columns=XYXY))
+
+
+def save_weights(weights: Path, target: Path, half: bool = True) -> None:
+    """Writes a weights file's tensors (in half precision) and its description as metadata."""
+    from safetensors.torch import save_file
+
+    from openurine_lib.training.weights import read_weights
+
+    content = read_weights(weights)
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in content["state_dict"].items()
+    }
+    with atomic_path(target) as temporary:
+        save_file(tensors, temporary, {"meta": json.dumps(content["meta"], default=str)})
+
+
+def pack_examples(source: Path, target: Path) -> None:
+    """An autoencoder's fields and reconstructions, as many as Fig. 3A shows."""
+    with np.load(source) as stored, atomic_path(target) as temporary:
+        np.savez_compressed(temporary, **{k: stored[k][:EXAMPLES_SHOWN] for k in stored.files})
+
+
+def write_record(folder: Path, valid: dict[str, Any], trained: dict[str, Any], **more: Any) -> None:
+    """Seals a carried result; written last, since it says that the rest is there."""
+    write_json(folder / RECORD, {"valid_for": valid, "trained": trained, **more})
