@@ -27,9 +27,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import method, open_run, plan  # noqa: E402
 from openurine_lib.experiments import carried, fingerprints  # noqa: E402
-from openurine_lib.experiments.methods import Method  # noqa: E402
+from openurine_lib.experiments.methods import OURS, Method, predict_key, train_key  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
-from openurine_lib.files import write_json  # noqa: E402
+from openurine_lib.files import root, write_json  # noqa: E402
 
 
 def main() -> int:
@@ -50,6 +50,7 @@ def main() -> int:
         elif options.kind == "report":
             from openurine_lib.paper.report import build
 
+            _publish(run)
             print(build(run))
         else:
             _notebook(run, options, m)
@@ -105,6 +106,25 @@ def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
         execute(path, options.out, values | asked)
     except (NotebookFailed, ParameterError) as error:
         sys.exit(f"error: {error}")
+
+
+def _publish(run: Run) -> None:
+    """Puts the executed notebooks of the run beside its figures, those of the method alone."""
+    from notebook import publish
+
+    p, m = run.profile, method(OURS)
+    fold = f"fold{p.folds[0]}"
+    of_method = {
+        "02": f"{p.arch(m)}-{fold}",
+        "03": f"{train_key(m, p)}-{fold}",
+        "04": f"{predict_key(m, p)}-{fold}",
+    }
+    for path in sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        ending = of_method.get(path.name[:2])
+        name = f"{path.stem}-{ending}.ipynb" if ending else path.name
+        copy = run.dir / "notebooks" / name
+        if copy.exists():
+            publish(copy, run.figures / "notebooks" / path.name, root())
 
 
 def _restore(run: Run, wanted: list[Path]) -> None:

@@ -13,8 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from openurine_lib.files import atomic_path  # noqa: E402
 
 KERNEL = {
     "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one in the home folder
@@ -94,6 +99,51 @@ def execute(
     os.replace(running, out)
     failed.unlink(missing_ok=True)
     return out
+
+
+def publish(copy: Path, target: Path, home: Path) -> None:
+    """Writes an executed copy for readers: progress bars at their end, no paths of this machine.
+
+    home: the project folder; paths below it are shown from there.
+    """
+    book = nbformat.read(copy, as_version=4)
+    book.metadata.pop("papermill", None)  # it names files of this machine
+    for cell in book.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [_tidy(output, str(home)) for output in _joined(cell.outputs)]
+    with atomic_path(target) as temporary:
+        nbformat.write(book, temporary)
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """The outputs of a cell, with all that one stream got in one piece, where it first came."""
+    streams: dict[str, Any] = {}
+    joined = []
+    for output in outputs:
+        if output.output_type == "stream" and output.name in streams:
+            streams[output.name].text += output.text
+            continue
+        if output.output_type == "stream":
+            streams[output.name] = output
+        joined.append(output)
+    return [output for output in joined if output.output_type != "stream" or shown(output.text)]
+
+
+def _tidy(output: Any, home: str) -> Any:
+    if output.output_type == "stream":
+        output.text = shown(output.text).replace(f"{home}/", "")
+    for kind, content in output.get("data", {}).items():
+        if kind.startswith("text/"):
+            output.data[kind] = content.replace(f"{home}/", "")
+    return output
+
+
+def shown(text: str) -> str:
+    """What is left on a terminal: of a line that was written over, its last state."""
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
+    return "".join(f"{line}\n" for line in lines if line)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import fcntl
 import os
 import shutil
@@ -19,6 +20,7 @@ from openurine_lib.experiments.methods import UnknownName  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import root  # noqa: E402
 
+HEADLINE = {"ours-yolo12m": "the paper's method", "yolo12m-sahi": "the plain detector with slices"}
 INCOMPLETE = """
 The run is not complete. What is finished is kept. Correct what is named above, then give the same
 command again.
@@ -52,8 +54,24 @@ def main() -> int:
             print(INCOMPLETE.format(run=run), file=sys.stderr)
             return code
     minutes = (time.monotonic() - started) / 60
-    print(f"{minutes:.1f} minutes. Tables, figures and the page:\n{run.figures / 'index.html'}")
+    print(f"{minutes:.1f} minutes.", *headline(run.figures / "table4.csv"), sep="\n")
+    print(f"Tables, figures and the page:\n{run.figures / 'index.html'}")
     return 0
+
+
+def headline(table4: Path) -> list[str]:
+    """The lines that end a run: the paper's method and the plain detector, beside the paper."""
+    with table4.open(encoding="utf-8", newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    lines = [f"{'mAP50 (%)':<42}{'here':>8}{'paper':>8}"]
+    for name, label in HEADLINE.items():
+        row = rows.get(name, {})
+        here, paper = (row.get(f"map50_{side}") for side in ("here", "paper"))
+        numbers = "".join(f"{float(x):8.1f}" if x else f"{'-':>8}" for x in (here, paper))
+        lines.append(f"{label:<42}{numbers}")
+    run = sum(bool(row["map50_here"]) for row in rows.values())
+    lines.append(f"{run} of {len(rows)} rows of Table 4 have a number here.")
+    return lines
 
 
 def _options() -> argparse.Namespace:

@@ -94,7 +94,11 @@ class Run:
         if self.profile.name != "paper":
             size = f"{self.profile.name} profile: small, not the paper's size"
         folds = f"{len(self.profile.folds)} of 5 folds"
-        return f"{kind}; {size}; {folds}; seed {self.seed}"
+        parts = [kind, size, folds, f"seed {self.seed}"]
+        # the record of a result that came with the repository (``carried``)
+        if any(self.dir.glob("*/*/fold*/record.json")):
+            parts.append("trained earlier, scored here")
+        return "; ".join(parts)
 
 
 def open_run(data: str = SYNTHETIC, profile_name: str = "smoke", seed: int = 0) -> Run:

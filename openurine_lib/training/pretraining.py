@@ -40,6 +40,7 @@ def pretrain(
     out: Path,
     device: str = "cpu",
     crop_px: int | None = None,
+    stop_after: int | None = None,
 ) -> Path:
     """Trains the autoencoder on unlabelled fields; an interrupted call goes on. Returns ``out``.
 
@@ -47,7 +48,7 @@ def pretrain(
     ``reconstructions.npz`` (eight fields, before and after). images: frame with a column ``path``,
     without the fold's test patients. imgsz: the detector's input, pixels (a multiple of 32).
     crop_px: side of the square crops, as large if None. A smaller crop shows a smaller part of the
-    field: particles keep their size.
+    field: particles keep their size. stop_after: so many epochs are made, and only the log is left.
     Raises ValueError if there is no unlabelled field.
     """
     if images.empty:
@@ -104,7 +105,12 @@ def pretrain(
         rows.append({"epoch": epoch + 1, "l1": l1, "ssim": dissimilarity})
         bar.set_postfix(loss=f"{l1 + dissimilarity:.3f}")
         checkpoint.save(rows)
+        if len(rows) == stop_after:
+            break
     bar.close()
+    if stop_after is not None:
+        write_log(out.with_name("log.csv"), rows)
+        return out.with_name("log.csv")
     # as for the detector: after a short training the running averages of the batch norms are still
     # those of the untrained network; one pass over the fields sets them
     update_bn((crops(batch) for batch in torch.arange(n).split(BATCH)), model)

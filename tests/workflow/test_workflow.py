@@ -15,6 +15,7 @@ import estimate
 import nbformat
 import notebook
 import pytest
+from reproduce import headline
 
 from openurine_lib import method, open_run, profile
 from openurine_lib.experiments import fingerprints
@@ -355,3 +356,34 @@ def test_whole_run(tmp_path: Path) -> None:
         "03 training: " + training.name in after.stderr and after.stderr.count("03 training") == 1
     )
     assert {t: (figures / t).read_bytes() for t in tables} == tables
+
+
+def test_a_published_notebook_has_one_line_a_bar_and_no_path_of_the_machine(tmp_path: Path) -> None:
+    v4 = nbformat.v4
+    stream = "stream"
+    cell = v4.new_code_cell(
+        "x",
+        outputs=[
+            v4.new_output(stream, name="stderr", text="\rtrain:   0%"),
+            v4.new_output(stream, name="stdout", text=f"{tmp_path}/runs/a.csv\n"),
+            v4.new_output(stream, name="stderr", text="\rtrain:  50%"),
+            v4.new_output(stream, name="stderr", text="\rtrain: 100%\nwarning\n"),
+            v4.new_output("display_data", {"text/html": f"<b>{tmp_path}/x</b>"}),
+        ],
+    )
+    book = v4.new_notebook(cells=[cell], metadata={"papermill": {"input_path": str(tmp_path)}})
+    nbformat.write(book, tmp_path / "copy.ipynb")
+    notebook.publish(tmp_path / "copy.ipynb", tmp_path / "out" / "a.ipynb", tmp_path)
+    text = (tmp_path / "out" / "a.ipynb").read_text()
+    assert str(tmp_path) not in text and "50%" not in text
+    outputs = nbformat.read(tmp_path / "out" / "a.ipynb", as_version=4).cells[0].outputs
+    assert outputs[0].text == "train: 100%\nwarning\n" and outputs[1].text == "runs/a.csv\n"
+    assert outputs[2].data["text/html"] == "<b>x</b>"
+
+
+def test_the_last_lines_set_the_headline_beside_the_paper(tmp_path: Path) -> None:
+    rows = ["method,map50_here,map50_paper", "ours-yolo12m,61.234,64.15", "yolo12m-sahi,,59.91"]
+    (tmp_path / "table4.csv").write_text("\n".join(rows) + "\n")
+    lines = headline(tmp_path / "table4.csv")
+    assert lines[1].split()[-2:] == ["61.2", "64.2"] and lines[2].split()[-2:] == ["-", "59.9"]
+    assert lines[3].startswith("1 of 2 rows")

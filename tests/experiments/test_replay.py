@@ -1,0 +1,41 @@
+"""The first epoch of a training, made again from the recorded seed."""
+
+import dataclasses
+
+import pandas as pd
+import tiny
+
+from openurine_lib.experiments import replay
+from openurine_lib.training.engines import ultralytics
+from openurine_lib.training.pretraining import pretrain
+
+
+def test_the_first_epoch_is_repeated_to_the_last_digit(tmp_path):
+    job = tiny.job(tmp_path / "job", epochs=2)
+    ultralytics.fit(job)
+    again = dataclasses.replace(job, dir=tmp_path / "again", stop_after=1)
+    ultralytics.fit(again)
+    logs = [folder / "log.csv" for folder in (job.dir, again.dir)]
+    losses = replay._beside(*logs)
+    assert len(pd.read_csv(logs[1])) == 1 and not (again.dir / "weights.pt").exists()
+    assert (losses.earlier > 0).any() and (losses.here == losses.earlier).all()
+    assert "equal to the last digit" in replay.in_words(losses)
+
+
+def test_the_first_epoch_of_a_pretraining_is_repeated_to_the_last_digit(tmp_path):
+    images, _ = tiny.frames(tmp_path / "fields", 8)
+    logs = []
+    for name, stop_after in (("whole", None), ("again", 1)):
+        out = tmp_path / name / "encoder.pt"
+        pretrain("yolo12n", images, 64, 2, 0, out, "cpu", 32, stop_after)
+        logs.append(out.with_name("log.csv"))
+    losses = replay._beside(*logs)
+    assert list(losses.part) == ["l1", "ssim"] and (losses.here == losses.earlier).all()
+    assert not (tmp_path / "again" / "encoder.pt").exists()
+
+
+def test_a_difference_is_said_with_its_size():
+    losses = pd.DataFrame({"part": ["box"], "earlier": [2.0], "here": [2.02]})
+    assert "differ by 1.00% in sum, which is within the 2%" in replay.in_words(losses)
+    assert "more than the 2%" in replay.in_words(losses.assign(here=2.5))
+    assert "nothing to repeat" in replay.in_words(None)
