@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.model.architectures import network_of
 from openurine_lib.model.dp_yolo import SUFFIX, DPModel
 from openurine_lib.model.heads import HEAD_WEIGHTS, MultiHeadModel, SingleHeadModel
 from openurine_lib.speed.layers import use_lean_attention
@@ -17,18 +18,19 @@ def build_model(
 ) -> DetectionModel:
     """An untrained detector. lambdas, gain_obj: of the six heads, see ``MultiHeadModel``.
 
-    arch: an ultralytics YAML (``yolo12m``, ``rtdetr-l``), or with ``-dp`` the DP-YOLO on it.
-    heads: ``single`` (stock) or ``multi``, which raises ValueError for an RT-DETR.
+    arch: an ultralytics architecture (``yolo12m``, ``rtdetr-l``), or with ``-dp`` the DP-YOLO on
+    it; UnknownArchitecture where there is none. heads: ``single`` (stock) or ``multi``, which
+    raises ValueError for an RT-DETR.
     """
     if heads == "multi" and arch.startswith("rtdetr"):
         raise ValueError(f"{arch} has a transformer decoder, no Detect head to be replaced by six")
     if heads == "multi":
-        model = MultiHeadModel(f"{arch}.yaml", taxonomy.heads, lambdas, gain_obj)
+        model = MultiHeadModel(arch, taxonomy.heads, lambdas, gain_obj)
     elif arch.endswith(SUFFIX):
         model = DPModel(arch, taxonomy.n)
     else:
         kind = RTDETRDetectionModel if arch.startswith("rtdetr") else SingleHeadModel
-        model = kind(f"{arch}.yaml", nc=taxonomy.n, verbose=False)
+        model = kind(network_of(arch), nc=taxonomy.n, verbose=False)
     model.names = dict(enumerate(taxonomy.classes))  # ultralytics' predictors read them here
     use_lean_attention(model)  # the same numbers, sooner
     return model

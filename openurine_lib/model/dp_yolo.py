@@ -23,6 +23,7 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 from ultralytics.utils.torch_utils import initialize_weights
 
+from openurine_lib.model.architectures import network_of
 from openurine_lib.model.heads import SingleHeadModel
 
 SUFFIX = "-dp"  # yolov5s-dp is the DP-YOLO on yolov5s
@@ -95,7 +96,7 @@ class DPModel(SingleHeadModel):
     """DP-YOLO. ``arch``: a YOLOv5 with the suffix; another backbone raises ValueError."""
 
     def __init__(self, arch: str, nc: int):
-        super().__init__(f"{arch.removesuffix(SUFFIX)}.yaml", nc=nc, verbose=False)
+        super().__init__(network_of(arch.removesuffix(SUFFIX)), nc=nc, verbose=False)
         for i in DEFORMABLE:
             if not isinstance(self.model[i], C3):
                 raise ValueError(f"{arch}: DP-YOLO is made of a YOLOv5; layer {i} is no C3 stage")

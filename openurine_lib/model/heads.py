@@ -17,6 +17,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
+from openurine_lib.model.architectures import network_of
 from openurine_lib.model.loss import MultiHeadLoss
 from openurine_lib.speed.layers import ProcessorForward
 
@@ -102,16 +103,16 @@ class SingleHeadModel(ProcessorForward, DetectionModel):
 
 
 class MultiHeadModel(ProcessorForward, DetectionModel):
-    """The paper's detector: the stock one of an ultralytics YAML (``cfg``), with several heads.
+    """The paper's detector: the stock one of an architecture, with several heads.
 
     lambdas: lambda_i of Eq. 1; a head that it does not name weighs 1.
     gain_obj: of Eq. 2. The paper gives none and YOLO12 has no such output, so 0: no such channel.
     """
 
     def __init__(
-        self, cfg: str, heads: Heads, lambdas: Mapping = HEAD_WEIGHTS, gain_obj: float = 0.0
+        self, arch: str, heads: Heads, lambdas: Mapping = HEAD_WEIGHTS, gain_obj: float = 0.0
     ):
-        super().__init__(cfg, nc=sum(map(len, heads.values())), verbose=False)
+        super().__init__(network_of(arch), nc=sum(map(len, heads.values())), verbose=False)
         stock = self.model[-1]
         # cv2: the branches that predict boxes, one for each level of the neck
         channels = [branch[0].conv.in_channels for branch in stock.cv2]

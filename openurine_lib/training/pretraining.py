@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from openurine_lib.data.images import read_rgb
-from openurine_lib.files import atomic_path, digest, epoch_seed
+from openurine_lib.files import atomic_path, digest, digest_of_file, epoch_seed
 from openurine_lib.model.autoencoder import Autoencoder, reconstruction_loss
 from openurine_lib.speed.processor import cpu_bf16, ready_for
 from openurine_lib.training.weights import Checkpoint, write_log
@@ -63,8 +63,11 @@ def pretrain(
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     # at least 1, as the cosine divides by it
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))
+    # all that decides the result; fields count by content and in order, as a name may be reused
+    contents = [digest_of_file(path) for path in images.path]
+    schedule = (epochs, LEARNING_RATE, BATCH, SMALLEST_CROP)
     checkpoint = Checkpoint(
-        out.parent, digest(arch, len(images), imgsz, side, epochs, seed), device,
+        out.parent, digest(arch, contents, imgsz, side, schedule, seed, length=64), device,
         model=model, optimizer=optimizer, scheduler=scheduler,
     )  # fmt: skip
     rows = checkpoint.resume().get("rows", [])  # epochs that an interrupted call has done

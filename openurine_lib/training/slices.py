@@ -1,13 +1,7 @@
-"""Slices to train on, as inference will see them (Akyon et al. 2022).
-
-An epoch shows one slice of every field, the next epoch another one. So a row that trains on slices
-and a row that trains on whole fields see equally many images in an epoch, and their epochs, logs
-and schedules can be compared.
-"""
+"""Slices to train on, as inference will see them (Akyon et al. 2022)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +12,7 @@ from tqdm.auto import tqdm
 
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
-from openurine_lib.files import atomic_path, epoch_seed
+from openurine_lib.files import atomic_path
 
 OVERLAP = 0.25  # of neighbouring slices, as a part of their side, as at inference
 MIN_AREA = 0.5  # a cut box stays if at least this part of its area lies inside the slice
@@ -75,42 +69,6 @@ def slices_of(
             new_boxes.append(inside[i].assign(image=changed["image"]))
     columns = [*images.columns, "field"]
     return pd.DataFrame(new_images, columns=columns), pd.concat(new_boxes, ignore_index=True)
-
-
-class OneOfEachField:
-    """A sampler for torch's loaders: the positions of one slice of every field, in random order.
-
-    Over as many epochs as a field has slices, each of them is drawn once; then they are shuffled
-    again. All is a function of seed and epoch, so an interrupted training goes on as it would have.
-
-    fields: for each slice, the image that it is of. rank, world: the number of this process, and of
-    all that train together; each gets its share.
-    """
-
-    def __init__(self, fields: pd.Series, seed: int, rank: int = 0, world: int = 1):
-        positions = pd.Series(range(len(fields))).groupby(fields.to_numpy(), sort=False)
-        self.slices = [group.to_numpy() for _, group in positions]  # one array a field
-        self.seed, self.rank, self.world = seed, rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.slices) // self.world if self.world > 1 else len(self.slices)
-
-    def __iter__(self) -> Iterator[int]:
-        epoch, self.epoch = self.epoch, self.epoch + 1  # a loader may ask for the next one early
-        chosen = np.array([self._slice(field, epoch) for field in range(len(self.slices))])
-        np.random.default_rng(epoch_seed(self.seed, epoch)).shuffle(chosen)
-        mine = chosen[self.rank :: self.world][: len(self)]
-        yield from mine.tolist()
-
-    def _slice(self, field: int, epoch: int) -> int:
-        slices = self.slices[field]
-        turn, place = divmod(epoch, len(slices))  # how often all were shown, and how many since
-        order = np.random.default_rng([self.seed, field, turn]).permutation(len(slices))
-        return int(slices[order[place]])
 
 
 def boxes_inside(boxes: pd.DataFrame, left: int, top: int, right: int, bottom: int) -> pd.DataFrame:

@@ -80,11 +80,15 @@ def run_trials(
     study = optuna.create_study(
         storage=storage, study_name="search", direction="maximize", load_if_exists=True
     )
+    # a trial that was under way when an earlier call was killed; it is done again
+    for killed in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(killed.number, state=optuna.trial.TrialState.FAIL)
     for n in tqdm(range(len(complete(study)), trials), desc="search", unit="trial"):
         # seeded by the trial, so that an interrupted search goes on as it would have gone
         study.sampler = sampler(job.seed + n)
-        if n == 0:
-            study.enqueue_trial({name: job.settings[name] for name in SPACE}, skip_if_exists=True)
+        # the job's own settings come first, even if a kill has taken them from the queue
+        if n == 0 and not study.get_trials(states=[optuna.trial.TrialState.WAITING]):
+            study.enqueue_trial({name: job.settings[name] for name in SPACE})
         trial = study.ask(SPACE)  # the sampler's proposal
         settings = job.settings | trial.params
         folder = job.dir / f"trial{n}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,11 @@ from openurine_lib.files import atomic_path
 if TYPE_CHECKING:
     from torch import nn
 
-#: What a detector's weights file tells of it.
-DETECTOR = ("engine", "arch", "heads", "imgsz", "classes", "head_classes", "taxonomy")
+#: What a detector's weights file tells of it, and of which type.
+DETECTOR = {
+    "engine": str, "arch": str, "heads": str, "imgsz": int, "classes": list, "head_classes": dict,
+    "taxonomy": str,
+}  # fmt: skip
 
 
 class WeightsError(ValueError):
@@ -80,7 +83,7 @@ class Checkpoint:
 
 
 def read_weights(
-    weights: Path, engine: str | None = None, needed: Sequence[str] = ()
+    weights: Path, engine: str | None = None, needed: Collection[str] = ()
 ) -> dict[str, Any]:
     """The file's ``state_dict`` and ``meta``.
 
@@ -106,7 +109,9 @@ def read_weights(
         )
     if engine and meta.get("engine", engine) != engine:
         raise WeightsError(f"{weights} belongs to the {meta['engine']} engine, not to {engine}")
-    if lacking := [key for key in (DETECTOR if engine else needed) if key not in meta]:
+    asked = DETECTOR if engine else needed
+    told = {k for k, value in meta.items() if isinstance(value, DETECTOR.get(k, object))}
+    if lacking := [key for key in asked if key not in told]:
         raise WeightsError(
             f"{weights} does not tell its {', '.join(lacking)}: it was written by another version "
             "of this project; use that version, or train it again"

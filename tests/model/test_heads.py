@@ -33,7 +33,7 @@ def with_arguments(model, **gains):
 
 def small(heads=HEADS, **kwargs):
     torch.manual_seed(0)
-    return with_arguments(MultiHeadModel("yolo12n.yaml", heads, **kwargs))
+    return with_arguments(MultiHeadModel("yolo12n", heads, **kwargs))
 
 
 def batch(cls=(0, 1, 2), image=(0, 0, 1), size=96):
@@ -71,7 +71,7 @@ def test_a_head_without_a_class_does_not_exist():
 
 @pytest.mark.parametrize("arch", ["yolo12n", "yolov8n", "yolov5n", "yolo11n", "yolov9t"])
 def test_every_backbone_takes_the_heads(arch):
-    model = with_arguments(MultiHeadModel(f"{arch}.yaml", HEADS))
+    model = with_arguments(MultiHeadModel(arch, HEADS))
     loss, items = model(batch())
     assert torch.isfinite(loss).all() and set(items) == {
         f"{h}/{p}" for h in HEADS for p in ("box", "cls", "dfl")
@@ -200,7 +200,7 @@ def test_copies_fuses_and_survives_a_state_dict():
     image = torch.rand(1, 3, 96, 96)
     with torch.no_grad():
         before = model(image)[0]
-        twin = MultiHeadModel("yolo12n.yaml", HEADS).eval()
+        twin = MultiHeadModel("yolo12n", HEADS).eval()
         twin.load_state_dict(model.state_dict())
         assert torch.equal(twin(image)[0], before)
         fused = copy.deepcopy(model).fuse(verbose=False)

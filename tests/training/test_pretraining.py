@@ -73,3 +73,39 @@ def test_an_interrupted_pretraining_ends_the_same(fields, tmp_path, monkeypatch)
 def test_nothing_to_pretrain_on_is_said(fields, tmp_path):
     with pytest.raises(ValueError, match="no unlabelled field"):
         pretraining.pretrain("yolo12n", fields.iloc[:0], 64, 1, 0, tmp_path / "encoder.pt")
+
+
+def stopped_after_an_epoch(fields, folder, monkeypatch, imgsz=64, seed=0):
+    """Leaves the checkpoint of a pretraining that was killed after its first epoch of two."""
+    save = pretraining.Checkpoint.save
+
+    def killed(checkpoint, rows, **more):
+        save(checkpoint, rows, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretraining.Checkpoint, "save", killed)
+        pretraining.pretrain("yolo12n", fields, imgsz, 2, seed, folder / "encoder.pt")
+    assert (folder / "state.pt").exists()
+
+
+@pytest.mark.parametrize("other", ["none", "fields", "order", "size", "seed", "unsigned"])
+def test_a_checkpoint_of_other_fields_sizes_or_seeds_is_not_gone_on_with(
+    fields, tmp_path, monkeypatch, other
+):
+    """The names of the fields and their number are the same: only their content tells."""
+    imgsz = 96 if other == "size" else 64
+    seed = 1 if other == "seed" else 0
+    before = fields.iloc[::-1] if other == "order" else fields
+    stopped_after_an_epoch(before, tmp_path, monkeypatch, imgsz, seed)
+    if other == "fields":
+        tiny.frames(tmp_path / "fields", 8, seed=1)  # the same files, with other pictures
+    if other == "unsigned":
+        state = torch.load(tmp_path / "state.pt", weights_only=True)
+        del state["signature"]
+        torch.save(state, tmp_path / "state.pt")
+    steps = []
+    step = pretraining._step
+    monkeypatch.setattr(pretraining, "_step", lambda *a: steps.append(1) or step(*a))
+    pretraining.pretrain("yolo12n", fields, 64, 2, 0, tmp_path / "encoder.pt")
+    assert len(steps) == (1 if other == "none" else 2), "one step an epoch, of two epochs"

@@ -33,8 +33,9 @@ def engine(name: str) -> ModuleType:
     Raises MissingPackage, naming what to install, or WeightsError where there is no such engine.
     """
     module = f"openurine_lib.training.engines.{name}"
-    # asked first: an ImportError could also mean that the engine's library is missing
-    if importlib.util.find_spec(module) is None:
+    # asked first: an ImportError could also mean that the engine's library is missing. A weights
+    # file may name anything: no dots, which would lead to other modules
+    if not name.isidentifier() or importlib.util.find_spec(module) is None:
         raise WeightsError(f"no engine {name!r} in this version; install the version that knows it")
     with needed_by(f"the {name} engine"):
         return importlib.import_module(module)

@@ -38,6 +38,7 @@ from openurine_lib.speed.processor import cpu_bf16, ready_for, to_float
 from openurine_lib.training.coco_weights import load_matching
 from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.job import TrainJob
+from openurine_lib.training.sampling import sampler_of
 from openurine_lib.training.weights import Checkpoint, WeightsError, fill, read_weights, write_log
 
 CLIP = 5.0  # norm of the gradients
@@ -91,7 +92,11 @@ class Engine:
         fields = Fields(job, recipe.first_label, recipe.prepare)
         # one image alone is too little for the batch statistics of a last, one-pixel map
         drop_last = len(fields) > batch
-        loader = DataLoader(fields, batch, shuffle=True, drop_last=drop_last, collate_fn=_collate)
+        sampler = sampler_of(job)
+        loader = DataLoader(
+            fields, batch, shuffle=sampler is None, sampler=sampler, drop_last=drop_last,
+            collate_fn=_collate,
+        )  # fmt: skip
         optimizer = torch.optim.AdamW(
             model.parameters(), recipe.lr, weight_decay=job.settings["weight_decay"]
         )
@@ -109,6 +114,8 @@ class Engine:
         for epoch in range(len(rows), job.epochs):
             # for shuffling, augmentation, and the sampling of proposals
             torch.manual_seed(epoch_seed(job.seed, epoch))
+            if sampler is not None:
+                sampler.set_epoch(epoch)
             sums: dict[str, float] = {}
             for images, targets in loader:
                 images = [image.to(device) for image in images]  # (3, H, W), of different sizes

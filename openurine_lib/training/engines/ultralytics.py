@@ -35,10 +35,11 @@ from ultralytics.models.yolo.detect import DetectionPredictor, DetectionTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from openurine_lib.data.images import plain, read_rgb
+from openurine_lib.data.images import opened, plain, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import epoch_seed
 from openurine_lib.inference import MAX_DETECTIONS
+from openurine_lib.model.architectures import UnknownArchitecture
 from openurine_lib.model.build import build_model
 from openurine_lib.speed.layers import fuse_activations
 from openurine_lib.speed.parallel import ParallelDetectionModel
@@ -46,7 +47,7 @@ from openurine_lib.speed.processor import keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
 from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.slices import OneOfEachField
+from openurine_lib.training.sampling import sampler_of
 from openurine_lib.training.weights import Checkpoint, WeightsError, fill, read_weights, write_log
 
 LOGGER.setLevel("WARNING")  # one progress bar is enough
@@ -83,10 +84,8 @@ def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
     gain = meta.get("objectness_gain", 0.0)
     try:
         model = build_model(meta["arch"], taxonomy, meta["heads"], gain_obj=gain)
-    except FileNotFoundError as e:
-        raise WeightsError(
-            f"{weights}: no architecture {meta['arch']!r} in the installed ultralytics"
-        ) from e
+    except UnknownArchitecture as e:
+        raise WeightsError(f"{weights}: {e}") from e
     fill(model, content["state_dict"], weights)
     return model.to(device).eval()
 
@@ -148,6 +147,10 @@ class _AllEpochsDone(Exception):
     """What was interrupted has only its weights left to write."""
 
 
+class _StopAfter(Exception):
+    """As many epochs are done as were asked for."""
+
+
 _Trainer: Any = object  # whatever the library's trainers bring, for the type checker
 
 
@@ -169,13 +172,11 @@ class _Frames(_Trainer):
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> InfiniteDataLoader:
-        """The library's loader; of slices, an epoch shows one of every field."""
+        """The library's loader, which shows in an epoch what our sampler chooses."""
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
-        if mode != "train" or "field" not in self.job.images:
+        sampler = sampler_of(self.job, max(rank, 0), max(self.world_size, 1))
+        if mode != "train" or sampler is None:
             return loader
-        sampler = OneOfEachField(
-            self.job.images.field, self.job.seed, max(rank, 0), max(self.world_size, 1)
-        )
         return InfiniteDataLoader(
             loader.dataset, min(batch_size, len(sampler)), sampler=sampler,
             num_workers=loader.num_workers, prefetch_factor=loader.prefetch_factor,
@@ -226,6 +227,8 @@ class _Frames(_Trainer):
             if self.args.close_mosaic:
                 self._close_dataloader_mosaic()
             self.final_eval()
+        except _StopAfter:
+            self.bar.close()
 
     def validate(self) -> tuple[dict[str, float], None]:
         return {}, None  # the test fold is not looked at while training
@@ -240,6 +243,8 @@ class _Frames(_Trainer):
 
     def save_model(self) -> bool:
         self.checkpoint.save(self.rows, updates=self.ema.updates)
+        if len(self.rows) == self.job.stop_after:
+            raise _StopAfter
         return True
 
     def final_eval(self) -> None:
@@ -284,7 +289,7 @@ def _reseed(trainer: Any) -> None:
     torch.manual_seed(seed)
     trainer.train_loader.generator.manual_seed(seed)
     sampler = trainer.train_loader.sampler
-    if isinstance(sampler, OneOfEachField):
+    if hasattr(sampler, "set_epoch"):  # torch's own of a single process has none
         sampler.set_epoch(trainer.epoch)
     if trainer.train_loader.num_workers == 0:
         trainer.train_loader.reset()
@@ -301,7 +306,7 @@ def write_fields(job: TrainJob, folder: Path) -> Path:
     by_image = dict(tuple(job.boxes.groupby("image")))  # image -> its boxes
     links = []
     for i, field in enumerate(job.images.itertuples()):
-        with Image.open(field.path) as image:
+        with Path(field.path).open("rb") as file, opened(file) as image:
             suffix = Path(field.path).suffix.lower() if plain(image) else None
         link = folder / "images" / f"{i:06d}{suffix or '.png'}"
         link.unlink(missing_ok=True)  # one of an interrupted call
