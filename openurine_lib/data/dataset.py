@@ -17,7 +17,7 @@ from openurine_lib.data import taxonomy as taxonomies
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.check import Checked, Report, check
 from openurine_lib.data.readers import read
-from openurine_lib.data.source import LAYOUT, DataError, Problem, listed
+from openurine_lib.data.source import DataError, Source, listed
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import atomic_path, digest, digest_of_file, write_json
 
@@ -99,14 +99,17 @@ def _sources(folder: Path, seed: int) -> str:
 
 
 def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
-    source = read(folder)
+    # The seal goes first: what follows replaces the frames and the report that it stands for.
+    (place / "meta.json").unlink(missing_ok=True)
+    source = Source(folder, {})
     try:
+        source = read(folder)
         checked = check(source)
-        images, boxes = _with_folds(folder, checked, seed)
     except DataError as error:
         # the list is kept even though the run stops
         _write_report(place, Report(len(source.images), len(source.found), problems=error.problems))
         raise
+    images, boxes = _with_folds(folder, checked, seed)
     frames = {
         "images": images[IMAGE_COLUMNS],
         "boxes": boxes,
@@ -120,15 +123,13 @@ def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
         with atomic_path(place / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
     _write_report(place, checked.report)
-    path = folder / "meta.json"
-    meta = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content = {  # with the frames, the fields of a Dataset
         "name": folder.name,
-        "synthetic": bool(meta.get("synthetic", False)),
+        "synthetic": checked.meta.get("synthetic", False),
         "seed": seed,
         "sources": sources,
         "fingerprint": fingerprint(folder, checked.images),
-        "meta": meta,
+        "meta": checked.meta,
         "taxonomy": dataclasses.asdict(checked.taxonomy),
     }
     write_json(place / "meta.json", content)  # last: it seals the rest
@@ -137,26 +138,13 @@ def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
 def _with_folds(folder: Path, checked: Checked, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(images, boxes) with ids and folds, in the order of the ids."""
     images = checked.images
-    # An image's id is its stem, or its whole path where two folders have images of the same name.
-    stems = images["file"].map(lambda file: Path(file).stem)
-    paths = images["file"].map(lambda file: Path(file).with_suffix("").as_posix().replace("/", "_"))
-    images["image"] = stems if stems.is_unique else paths
-    if not images["image"].is_unique:
-        what = "shares its name with another image"
-        remedy = "give it a name of its own (suffixes do not count)"
-        twice = images.loc[images["image"].duplicated(), "file"]
-        raise DataError(str(folder), [Problem(LAYOUT, file, 0, what, remedy) for file in twice])
     images["path"] = images["file"].map(lambda file: str((folder / file).resolve()))
     image_of = images.set_index("file")["image"]
     boxes = checked.boxes.assign(image=checked.boxes["file"].map(image_of))[BOX_COLUMNS]
     labelled = images["split"] == "labelled"
     images["fold"] = -1
-    try:
-        images.loc[labelled, "fold"] = splits.assign_folds(images[labelled], boxes, seed)
-        splits.assert_disjoint(images)
-    except splits.SplitError as error:
-        problem = Problem(LAYOUT, folder.name, 0, str(error), "add data of more patients or slides")
-        raise DataError(str(folder), [problem]) from error
+    images.loc[labelled, "fold"] = splits.assign_folds(images[labelled], boxes, seed)
+    splits.assert_disjoint(images)
     images = images.sort_values("image", ignore_index=True)
     return images, boxes.sort_values("image", kind="stable", ignore_index=True)
 

@@ -8,6 +8,8 @@ Choices that a reader of results must know:
 - Several pages or frames are refused: only the user knows which of them is the field. (Phones add a
   preview to a JPEG and call it MPO; there the photograph is the first.)
 - More than MAX_PIXELS are refused before they are decoded, since sahi switches Pillow's limit off.
+- Only FORMATS are decoded, whatever a file is called. Pillow knows some forty, and gives one of
+  them (EPS) to another program.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 150_000_000  # about 12,000 x 12,000; decoding takes some ten bytes a pixel
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # MPO counts as JPEG
+MAX_PIXELS = 150_000_000  # about 12,000 x 12,000; decoding takes 5 to 20 bytes a pixel
+BAND = 1 << 22  # pixels that are converted at once: 16 MiB of RGBA
 TOO_LARGE = f"more than {MAX_PIXELS // 10**6} million pixels; cut it into smaller fields"
 DEPTHS = (8, 10, 12, 14, 16)
 ORIENTATION = 0x0112  # EXIF: how the camera was held
@@ -50,7 +54,7 @@ def look(path: str | Path) -> None:
 def opened(file: IO[bytes]) -> Image.Image:
     """The image of an open file, not yet decoded. Raises ValueError, and what Pillow raises."""
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(TOO_LARGE) from error
     # ImportError: ultralytics replaces Image.open by one that tries a plugin for unknown formats.
@@ -70,15 +74,26 @@ def decode(content: bytes) -> np.ndarray:
     """A file's content as uint8 (H, W, 3) RGB, turned as its EXIF says. Raises as ``opened``."""
     image = opened(io.BytesIO(content))
     if _deep(image) and image.mode in ("RGB", "RGBA", "LA"):
-        image = Image.fromarray(_eight_bits(_deep_colour(image, content)))
+        image = Image.fromarray(_deep_colour(image, content))
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):
         image = Image.fromarray(_eight_bits(np.asarray(image)))
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        # alpha_composite blends; convert alone would drop the fourth channel
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return _bands(image) if image.mode != "RGB" or image.has_transparency_data else np.array(image)
+
+
+def _bands(image: Image.Image) -> np.ndarray:
+    """Any mode as uint8 (H, W, 3) RGB, over white; in bands, as RGBA takes 16 bytes a pixel."""
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        if band.has_transparency_data:
+            white = Image.new("RGBA", band.size, "white")
+            # alpha_composite blends; convert alone would drop the fourth channel
+            band = Image.alpha_composite(white, band.convert("RGBA"))
+        rgb[top : top + rows] = np.asarray(band.convert("RGB"))
+    return rgb
 
 
 def plain(image: Image.Image) -> bool:
@@ -101,7 +116,7 @@ def _deep(image: Image.Image) -> bool:
 
 
 def _deep_colour(image: Image.Image, content: bytes) -> np.ndarray:
-    """A 16-bit image's values with all their bits: uint16 (H, W, 3 or 4), RGB or RGBA."""
+    """A 16-bit image, read with all its bits, in 8 of them: uint8 (H, W, 3 or 4), RGB or RGBA."""
     # cv2 keeps all 16 bits, but it does not turn PNGs
     if image.getexif().get(ORIENTATION, 1) != 1:
         raise ValueError("16 bits a colour, and turned by its EXIF; save it upright, as PNG")
@@ -109,6 +124,7 @@ def _deep_colour(image: Image.Image, content: bytes) -> np.ndarray:
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("its 16-bit layout is not understood; save it as 8-bit PNG")
     order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA  # OpenCV's order
+    values = _eight_bits(values)  # the 16-bit values are freed before the next copy
     return cv2.cvtColor(values, order)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -10,7 +9,9 @@ import pandas as pd
 
 from openurine_lib.data import source as s
 from openurine_lib.data.levels import LEVELS
+from openurine_lib.data.parsed import Unreadable, load_json, number
 from openurine_lib.data.source import Source
+from openurine_lib.data.tables import header, table_rows
 from openurine_lib.data.taxonomy import Taxonomy, normal
 
 # file -> its column
@@ -18,7 +19,30 @@ GROUP_FILES = {"slides.csv": "slide", "patients.csv": "patient", "groups.csv": "
 PIXEL = "um_per_px"  # optional column of the groups file, or an entry of meta.json for all images
 
 
-def groups(source: Source) -> tuple[dict[str, str], dict[str, float], list[str]]:
+def read_meta(source: Source) -> dict[str, Any]:
+    """The content of meta.json, empty without the file; what is wrong in it becomes a problem."""
+    path = source.folder / "meta.json"
+    text = source.text(path) if path.is_file() else None
+    if text is None:
+        return {}
+    try:
+        content = load_json(text)
+    except Unreadable as error:
+        source.bad(s.MALFORMED, path.name, error.line, f"is not JSON: {error}", "correct it")
+        return {}
+    if not isinstance(content, dict):
+        what = f"is a {type(content).__name__}, not an object"
+        source.bad(s.MALFORMED, path.name, 1, what, f'write it as {{"{PIXEL}": 0.5}}')
+        return {}
+    if type(content.get("synthetic", False)) is not bool:
+        what = f"synthetic: {content['synthetic']!r:.40}"
+        source.bad(s.MALFORMED, path.name, 0, what, "write true or false, without quotes")
+    return content
+
+
+def groups(
+    source: Source, meta: dict[str, Any]
+) -> tuple[dict[str, str], dict[str, float], list[str]]:
     """(image -> its patient or slide, image -> um a pixel where known, rows that name no image).
 
     What is wrong is added to the source's problems.
@@ -33,12 +57,14 @@ def groups(source: Source) -> tuple[dict[str, str], dict[str, float], list[str]]
         return {}, {}, []
     file = present[0]
     path = source.folder / file
-    # a patients.csv may call its column ``group``
-    column = next((c for c in GROUP_FILES.values() if c in s.header(path)), GROUP_FILES[file])
+    # a patients.csv may call its column ``group``; its own name comes first
+    there = header(path)
+    own = GROUP_FILES[file]
+    column = next((c for c in (own, *GROUP_FILES.values()) if c in there), own)
     group_of: dict[str, str] = {}
-    um_per_px = dict.fromkeys(source.images, _pixel_of_all(source))
+    um_per_px = dict.fromkeys(source.images, _pixel_of_all(source, meta))
     idle: list[str] = []
-    for line, row in s.table_rows(source, path, ("image", column), (PIXEL,)):
+    for line, row in table_rows(source, path, ("image", column), (PIXEL,)):
         image = source.image(row["image"])
         if image is None:
             idle.append(f"{file}:{line}: {row['image']}")
@@ -49,7 +75,7 @@ def groups(source: Source) -> tuple[dict[str, str], dict[str, float], list[str]]
             what = f"image {row['image']!r} is of {places}"
             source.bad(s.MALFORMED, file, line, what, "keep one of the rows")
         if row[PIXEL]:
-            um_per_px[image] = _number(row[PIXEL])  # for this image alone
+            um_per_px[image] = number(row[PIXEL])  # for this image alone
             if not 0 < um_per_px[image] < math.inf:
                 remedy = "write micrometres a pixel, a number above 0, or leave it empty"
                 source.bad(s.MALFORMED, file, line, f"column {PIXEL}: {row[PIXEL]!r}", remedy)
@@ -74,12 +100,12 @@ def laboratory(
     components = {normal(c): c for c in taxonomy.components}  # any spelling
     report: dict[tuple[str, str], tuple[str, float]] = {}
     unseen: list[str] = []
-    for line, row in s.table_rows(source, path, ("group", "component", "level"), ("count",)):
+    for line, row in table_rows(source, path, ("group", "component", "level"), ("count",)):
         group = row["group"]
         component = components.get(normal(row["component"]))
         level = row["level"].casefold()
         # infinity and NaN are refused below
-        count = _number(row["count"]) if row["count"] else math.nan
+        count = number(row["count"]) if row["count"] else math.nan
         remedies = {}
         if component is None:
             remedies["component"] = f"write one of {', '.join(taxonomy.components)}"
@@ -105,23 +131,14 @@ def laboratory(
     return pd.DataFrame(rows, columns=["group", "component", "level", "count"]), unseen
 
 
-def _number(value: Any) -> float:
-    """The number, or NaN for what is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _pixel_of_all(source: Source) -> float:
+def _pixel_of_all(source: Source, meta: dict[str, Any]) -> float:
     """The pixel size that meta.json gives for all images, micrometres; NaN if it gives none."""
-    path = source.folder / "meta.json"
-    value = json.loads(path.read_text(encoding="utf-8")).get(PIXEL) if path.is_file() else None
+    value = meta.get(PIXEL)
     if value is None:
         return math.nan
     # JSON has numbers: text and true are none, though Python could read them as such.
-    number = _number(value) if type(value) in (int, float) else math.nan
-    if not 0 < number < math.inf:
+    size = number(value) if type(value) in (int, float) else math.nan
+    if not 0 < size < math.inf:
         remedy = "write micrometres a pixel, a number above 0"
-        source.bad(s.MALFORMED, path.name, 0, f"{PIXEL}: {value!r}", remedy)
-    return number
+        source.bad(s.MALFORMED, "meta.json", 0, f"{PIXEL}: {value!r:.40}", remedy)
+    return size

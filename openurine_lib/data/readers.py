@@ -7,22 +7,20 @@ left to parsers that know lines (csv, json, lxml), and only the fields of a box 
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import math
+from pathlib import Path, PurePosixPath
 
-import yaml
 from lxml import etree
 
 from openurine_lib.data import source as s
 from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.coco import read_coco
+from openurine_lib.data.parsed import number
+from openurine_lib.data.patients import GROUP_FILES
 from openurine_lib.data.source import Source
+from openurine_lib.data.tables import header, table_rows
+from openurine_lib.data.yolo import read_yolo
 
-JSON_TOKEN = re.compile(
-    r'"(?:[^"\\]|\\.)*"|[{}\n]'
-)  # a whole text, or what tells objects and lines
 CSV_COLUMNS = ("image", "class", *XYXY)
 
 
@@ -32,174 +30,64 @@ def read(folder: str | Path) -> Source:
     files = s.listed(folder)
     images = [f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in s.SUFFIXES]
     source = Source(folder, {image: s.split_of(image) for image in images})
-    # other text files (README) are no labels
-    labels = [f for f in files if f.suffix == ".txt" and "labels" in f.relative_to(folder).parts]
+    judge_names(source, files)
     # this project's own file is no COCO
     coco = [f for f in files if f.suffix.lower() == ".json" and f.name != "meta.json"]
     voc = [f for f in files if f.suffix.lower() == ".xml"]
-    csvs = [f for f in files if f.suffix.lower() == ".csv"]
-    tables = [f for f in csvs if set(CSV_COLUMNS) <= set(s.header(f))]
+    tables = [f for f in files if f.suffix.lower() == ".csv" and _is_table(f)]
     if (folder / "data.yaml").is_file():
-        read_yolo(source, labels)
+        read_yolo(source, [f for f in files if f.suffix.lower() == ".txt"])
     elif not coco + voc + tables:
-        forms = "data.yaml with labels/ (YOLO), .json (COCO), .xml (Pascal VOC)"
-        remedy = f"it needs {forms} or a CSV with the columns {', '.join(CSV_COLUMNS)}"
-        problem = s.Problem(s.LAYOUT, str(folder), 0, "holds no labels", remedy)
-        raise s.DataError(str(folder), [problem])
+        raise s.DataError(str(folder), [*source.problems, *_without_labels(folder, files)])
     else:
         reader = read_coco if coco else read_voc if voc else read_table
         for file in coco or voc or tables:
             reader(source, file)
     if "labelled" not in source.images.values():
         source.bad(s.LAYOUT, str(folder), 0, "holds no labelled images", "put them into images/")
+    elif not source.found and not source.problems:
+        read = "data.yaml and labels/" if source.fractions else "its labels"
+        source.bad(s.LAYOUT, str(folder), 0, f"holds no box: {read} give none", "add the boxes")
     return source
 
 
-def read_yolo(source: Source, labels: list[Path]) -> None:
-    """YOLO: ``class x_center y_center width height`` in fractions of the image, a line a box."""
-    source.fractions = True
-    names = _yolo_names(source)
-    labelled = [image for image, split in source.images.items() if split == "labelled"]
-    images = {_label_of(image): image for image in labelled}
-    for path in labels:
-        file = source.relative(path)
-        image = images.get(file)
-        if image is None:
-            if path.name != "classes.txt":  # labelImg's list of names
-                source.missing(file, 0, path.stem)
-            continue
-        for number, line in enumerate((source.text(path) or "").splitlines(), 1):
-            values = line.split()
-            if not values:  # an empty line
-                continue
-            try:
-                cls = int(values[0])
-                x, y, w, h = map(float, values[1:])
-            except ValueError:
-                what = f"{line.strip()!r} is not a class and four numbers"
-                remedy = "write: class x_center y_center width height"
-                source.bad(s.MALFORMED, file, number, what, remedy)
-                continue
-            if cls in names:
-                corners = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)  # centre and size -> corners
-                source.add(image, names[cls], corners, file, number)
-            else:
-                remedy = "add its name to data.yaml or correct the class"
-                source.bad(s.UNKNOWN, file, number, f"class {cls} is not in data.yaml", remedy)
+def judge_names(source: Source, files: list[Path]) -> None:
+    """Names of files and folders that would be misread, or that a run could not write down."""
+    misspelled: set[str] = set()
+    for file in files:
+        path = PurePosixPath(source.relative(file))
+        if not s.readable(str(path)):
+            what = "the name of this file holds a control character, or is not UTF-8"
+            source.bad(s.LAYOUT, ascii(str(path)), 0, what, "rename it")
+        for parent in path.parents:
+            if parent.name.lower() in s.SPLIT_FOLDERS and parent.name not in s.SPLIT_FOLDERS:
+                misspelled.add(str(parent))
+    for place in sorted(misspelled):
+        what = "its fields would count as labelled, since the case of letters matters"
+        source.bad(s.LAYOUT, place, 0, what, f"call it {PurePosixPath(place).name.lower()}")
 
 
-def _yolo_names(source: Source) -> dict[int, str]:
-    """Number -> class name from data.yaml, whose ``names`` is a list or a mapping."""
-    text = source.text(source.folder / "data.yaml") or ""
-    try:
-        listing = yaml.safe_load(text)["names"]
-        pairs = listing.items() if isinstance(listing, dict) else enumerate(listing)
-        names = {int(number): str(name) for number, name in pairs}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 0
-        what = f"has no readable `names` ({error!s:.80})"
-        source.bad(s.MALFORMED, "data.yaml", line, what, "list the class names there")
-        return {}
-    lines = text.splitlines()
-    for name in names.values():
-        # 0: the file as a whole
-        number = next((i for i, line in enumerate(lines, 1) if name in line), 0)
-        source.names[name] = ("data.yaml", number)
-    return names
+def _is_table(file: Path) -> bool:
+    """Whether a CSV is meant as a table of boxes; ``read_table`` tells what its header lacks."""
+    columns = {cell.casefold() for cell in header(file)}
+    return len(columns.intersection(CSV_COLUMNS)) > len(CSV_COLUMNS) / 2
 
 
-def _label_of(image: str) -> str:
-    """images/a.jpg -> labels/a.txt, as ultralytics does it (the last folder of that name)."""
-    path = "/" + Path(image).with_suffix(".txt").as_posix()  # "/": the first folder also counts
-    return "/labels/".join(path.rsplit("/images/", 1)).removeprefix("/")
-
-
-def read_coco(source: Source, path: Path) -> None:
-    """COCO JSON: images (id, file_name), categories, annotations (image_id, category_id, bbox)."""
-    file = source.relative(path)
-    text = source.text(path)
-    if text is None:
-        return
-    try:
-        content = _load_json(text)
-        lists = {key: content[key] for key in ("images", "categories", "annotations")}
-        wrong = [key for key, entries in lists.items() if not isinstance(entries, list)]
-        if wrong:
-            raise TypeError(f"{wrong[0]} is not a list")
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        line = getattr(error, "lineno", 0)
-        remedy = "it needs the lists images, annotations and categories"
-        source.bad(s.MALFORMED, file, line, f"is not COCO JSON: {error!s}", remedy)
-        return
-    # kept by kind: ids of images and categories are two series
-    names: dict[str, dict[Any, str]] = {"images": {}, "categories": {}}  # list -> id -> name
-    for key, field in (("images", "file_name"), ("categories", "name")):
-        for entry in lists[key]:
-            line = getattr(entry, "line", 0)  # what is no object has none
-            try:
-                name = names[key][entry["id"]] = str(entry[field])
-            except (KeyError, TypeError):
-                what = f"an entry of {key} has no id or {field}"
-                source.bad(s.MALFORMED, file, line, what, "complete it")
-                continue
-            if key == "categories":
-                source.names[name] = (file, line)
-            elif source.image(name) is None:
-                source.missing(file, line, name)
-    for entry in lists["annotations"]:
-        line = getattr(entry, "line", 0)
-        what = f"annotation {entry!r:.100}"
-        try:
-            image_id = entry["image_id"]
-            category = entry["category_id"]
-            x, y, w, h = map(float, entry["bbox"])
-        except (KeyError, TypeError, ValueError):
-            remedy = "give it image_id, category_id and bbox = [x, y, width, height]"
-            source.bad(s.MALFORMED, file, line, f"{what} lacks a field or a number", remedy)
-            continue
-        if category not in names["categories"]:
-            remedy = "add it to categories or correct it"
-            source.bad(s.UNKNOWN, file, line, f"{what}: no category has that id", remedy)
-        elif image_id not in names["images"]:
-            source.missing(file, line, f"id {image_id}")
-        else:
-            image = source.image(names["images"][image_id])
-            if image is not None:  # else it was told above
-                cls = names["categories"][category]
-                # width and height -> corners
-                source.add(image, cls, (x, y, x + w, y + h), file, line)
-
-
-class _Object(dict[str, Any]):
-    """An object of a JSON text that knows the line on which it starts."""
-
-    line = 0
-
-
-def _load_json(text: str) -> Any:
-    """The content of a JSON text; its objects know their lines, which json itself does not tell."""
-    lines = _object_lines(text)
-
-    def at_its_line(entry: dict[str, Any]) -> _Object:
-        found = _Object(entry)
-        found.line = next(lines)
-        return found
-
-    return json.loads(text, object_hook=at_its_line)
-
-
-def _object_lines(text: str) -> Iterator[int]:
-    """The line on which each object of a JSON text starts, in the order in which they end."""
-    line = 1
-    starts = []  # of the objects that have not ended yet
-    for token in JSON_TOKEN.finditer(text):
-        if token[0] == "\n":
-            line += 1
-        elif token[0] == "{":
-            starts.append(line)
-        elif token[0] == "}":  # inner objects end before outer ones
-            yield starts.pop()
+def _without_labels(folder: Path, files: list[Path]) -> list[s.Problem]:
+    """What is wrong with a folder of no form, and with the files that may have been meant."""
+    forms = "data.yaml with labels/ (YOLO), .json (COCO), .xml (Pascal VOC)"
+    columns = ", ".join(CSV_COLUMNS)
+    remedy = f"it needs {forms} or a CSV with the columns {columns}"
+    problems = [s.Problem(s.LAYOUT, str(folder), 0, "holds no labels", remedy)]
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        if file.suffix.lower() in (".yaml", ".yml") and name != "taxonomy.yaml":
+            what = "is not called data.yaml and does not lie beside images/"
+            problems.append(s.Problem(s.LAYOUT, name, 0, what, "if it names the classes, move it"))
+        elif file.suffix.lower() == ".csv" and name not in (*GROUP_FILES, "laboratory.csv"):
+            what = f"is no table of boxes: its header, as UTF-8, is not {columns}"
+            problems.append(s.Problem(s.MALFORMED, name, 1, what, "if it holds boxes, correct it"))
+    return problems
 
 
 def read_voc(source: Source, path: Path) -> None:
@@ -212,36 +100,106 @@ def read_voc(source: Source, path: Path) -> None:
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
         root = etree.parse(str(path), parser).getroot()
-    except etree.XMLSyntaxError as error:
-        what = f"is not XML: {error.msg}"
-        source.bad(s.MALFORMED, file, error.lineno or 0, what, "correct or delete the file")
+    except (etree.XMLSyntaxError, OSError) as error:
+        what = f"is not XML: {error.msg if isinstance(error, etree.XMLSyntaxError) else error}"
+        line = getattr(error, "lineno", 0) or 0
+        source.bad(s.MALFORMED, file, line, what, "correct or delete the file")
         return
-    name = root.findtext("filename") or path.stem
-    image = source.image(name) or source.image(path.stem)
+    for element in root.iter(etree.Element):
+        # neither a namespace nor the case of letters hides an object
+        element.tag = etree.QName(element).localname.lower()
+    image = _annotated(source, file, root)
     if image is None:
-        source.missing(file, 0, name)
         return
+    for stray in root.iter("bndbox"):
+        if stray.getparent().tag not in (
+            "object",
+            "part",
+        ):  # parts: heads and hands in PASCAL's own
+            what = "a bndbox stands outside of an object"
+            source.bad(s.MALFORMED, file, stray.sourceline or 0, what, "put it into an object")
     for entry in root.iter("object"):
         line = entry.sourceline or 0
-        cls = (entry.findtext("name") or "").strip()
-        corners = [entry.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-        try:
-            x1, y1, x2, y2 = (float(corner or "") for corner in corners)
-        except ValueError:
-            cls = ""
-        if cls:
+        cls = _text(entry, "name")
+        frames = entry.findall("bndbox")
+        corners = [_text(f, side) for f in frames for side in ("xmin", "ymin", "xmax", "ymax")]
+        x1, y1, x2, y2 = map(number, corners if len(frames) == 1 else [None] * 4)
+        if cls and not any(map(math.isnan, (x1, y1, x2, y2))):
             source.add(image, cls, (x1 - 1, y1 - 1, x2, y2), file, line)  # counted from 1 -> from 0
         else:
-            what = "an object has no name or no number in bndbox"
+            what = "an object has not one name, one bndbox and one number a side"
             source.bad(s.MALFORMED, file, line, what, "complete or delete it")
+
+
+def _annotated(source: Source, file: str, root: etree._Element) -> str | None:
+    """The image that a VOC file is about; None, and a problem, if that is not clear."""
+    own = PurePosixPath(file)
+    if root.tag != "annotation":
+        what = f"is no Pascal VOC: its root is {root.tag!r:.40}, not annotation"
+        source.bad(s.MALFORMED, file, 0, what, "correct it, or move it elsewhere")
+        return None
+    name = _text(root, "filename") if root.find("filename") is not None else own.stem
+    if not name:
+        what = "has several filenames, or an empty one"
+        source.bad(s.MALFORMED, file, 0, what, "keep the one of its image")
+        return None
+    called = PurePosixPath(name.replace("\\", "/"))
+    of_its_stem = _near(source, file, own.stem)
+    if of_its_stem and own.stem not in (called.name, called.stem):
+        what = f"is called as {of_its_stem} is, but its filename is {name!r:.80}"
+        source.bad(s.MALFORMED, file, 0, what, "correct the filename, or rename the file")
+        return None
+    image = source.image(name) if len(called.parts) > 1 else _near(source, file, name)
+    image = image or of_its_stem  # f03.jpg may have become f03.png
+    if image is None:
+        source.missing(file, 0, name)
+    elif source.file_of.setdefault(image, file) != file:
+        what = f"is about {image}, as {source.file_of[image]} is"
+        source.bad(s.MALFORMED, file, 0, what, "keep one of the two")
+        return None
+    return image
+
+
+def _near(source: Source, file: str, name: str) -> str | None:
+    """The one image of that name in the folder that mirrors the file's: annotations/p0, images/p0.
+
+    Where one side has no such subfolders, the name decides.
+    """
+    fitting = []
+    for image in source.named(name):
+        folders = [list(PurePosixPath(path).parts[:-1]) for path in (file, image)]
+        ours, theirs = folders
+        while ours and theirs and ours[0] == theirs[0]:  # what both lie in
+            del ours[0], theirs[0]
+        subfolders = [ours[1:], theirs[1:]]  # below annotations/ and images/
+        if not all(subfolders) or subfolders[0] == subfolders[1]:
+            fitting.append(image)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _text(entry: etree._Element, tag: str) -> str | None:
+    """The text of the one child of that name; None for several, or for one that holds more."""
+    found = entry.findall(tag)
+    if len(found) != 1 or len(found[0]):  # comments and entities within a text count, too
+        return None
+    return (found[0].text or "").strip()
 
 
 def read_table(source: Source, path: Path) -> None:
     """CSV with the columns image, class, x1, y1, x2, y2 (pixels)."""
     file = source.relative(path)
-    for line, row in s.table_rows(source, path, CSV_COLUMNS):
-        image = source.image(row["image"])
+    images: dict[str, str | None] = {}  # as the table calls it -> image
+    name_of: dict[str, str] = {}
+    for line, row in table_rows(source, path, CSV_COLUMNS):
+        name = row["image"]
+        if name not in images:
+            images[name] = source.image(name)
+        image = images[name]
         if image is None:
-            source.missing(file, line, row["image"])
-        else:
-            source.add(image, row["class"], tuple(row[c] for c in XYXY), file, line)
+            source.missing(file, line, name)
+            continue
+        first = name_of.setdefault(image, name)
+        if PurePosixPath(first).parent != PurePosixPath(name).parent:
+            what = f"{name!r} and {first!r} (above) are one image here, {image}"
+            source.bad(s.MALFORMED, file, line, what, "call each image by its path in the folder")
+        source.add(image, row["class"], tuple(row[c] for c in XYXY), file, line)

@@ -5,21 +5,22 @@ All problems of a data set are collected and raised at once, as one DataError.
 
 from __future__ import annotations
 
-import csv
 import math
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
 from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.parsed import number
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 SPLIT_FOLDERS = {"unlabeled": "unlabelled", "unlabelled": "unlabelled", "cohort": "cohort"}
+LONGEST = 300  # characters that a problem quotes of a file
 SHOWN = 40  # of so many problems the message tells; check.json and DataError.problems hold all
 
 # Kinds of problems; KINDS has the order in which they are told.
@@ -38,7 +39,7 @@ KINDS = [MISSING, CORRUPT, MALFORMED, UNKNOWN, OUTSIDE, NO_AREA]
 KINDS += [DUPLICATE, NO_GROUP, LEAK, LABORATORY, LAYOUT]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Problem:
     """One thing that stops a run. ``line`` counts from 1; 0 is the file as a whole."""
 
@@ -57,8 +58,11 @@ class DataError(ValueError):
     """The data set cannot be used as it is; ``problems`` lists everything that was found."""
 
     def __init__(self, folder: str, problems: list[Problem]) -> None:
-        in_order = sorted(set(problems))  # the same one may be found twice
-        self.problems = sorted(in_order, key=lambda p: KINDS.index(p.kind))
+        # set: the same one may be found twice
+        order = {kind: i for i, kind in enumerate(KINDS)}
+        self.problems = sorted(
+            set(problems), key=lambda p: (order[p.kind], p.file, p.line, p.what, p.remedy)
+        )
         counts = Counter(p.kind for p in self.problems)
         summary = ", ".join(f"{n} {kind}" for kind, n in counts.items())
         lines = [f"{folder}: {len(self.problems)} problems ({summary})"]
@@ -74,7 +78,7 @@ class Source:
 
     ``images``: relative path -> split. ``found``: (image, class, x1, y1, x2, y2, file, line) of
     each box, corners in pixels or, if ``fractions``, in fractions of the image's size.
-    ``names``: a declared class -> (file, line).
+    ``names``: a declared class -> (file, line). ``file_of``: an image -> its own file of labels.
     """
 
     folder: Path
@@ -83,6 +87,7 @@ class Source:
     names: dict[str, tuple[str, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     found: list[tuple[Any, ...]] = field(default_factory=list)
+    file_of: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -91,34 +96,62 @@ class Source:
         return frame.astype({**dict.fromkeys(XYXY, float), "line": int})
 
     @cached_property
-    def _spellings(self) -> dict[str, str | None]:
-        """Names of an image in a file (images/a.jpg, a.jpg, a) -> image; None if several fit."""
-        spellings: dict[str, str | None] = {}
+    def _named(self) -> dict[str, list[str]]:
+        """File name or stem -> the images that have it."""
+        named: dict[str, list[str]] = {}
         for image in self.images:
-            # set: a name without a folder is spelled once only
-            for spelling in {image, Path(image).name, Path(image).stem}:
-                spellings[spelling] = None if spelling in spellings else image  # None: ambiguous
-        return spellings
+            path = PurePosixPath(image)
+            for name in {path.name, path.stem}:
+                named.setdefault(name, []).append(image)
+        return named
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        """Names of folders that mean a place in this data set."""
+        own = {folder for image in self.images for folder in PurePosixPath(image).parts[:-1]}
+        return own | {"images", *SPLIT_FOLDERS}
+
+    def named(self, name: str) -> list[str]:
+        """The images with that file name or stem, in whichever folder."""
+        return self._named.get(name, [])
 
     def image(self, name: str) -> str | None:
-        """Relative path of the one image that an annotation may call ``name``, or None."""
-        return self._spellings.get(name) or self._spellings.get(Path(name).name)
+        """Relative path of the one image that an annotation calls ``name``, or None.
+
+        The name is a path, the end of one, a file name or a stem. Its folders must be the image's:
+        where ``p0/1.png`` is missing, ``p1/1.png`` does not take its place. Only folders that mean
+        nothing here (``/home/ann/1.png``) are passed over, for an image that is in no subfolder.
+        """
+        path = PurePosixPath(name.replace("\\", "/"))
+        given = path.parts[:-1]
+        if given and str(path) in self.images:
+            return str(path)
+        fitting = []
+        for image in self.named(path.name):
+            own = PurePosixPath(image).parts[:-1]
+            shared = min(len(given), len(own))
+            ends_alike = given[len(given) - shared :] == own[len(own) - shared :]
+            if ends_alike or (len(own) == 1 and self._folders.isdisjoint(given)):
+                fitting.append(image)
+        return fitting[0] if len(fitting) == 1 else None
 
     def bad(self, kind: str, file: str, line: int, what: str, remedy: str) -> None:
-        """Adds a problem."""
+        """Adds a problem; what it quotes of a file is cut."""
+        if len(what) > LONGEST:
+            what = f"{what[:LONGEST]}..."
         self.problems.append(Problem(kind, file, line, what, remedy))
 
     def missing(self, file: str, line: int, name: str) -> None:
         """Adds the problem that an annotation names no image, or several."""
         remedy = "add the image, or remove the entry, or write the path if the name fits several"
-        self.bad(MISSING, file, line, f"there is no one image {name!r} in the folder", remedy)
+        namesakes = self.named(PurePosixPath(name.replace("\\", "/")).name)
+        others = f", though {' and '.join(namesakes[:2])}" if namesakes else ""
+        what = f"there is no one image {name!r:.200} in the folder{others}"
+        self.bad(MISSING, file, line, what, remedy)
 
     def add(self, image: str, cls: str, corners: tuple[Any, ...], file: str, line: int) -> None:
         """Keeps a box; corners that are not four finite numbers make a problem instead."""
-        try:
-            numbers = [float(c) for c in corners]
-        except (TypeError, ValueError):
-            numbers = []
+        numbers = [number(c) for c in corners]
         if len(numbers) == 4 and all(map(math.isfinite, numbers)):
             self.found.append((image, cls, *numbers, file, line))
         else:
@@ -126,45 +159,19 @@ class Source:
             self.bad(MALFORMED, file, line, what, "correct or delete the box")
 
     def text(self, path: Path) -> str | None:
-        """Content of a text file; None, and a problem, if it is not UTF-8."""
+        """Content of a text file; None, and a problem, if it is not UTF-8 or cannot be opened."""
         try:
             return path.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
         except UnicodeDecodeError as error:
             what = f"is not UTF-8 text ({error})"
             self.bad(MALFORMED, self.relative(path), 0, what, "save it as UTF-8")
-            return None
+        except OSError as error:
+            what = f"cannot be opened ({error.strerror})"
+            self.bad(MALFORMED, self.relative(path), 0, what, "allow it to be read")
+        return None
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
-
-
-def table_rows(
-    source: Source, path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a CSV file; lacking columns and bad rows become problems.
-
-    Cells of ``optional`` columns may be empty; they are where the file has no such column.
-    """
-    file = source.relative(path)
-    text = source.text(path)
-    if text is None:
-        return
-    reader = csv.DictReader(text.splitlines(keepends=True), skipinitialspace=True)
-    lacking = [c for c in columns if c not in (reader.fieldnames or [])]
-    if lacking:
-        what = f"has no column {', '.join(lacking)}"
-        source.bad(MALFORMED, file, 1, what, f"its header needs {', '.join(columns)}")
-        return
-    for row in reader:
-        cells = {c: (row.get(c) or "").strip() for c in (*columns, *optional)}
-        empty = [c for c in columns if not cells[c]]
-        if not empty and None not in row:  # None is the reader's key for cells beyond the header
-            yield reader.line_num, cells
-            continue
-        what = "row has more cells than the header"
-        if empty:
-            what = f"row has an empty {', '.join(empty)}"
-        source.bad(MALFORMED, file, reader.line_num, what, "correct or delete the row")
 
 
 def listed(folder: Path) -> list[Path]:
@@ -182,7 +189,6 @@ def split_of(image: str) -> str:
     return next((SPLIT_FOLDERS[f] for f in folders if f in SPLIT_FOLDERS), "labelled")
 
 
-def header(file: Path) -> list[str]:
-    """The column names of a CSV file."""
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
-        return [cell.strip() for cell in next(csv.reader(opened), [])]
+def readable(name: str) -> bool:
+    """Whether a file's name is text: no control characters, no bytes that are not UTF-8."""
+    return all(unicodedata.category(c) not in ("Cc", "Cs") for c in name)

@@ -33,10 +33,9 @@ def assign_folds(
     classes on both sides gets number 0, as small profiles run that one only.
     Raises SplitError with fewer groups than folds.
     """
-    groups = images["group"].nunique()
-    if groups < folds:
-        needs = f"at least {folds} patients or slides with labelled images are needed"
-        raise SplitError(f"{groups} groups cannot fill {folds} folds: {needs}")
+    too_few = shortage(images["group"].nunique(), folds)
+    if too_few:
+        raise SplitError(too_few)
     # One sample a field, then one a box.
     group_of = images.set_index("image")["group"]
     # (samples,): fields first, then boxes
@@ -54,6 +53,14 @@ def assign_folds(
     start = pd.Series(fold_of, group).groupby(level=0).first().loc[counts.index]
     fold = even_out(start.to_numpy(), counts.to_numpy(), folds, seed)
     return images["group"].map(dict(zip(counts.index, fold, strict=True))).astype(int)
+
+
+def shortage(groups: int, folds: int) -> str:
+    """What is wrong with so few groups; empty if they are enough."""
+    if groups >= folds:
+        return ""
+    needs = f"at least {folds} patients or slides with labelled images are needed"
+    return f"{groups} groups cannot fill {folds} folds: {needs}"
 
 
 def even_out(fold: np.ndarray, counts: np.ndarray, folds: int, seed: int) -> np.ndarray:

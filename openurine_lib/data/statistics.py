@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HALO = [patheffects.withStroke(linewidth=1.2, foreground="white")]
+PAIRS = 3  # strips of a data set and of the simulator in a row: 39 classes fit a page
 LINE = 0.035  # height of a class name in Fig 1, as a part of the field's width
 LETTER = 0.019  # width of one of its letters
 
@@ -118,7 +119,7 @@ def contact_sheet(
     taxonomy: Taxonomy, pictures: Callable[[int], list[np.ndarray]], banner: str, n: int
 ) -> Figure:
     """``n`` square ``pictures(class id)`` of each class, under its name in its head's colour."""
-    across = max(1, round(9 / n))  # classes side by side
+    across = max(1, round(12 / n))  # classes side by side: 39 of three pictures fit a page
     rows = math.ceil(taxonomy.n / across)
     figure, axes = _grid(rows, across, 1.3 * rows / (n * across), banner)
     for cls, axis in enumerate(axes.T.flat[: taxonomy.n]):  # .T: down the columns
@@ -132,23 +133,30 @@ def fig2_beside_simulator(
     banner: str,
     simulated: Callable[[str, int], np.ndarray],
     simulator_classes: Collection[str],
-    n: int = 4,
+    n: int = 2,
 ) -> Figure:
     """``n`` particles of the data set, left, and of the simulator, right, of each class of both.
 
-    ``simulated(class, seed)`` draws one particle (side, side, 3). A data set of other classes names
-    their equals in its taxonomy file (``openurine``); a class without one is left out.
+    Both stand under the name of the class, in the colour of its head. ``simulated(class, seed)``
+    draws one particle (side, side, 3). A data set of other classes names their equals in its
+    taxonomy file (``openurine``); a class without one is left out.
     """
     equals = {}
     for cls, name in enumerate(d.taxonomy.classes):
         names = [c for c in d.taxonomy.openurine.get(cls, (name,)) if c in simulator_classes]
         if names and (d.boxes["cls"] == cls).any():
             equals[cls] = names
-    figure, axes = _grid(len(equals), 2, 0.5 * len(equals) / n, banner)
-    for (left, right), (cls, names) in zip(axes, equals.items(), strict=True):
+    rows = max(1, math.ceil(len(equals) / PAIRS))
+    key = f"of each pair left: {d.name}; right: simulated\n{banner}"
+    figure, axes = _grid(rows, 2 * PAIRS, 1.25 * rows / (2 * PAIRS * n), key)
+    # down the columns of pairs; (pairs, 2)
+    places = axes.reshape(rows, PAIRS, 2).transpose(1, 0, 2).reshape(-1, 2)
+    for (left, right), (cls, names) in zip(places, equals.items(), strict=False):
         drawn = [simulated(names[i % len(names)], i) for i in range(n)]  # their equals in turn
-        _strip(left, f"{d.taxonomy.classes[cls]}, {d.name}", examples(d, cls, n), n)
-        _strip(right, f"{d.taxonomy.classes[cls]}, simulated", drawn, n)
+        title = d.taxonomy.classes[cls].replace("_", " ")
+        colour = style.HEAD_COLOURS[d.taxonomy.head_of(cls)]
+        _strip(left, title, examples(d, cls, n), n, colour, "left")  # it may be longer than a strip
+        _strip(right, "", drawn, n)
     return figure
 
 
@@ -193,10 +201,15 @@ def _grid(rows: int, columns: int, height: float, banner: str = "") -> tuple[Fig
 
 
 def _strip(
-    axis: Axes, title: str, pictures: list[np.ndarray], n: int, colour: str = "black"
+    axis: Axes,
+    title: str,
+    pictures: list[np.ndarray],
+    n: int,
+    colour: str = "black",
+    place: Literal["left", "center"] = "center",
 ) -> None:
     """Square pictures side by side, each brought to the same size, in ``n`` places."""
-    axis.set_title(title, fontsize=6, color=colour, pad=2)
+    axis.set_title(title, fontsize=6, color=colour, pad=2, loc=place)
     axis.set_aspect("equal")
     for i, picture in enumerate(pictures):
         axis.imshow(picture, extent=(i + 0.01, i + 0.99, 0.01, 0.99), interpolation="bilinear")

@@ -10,9 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from openurine_lib.config import CONFIG
+from openurine_lib.data.parsed import Unreadable, load_yaml
 
 HEADS = ("Cells", "Casts", "Crystals", "Microorganisms", "Artifact", "Others")  # the paper's order
 REST = "Others"  # takes the classes of a head that is removed (Table 5)
@@ -85,16 +84,24 @@ class Taxonomy:
 def parse(text: str, where: str) -> Taxonomy:
     """A taxonomy from the text of its YAML file; ``where`` names it. Raises TaxonomyError."""
     try:
-        entry: dict[str, Any] = yaml.safe_load(text)
-        name = entry["name"]
-        head_of = {str(c): head for c, head in entry["classes"].items()}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        needs = "needs `name` and `classes` (a mapping class -> head)"
-        raise TaxonomyError(f"{where}: {needs}: {error}") from error
+        entry = load_yaml(text)
+        name = _word(entry["name"])
+        head_of = {_word(c): head for c, head in entry["classes"].items()}
+        aliases = {_word(alias): _word(c) for alias, c in (entry.get("aliases") or {}).items()}
+        openurine = _lists(entry, "openurine")
+        components = _lists(entry, "components")
+        if not head_of:
+            raise ValueError("there is no class")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        line = error.line if isinstance(error, Unreadable) else 0
+        place = f"{where}:{line}" if line else where
+        needs = "needs `name` and `classes` (a mapping class -> head); `aliases` map a name to a "
+        needs += "class, `components` and `openurine` a name to a list of names"
+        raise TaxonomyError(f"{place}: {needs}: {error!s:.200}") from error
     wrong = {c: head for c, head in head_of.items() if head not in HEADS}
     if wrong:
-        raise TaxonomyError(f"{where}: no such head: {wrong}; the heads are {', '.join(HEADS)}")
-    aliases = {str(alias): str(c) for alias, c in (entry.get("aliases") or {}).items()}
+        listing = f"{wrong!r:.200}"
+        raise TaxonomyError(f"{where}: no such head: {listing}; the heads are {', '.join(HEADS)}")
     # aliases and classes are one list of spellings
     spellings = Counter(normal(spelling) for spelling in (*head_of, *aliases))
     twice = sorted(spelling for spelling, times in spellings.items() if times > 1)
@@ -105,19 +112,30 @@ def parse(text: str, where: str) -> Taxonomy:
     heads = {h: ids[h] for h in HEADS if ids[h]}  # heads without classes are left out
     taxonomy = Taxonomy(name, tuple(head_of), heads, aliases, {})
     try:
-        openurine = {
-            taxonomy.id(c): tuple(map(str, names))
-            for c, names in (entry.get("openurine") or {}).items()
-        }
-        components = {
-            str(component): tuple(map(taxonomy.id, names))
-            for component, names in (entry.get("components") or {}).items()
-        }
+        names = {taxonomy.id(c): theirs for c, theirs in openurine.items()}
+        parts = {part: tuple(map(taxonomy.id, theirs)) for part, theirs in components.items()}
         _ = taxonomy._ids  # KeyError for an alias of a class that is not listed
     except (KeyError, UnknownClass) as error:
         what = "an alias, component or `openurine` names a class that is not listed"
         raise TaxonomyError(f"{where}: {what}: {error}") from error
-    return dataclasses.replace(taxonomy, components=components, openurine=openurine)
+    return dataclasses.replace(taxonomy, components=parts, openurine=names)
+
+
+def _word(value: Any) -> str:
+    """A name as text. Raises ValueError for what YAML takes for something else: no, null, [a]."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{value!r:.40} is no name (a word in quotes always is)")
+    return str(value)
+
+
+def _lists(entry: Any, key: str) -> dict[str, tuple[str, ...]]:
+    """The entry's mapping of names to lists of names. Raises ValueError, or AttributeError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, names in (entry.get(key) or {}).items():
+        if not isinstance(names, list):
+            raise ValueError(f"{key}: {name!r:.40}: {names!r:.40} is no list")
+        found[_word(name)] = tuple(map(_word, names))
+    return found
 
 
 def from_json(entry: dict[str, Any]) -> Taxonomy:
@@ -148,7 +166,11 @@ def load(name_or_path: str | Path) -> Taxonomy:
     if not Path(name).is_file():
         listing = ", ".join(by_name)
         raise TaxonomyError(f"no taxonomy {name!r}: neither a file nor one of {listing}")
-    return parse(Path(name).read_text(encoding="utf-8"), name)
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaxonomyError(f"{name}: is not UTF-8 text that can be read: {error}") from error
+    return parse(text, name)
 
 
 def closest(class_names: Iterable[str]) -> Taxonomy:

@@ -125,6 +125,33 @@ def test_a_bad_set_leaves_its_list_and_the_data_as_they_were(run_of, folder):
     assert len(run_of(folder).dataset.boxes) == 24
 
 
+def test_a_problem_that_was_mended_is_in_no_table(run_of, folder):
+    good = run_of(folder).dataset.report
+    path = folder / "labels" / "f00.txt"
+    text, times = path.read_text(), path.stat()
+    path.write_text("oops\n")
+    with pytest.raises(DataError, match="labels/f00.txt:1"):
+        _ = run_of(folder).dataset
+    path.write_text(text)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as from a backup: nothing changed
+    pd.testing.assert_frame_equal(run_of(folder).dataset.report, good)
+
+
+def test_a_folder_without_labels_leaves_its_list(run_of, folder):
+    shutil.rmtree(folder / "labels")
+    (folder / "data.yaml").unlink()
+    run = run_of(folder)
+    with pytest.raises(DataError, match="holds no labels"):
+        _ = run.dataset
+    assert "holds no labels" in (run.dir / "dataset" / "check.json").read_text()
+
+
+def test_the_sets_own_facts_are_read_with_a_byte_order_mark(run_of, folder):
+    (folder / "meta.json").write_text('\ufeff{"um_per_px": 0.5, "synthetic": true}')
+    d = run_of(folder).dataset
+    assert d.synthetic and d.meta["um_per_px"] == 0.5 and (d.images["um_per_px"] == 0.5).all()
+
+
 def test_a_set_that_turns_bad_is_not_served_from_the_store(run_of, folder):
     _ = run_of(folder).dataset
     (folder / "images" / "f00.png").write_bytes(b"no image")

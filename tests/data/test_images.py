@@ -1,5 +1,8 @@
 """Any image file becomes uint8 RGB or one clear error; training sees the same pixels."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import cv2
@@ -178,3 +181,59 @@ def test_training_sees_what_prediction_sees(tmp_path):
         assert (imread(path)[..., ::-1] == read_rgb(original)).all(), original
     assert [written[i].endswith(".png") for i in range(4)] == [True] * 4
     assert read_rgb(written[0]).max() > 200
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_a_file_of_another_format_reaches_no_other_program(tmp_path, monkeypatch):
+    """Pillow goes by the content, and would give PostScript to Ghostscript."""
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "field.png").write_bytes(EPS)
+    with pytest.raises(BadField, match=r"field.png: .*of no image format that is known here"):
+        read_rgb(tmp_path / "field.png")
+    assert "of no image format" in check._look(tmp_path / "field.png")
+    assert not (tmp_path / "ran").exists(), "Ghostscript was started"
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "L", "LA", "RGBA", "CMYK", "1", "RGB"])
+def test_bands_are_the_whole(tmp_path, monkeypatch, mode):
+    image = Image.fromarray(COLOUR)
+    image.putalpha(Image.fromarray(RAMP))
+    image = image.quantize(40) if mode == "PA" else image.convert("RGB").convert(mode)
+    path = saved(tmp_path / f"field.{'tif' if mode == 'CMYK' else 'png'}", image)
+    whole = read_rgb(path)
+    monkeypatch.setattr(images, "BAND", 16)  # two rows at once
+    assert (read_rgb(path) == whole).all()
+
+
+PEAK = """
+import os, resource, sys
+os.cpu_count = lambda: 8
+from pathlib import Path
+from openurine_lib.data import check, source
+folder = Path(sys.argv[1])
+scan = lambda: check.scan(source.Source(folder, {p.name: "labelled" for p in folder.iterdir()}))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert len(scan()) == 4
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_cores(tmp_path):
+    """Files of some kB with a transparent palette, 36 million pixels each, on eight cores."""
+    image = Image.new("P", (6000, 6000))
+    image.putpalette([1, 2, 3, 4, 5, 6])
+    image.save(tmp_path / "0.png", transparency=b"\x00\x80")
+    for i in (1, 2, 3):
+        (tmp_path / f"{i}.png").write_bytes((tmp_path / "0.png").read_bytes())
+    assert (tmp_path / "0.png").stat().st_size < 100_000
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    one = 36 * 10  # MB: ten bytes a pixel, of one image at a time
+    assert int(ran.stdout) < 1.5 * one, f"{ran.stdout} MB for four images of which one needs {one}"

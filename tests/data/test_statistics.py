@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openurine_lib import open_run, published
+from openurine_lib import open_run, published, style
 from openurine_lib.data import statistics
 from openurine_lib.data.images import read_rgb
 from openurine_lib.experiments import against_paper
@@ -118,11 +118,12 @@ def test_the_figures_show_a_12_bit_field_as_it_is_read_elsewhere(tmp_path, monke
 
 def test_figure_2_beside_the_simulator(d):
     figure = statistics.fig2_beside_simulator(d, "a banner", simulated, CLASSES, n=2)
-    titles = [axis.get_title() for axis in figure.axes]
-    assert titles == [
-        f"{c}, {of}" for c in ("RBC", "WBC", "Bacteria") for of in (d.name, "simulated")
-    ]
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["RBC", "", "WBC", "", "Bacteria", ""]  # a name stands over its pair
+    colours = [axis._left_title.get_color() for axis in figure.axes[::2]]
+    assert colours == [style.HEAD_COLOURS[h] for h in ("Cells", "Cells", "Microorganisms")]
     assert all(len(axis.images) == 2 for axis in figure.axes)
+    assert d.name in figure.get_supxlabel() and "simulated" in figure.get_supxlabel()
 
 
 def test_near_duplicates_say_where_they_stand(d):
