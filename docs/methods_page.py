@@ -26,8 +26,8 @@ HEAD = """# The rows of Tables 4 to 6
 Written from `openurine_lib/config/methods.yaml` by `make docs`; a test holds the two together.
 
 - **fidelity**: *faithful*, as its authors describe it; *approximate*, where they leave something
-  open or it is simplified; *substitute*, another thing in its place. *Why* says what. In a small
-  profile a smaller network stands in, and that run's tables call the row a substitute.
+  open or it is simplified; *substitute*, another thing in its place. *Why* says what. A run that
+  lacks the paper's network, size, passes or settings calls the row *reduced*, and says in what.
 - **size**: parameters (millions) and GFLOPs of one forward pass at the row's input size in the
   profile `paper`, with OpenUrine's 39 classes, counted by torch (two operations a multiply-add,
   attention included). A sliced row takes one pass a slice.

@@ -11,6 +11,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 COLUMN = 85 / 25.4  # width of one journal column, inches (85 mm)
 PAGE = 180 / 25.4  # width of two columns, inches (180 mm)
@@ -35,9 +36,23 @@ HEAD_COLOURS = {
     "Artifact": OKABE_ITO["orange"],
     "Others": OKABE_ITO["sky blue"],
 }
-PAPER_COLOUR = "0.55"  # published values
-HERE_COLOUR = OKABE_ITO["black"]  # values of this run
-SEQUENTIAL = "cividis"  # for heat maps: ordered in grey too, and colour-blind safe
+# What is no head (kinds of error, families of networks, curves of a loss): from Paul Tol's schemes
+# ("Colour schemes", 2021), without what could be taken for a head's colour.
+SERIES = {
+    "indigo": "#332288",
+    "olive": "#999933",
+    "teal": "#117777",
+    "brown": "#7B4B2A",
+    "sand": "#DDCC77",
+    "salmon": "#F4A6A0",
+}
+PAPER_COLOUR = OKABE_ITO["black"]  # published values: as printed
+HERE_COLOUR = "#AA3377"  # values of this run, and the paper's method among others
+# Boxes on a photograph: dashed and solid, with a white edge that parts them from dark particles.
+TRUE_LINE, FOUND_LINE = (0, (2.5, 1.5)), "-"
+HALO = [withStroke(linewidth=1.2, foreground="white")]
+SHARES = "YlGnBu"  # for shares, where nothing is white
+SEQUENTIAL = "viridis"  # for heat maps: ordered in grey too, and colour-blind safe
 
 
 def use() -> None:
@@ -48,7 +63,7 @@ def use() -> None:
             "figure.constrained_layout.use": True,
             "figure.dpi": 150,
             "savefig.dpi": 300,
-            "font.size": 7,
+            "font.size": 7,  # points; nothing in print is smaller than 5
             "axes.titlesize": 8,
             "axes.labelsize": 7,
             "xtick.labelsize": 6,
@@ -67,7 +82,7 @@ def use() -> None:
             "grid.color": "0.9",
             "image.cmap": SEQUENTIAL,
             # what is no head has no head's colour
-            "axes.prop_cycle": cycler(color=["black", "0.5", "0.7"]),
+            "axes.prop_cycle": cycler(color=list(SERIES.values())),
             "pdf.fonttype": 42,  # text stays text in the PDF
             "svg.fonttype": "none",
         }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
@@ -25,21 +25,29 @@ from openurine_lib.clinical.agreement import (
     table8_counts,
 )
 from openurine_lib.data.levels import LEVELS
+from openurine_lib.data.taxonomy import Taxonomy
 
 ACROSS = 3  # small multiples in a row
-GREY = "0.45"
+GREY = "0.45"  # of a component that the taxonomy does not have
 MARKERS = "os^DvPX"
+Colours = Mapping[str, str]  # component -> colour
 
 
-def plot_table8_confusion(pairs: pd.DataFrame, components: Sequence[str], banner: str) -> Figure:
+def component_colours(taxonomy: Taxonomy) -> Colours:
+    """The colour of each component's head (that of its first class)."""
+    heads = {name: taxonomy.head_of(ids[0]) for name, ids in taxonomy.components.items()}
+    return {name: style.HEAD_COLOURS[head] for name, head in heads.items()}
+
+
+def plot_table8_confusion(pairs: pd.DataFrame, components: Colours, banner: str) -> Figure:
     """For each component the patients by reference level (down) and level here (across).
 
-    The colour is the share of the row.
+    The colour is that of the component's head, as deep as the share of the row.
     """
-    tables = table8_confusion(pairs, components).groupby("row", sort=False)
-    scores = table8_components(pairs, components).set_index("row")
+    tables = table8_confusion(pairs, list(components)).groupby("row", sort=False)
+    scores = table8_components(pairs, list(components)).set_index("row")
     fig, axes = _multiples(len(tables), 0.34)
-    look = {"cmap": "Blues", "vmin": 0, "vmax": 100, "linewidths": 0.4, "linecolor": "0.85"}
+    look = {"vmin": 0, "vmax": 100, "linewidths": 0.4, "linecolor": "0.85"}
     text = {"fmt": "d", "annot_kws": {"fontsize": 6}}
     ticks = {"xticklabels": LEVELS, "yticklabels": LEVELS}
     for ax, (row, table) in zip(axes, tables, strict=True):
@@ -47,14 +55,16 @@ def plot_table8_confusion(pairs: pd.DataFrame, components: Sequence[str], banner
         total = counts.sum(axis=1, keepdims=True)
         # a level that nobody has has no share
         share = np.divide(100 * counts, total, out=np.zeros(counts.shape), where=total > 0)
+        shades = LinearSegmentedColormap.from_list(row, ["white", components.get(row, GREY)])
         cells = {"annot": counts, "mask": counts == 0, "square": True, "cbar": False}
+        cells["cmap"] = shades
         sns.heatmap(share, ax=ax, **cells, **look, **text, **ticks)
         ax.tick_params(length=0, labelsize=5.5)
         ax.tick_params(axis="y", rotation=0)
         ax.set_title(_title(row, scores.loc[row]), fontsize=7)
         ax.spines[:].set(visible=True, color="0.6")
     _label_outer(axes)
-    fig.supxlabel(f"level here (patients; darker: larger share of the row)\n{banner}", fontsize=6)
+    fig.supxlabel(f"level here (patients; deeper: larger share of the row)\n{banner}", fontsize=6)
     fig.supylabel("reference level", fontsize=7)
     return fig
 
@@ -66,7 +76,7 @@ def _title(row: str, scores: pd.Series) -> str:
     return f"{row} (n = {scores['patients']})\naccuracy {scores['accuracy']:.0f} %, κ = {kappa}"
 
 
-def plot_table8_sensitivity(table: pd.DataFrame, banner: str) -> Figure:
+def plot_table8_sensitivity(table: pd.DataFrame, components: Colours, banner: str) -> Figure:
     """Accuracy and kappa against the factor of all cut-offs: a line a component, the mean in black.
 
     ``table``: of ``table8_sensitivity``, at as many factors as the curves shall have points.
@@ -75,14 +85,12 @@ def plot_table8_sensitivity(table: pd.DataFrame, banner: str) -> Figure:
     titles = {"accuracy": "accuracy (%)", "kappa": "quadratic weighted kappa"}
     curves = dict(list(table.groupby("row", sort=False)))
     mean = curves.pop(MEAN)
-    # A component is no head, so it has no head's colour.
-    # 0.85: the palest would vanish
-    colours = colormaps[style.SEQUENTIAL](np.linspace(0, 0.85, len(curves)))
     for ax, (measure, label) in zip(axes, titles.items(), strict=True):
         for i, (row, curve) in enumerate(curves.items()):
+            # components of one head share its colour, and differ in their marks
             marked = {"marker": MARKERS[i % len(MARKERS)], "label": row}
-            line = (curve["factor"], curve[measure])
-            ax.plot(*line, color=colours[i], linewidth=0.9, clip_on=False, **marked)
+            marked["color"] = components.get(row, GREY)
+            ax.plot(curve["factor"], curve[measure], linewidth=0.9, clip_on=False, **marked)
         ax.plot(mean["factor"], mean[measure], color="black", linewidth=1.8, label="mean")
         low, high = mean[f"{measure}_low"], mean[f"{measure}_high"]
         ax.fill_between(mean["factor"], low, high, color="black", alpha=0.12, lw=0)
@@ -98,14 +106,14 @@ def plot_table8_sensitivity(table: pd.DataFrame, banner: str) -> Figure:
     return fig
 
 
-def plot_table8_counts(pairs: pd.DataFrame, components: Sequence[str], banner: str) -> Figure:
+def plot_table8_counts(pairs: pd.DataFrame, components: Colours, banner: str) -> Figure:
     """Bland and Altman's plot a component: the ratio of both counts against their geometric mean.
 
     Both axes are logarithmic. A dot a patient; the solid line is the mean ratio, the dashed ones
-    hold 95 % of patients (``table8_counts``).
+    hold 95 % of patients (``table8_counts``); at the dotted one both counts are equal.
     """
     pairs = pairs[pairs["count"].notna()]
-    table = table8_counts(pairs, components).set_index("row")
+    table = table8_counts(pairs, list(components)).set_index("row")
     fig, axes = _multiples(len(table), 0.27)
     ratio = count_ratio(pairs)
     middle = np.sqrt((pairs["count"] + SEEN) * (pairs["count_here"] + SEEN))
@@ -113,11 +121,12 @@ def plot_table8_counts(pairs: pd.DataFrame, components: Sequence[str], banner: s
     span = (SEEN * 0.7, max([10.0, *middle]) * 1.5)
     for ax, (row, limits) in zip(axes, table.iterrows(), strict=True):
         of_row = pairs["component"] == row
-        ax.axhline(1, color="0.85", linewidth=0.6)
+        ax.axhline(1, color="black", linewidth=0.5, linestyle=":")
         dots = (middle[of_row], ratio[of_row], "o")
-        ax.plot(*dots, color=style.HERE_COLOUR, markersize=2.5, alpha=0.6, markeredgewidth=0)
+        colour = components.get(str(row), GREY)
+        ax.plot(*dots, color=colour, markersize=3.5, alpha=0.7, markeredgewidth=0)
         for name, line in {"ratio": "-", "least": "--", "most": "--"}.items():
-            ax.axhline(limits[name], color=GREY, linewidth=0.9, linestyle=line)
+            ax.axhline(limits[name], color=colour, linewidth=0.9, linestyle=line)
         ax.set(xscale="log", yscale="log", xlim=span, ylim=(1 / reach, reach))
         for axis in (ax.xaxis, ax.yaxis):
             low, high = axis.get_view_interval()

@@ -14,7 +14,8 @@ import pandas as pd
 
 from openurine_lib.clinical.agreement import MEAN, table8_components
 from openurine_lib.data.levels import LEVELS
-from openurine_lib.data.source import LABORATORY, MALFORMED, DataError, Source, table_rows
+from openurine_lib.data.source import LABORATORY, MALFORMED, DataError, Source
+from openurine_lib.data.tables import table_rows
 from openurine_lib.files import write_text
 
 STEM = "table8_review"

@@ -225,8 +225,8 @@ def plot_attention(table: pd.DataFrame, checked: pd.DataFrame, banner: str) -> F
 
 
 def colour_of(part: str) -> str:
-    """A head's own colour; grey for what is no head."""
-    return style.HEAD_COLOURS.get(part, "0.45")
+    """A head's own colour; black for what is no head."""
+    return style.HEAD_COLOURS.get(part, "black")
 
 
 def _plot_heat(ax: Axes, table: pd.DataFrame) -> None:
@@ -257,7 +257,9 @@ def _plot_pointing(ax: Axes, table: pd.DataFrame) -> None:
         if row.fields:
             ax.barh(y, row.pointing, height=0.5, color=colour_of(row.part))
             ax.plot([row.pointing_low, row.pointing_high], [y, y], color="0.2", linewidth=0.8)
-            ax.plot(row.area, y, "|", color="black", markersize=10, markeredgewidth=1.2)
+            # white below black: seen on a bar of any colour
+            for ink, width in (("white", 2.4), ("black", 1.2)):
+                ax.plot(row.area, y, "|", color=ink, markersize=10, markeredgewidth=width)
             ax.text(104, y, f"{row.fields}", va="center", fontsize=5.5)
     ax.text(104, -0.6, "fields", va="bottom", fontsize=5.5)
     ax.set(xlim=(0, 100), title="Pointing game")

@@ -123,8 +123,8 @@ def precision_recall(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall (Eqs. 8 and 9) at IoU 0.5 of each class in each resample: two (R, C).
 
-    NaN where a resample has no true box of the class. Where nothing of a class is found, the
-    precision is 1, and 0 if there is no detection at any confidence (as in ultralytics).
+    NaN where a resample has no true box of the class; the precision is NaN also where it has no
+    detection of the class.
     """
 
     # (detections or boxes) -> how many of each class in each resample
@@ -136,10 +136,9 @@ def precision_recall(
     sure = m.conf >= confidence  # (N,)
     hit = sure & m.right[:, 0]
     boxes = counts(m.true_cls, m.true_group)
-    detected = counts(m.cls, m.group) > 0
     found = counts(m.cls[sure], m.group[sure])
     right = counts(m.cls[hit], m.group[hit])
-    precision = np.where(found > 0, right / np.maximum(found, 1), detected)
+    precision = np.where(found > 0, right / np.maximum(found, 1), np.nan)
     recall = right / np.maximum(boxes, 1)
     return np.where(boxes > 0, precision, np.nan), np.where(boxes > 0, recall, np.nan)
 

@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from openurine_lib import published, style
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation import bootstrap
-from openurine_lib.evaluation.metrics import IOUS, PER_CLASS, Scored
+from openurine_lib.evaluation.metrics import CONVENTION, IOUS, PER_CLASS, Scored
 from openurine_lib.published import METRICS
 
 UNWEIGHTED, WEIGHTED = published.SUMMARY_ROWS[7]
@@ -50,8 +50,9 @@ def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
     reason (why there is no number).
 
     A class's metrics are means over the folds whose test fields have true boxes of it. A class
-    without any box has NaN metrics and the reason, and no part in the averages. The unweighted
-    average is over classes, the weighted one over true boxes, as in the paper.
+    without any box has NaN metrics and the reason, and no part in the averages. A class without a
+    detection has no precision. The unweighted average is over classes, the weighted one over true
+    boxes, as in the paper; their notes have the precision as ultralytics computes it.
     """
     names = spelling(taxonomy)
     scores = [_in_percent(fold.metrics) for fold in folds]
@@ -78,7 +79,8 @@ def table7(folds: Sequence[Scored], taxonomy: Taxonomy) -> pd.DataFrame:
 def _in_percent(metrics: pd.DataFrame) -> pd.DataFrame:
     """A fold's metrics under the names of Table 7, in percent."""
     renamed = metrics.rename(columns={column: metric for metric, column in PER_CLASS.items()})
-    return renamed.assign(**{metric: 100 * renamed[metric] for metric in METRICS})
+    columns = [*METRICS, CONVENTION]
+    return renamed.assign(**{column: 100 * renamed[column] for column in columns})
 
 
 def support(folds: Sequence[Scored], n_classes: int) -> pd.DataFrame:
@@ -100,9 +102,8 @@ def _note(row: Any) -> str:
         notes.append(f"{row.boxes} box{'es' if row.boxes > 1 else ''}: no conclusion")
     elif 0 < row.groups < bootstrap.MIN_GROUPS:
         notes.append(f"{row.groups} group{'s' if row.groups > 1 else ''}: no interval")
-    if row.recall == 0 and row.precision > 0:
-        # ultralytics' precision is 100 where all detections are below the confidence
-        notes.append("none found: the precision is a convention")
+    if row.boxes > 0 and np.isnan(row.precision):
+        notes.append("no detection, so no precision")
     return "; ".join(notes)
 
 
@@ -143,8 +144,10 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
     total = int(present["boxes"].sum())
     unweighted = present[METRICS].mean()
     in_boxes = present[METRICS].mul(present["boxes"], axis=0)
-    # min_count: NaN, not 0, where no class is present
-    weighted = in_boxes.sum(min_count=1) / max(total, 1)
+    # the boxes of the classes that have this number
+    counted = present[METRICS].notna().mul(present["boxes"], axis=0).sum()
+    # min_count: NaN, not 0, where no class has one
+    weighted = in_boxes.sum(min_count=1) / counted
     means = pd.DataFrame([unweighted, weighted]).assign(row=[UNWEIGHTED, WEIGHTED], boxes=total)
     return means.assign(head="", note="", reason="")
 
@@ -156,19 +159,46 @@ def _average_rows(
     means = averages(table)
     of_folds = pd.concat([averages(fold) for fold in scores]).groupby("row")[METRICS]
     means[STDS] = of_folds.std().loc[means["row"]].to_numpy()
-
-    filled = bootstrap.fill_missing(resamples, table[METRICS].to_numpy())  # (R, C, 4)
-    present = ~np.isnan(filled)
-    drawn = []
     # of each class counts 1 (unweighted), or its number of boxes (weighted)
-    for weight in (np.ones(len(table)), table["boxes"].to_numpy()):
-        of_class = weight[:, None]  # (C, 1)
-        total = np.nansum(filled * of_class, axis=1)
-        drawn.append(total / (present * of_class).sum(1).clip(min=1))  # (R, 4)
+    weights = (np.ones(len(table)), table["boxes"].to_numpy())
+    values = table[METRICS].to_numpy()
+    drawn = [resampled_average(resamples, values, weight) for weight in weights]  # each (R, 4)
     # (2, 8)
     ends = limits(means[METRICS].to_numpy(), np.stack(drawn, axis=1), np.full(2, groups))
     means[LIMITS] = ends.clip(0, 100)
+    means["note"] = _as_ultralytics(table, scores)
     return means
+
+
+def resampled_average(resamples: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The average over classes in resamples (R, C, 4): (R, 4), NaN where no class has the number.
+
+    values: (C, 4), of all groups; a class that a resample lacks counts with it. weight: (C,).
+    """
+    filled = bootstrap.fill_missing(resamples, values)  # (R, C, 4)
+    of_class = weight[:, None]  # (C, 1)
+    total = (~np.isnan(filled) * of_class).sum(1)
+    return np.divide(
+        np.nansum(filled * of_class, axis=1),
+        total,
+        out=np.full(total.shape, np.nan),
+        where=total > 0,
+    )
+
+
+def _as_ultralytics(table: pd.DataFrame, scores: Sequence[pd.DataFrame]) -> list[str]:
+    """For both averages: the precision as ultralytics has it, where a class has no detection."""
+    present = table["boxes"] > 0
+    undetected = int((present & table["precision"].isna()).sum())
+    if not undetected:
+        return ["", ""]
+    precision = pd.concat(scores).groupby("cls")[CONVENTION].mean()[present]
+    boxes = table.loc[present, "boxes"]
+    return [
+        f"{undetected} of {present.sum()} classes have no detection and no part in the precision; "
+        f"as ultralytics counts them, it is {np.average(precision, weights=weight):.1f} %"
+        for weight in (None, boxes)
+    ]
 
 
 def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
@@ -176,7 +206,7 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
 
     both: of ``against_paper.beside``. A row is a class that is present, with its number of true
     boxes; rows are grouped by head, in its colour, by descending AP50. A hollow dot has fewer than
-    FEW boxes. A grey bar is the paper's value. A class of which nothing is found has no precision.
+    FEW boxes. A black bar is the paper's value. A class without a detection has no precision.
     """
     present = both[(both["boxes"] > 0) & both["head"].isin(style.HEAD_COLOURS)]
     present = present.assign(order=present["head"].map(list(style.HEAD_COLOURS).index))
@@ -187,8 +217,6 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
     colours = present["head"].map(style.HEAD_COLOURS)
     fill = colours.mask(present["boxes"] < FEW, "white")
     drawn = {metric: present[f"{metric}_here"] for metric in ("precision", "recall", "map50")}
-    # where nothing is found, ultralytics' precision is 1 by convention
-    drawn["precision"] = drawn["precision"].where(present["recall_here"] > 0)
 
     height = 1 + 0.13 * max(len(present), 6)
     fig, axes = plt.subplots(1, 3, figsize=(style.PAGE, height), sharey=True)
@@ -196,7 +224,7 @@ def plot_classes(both: pd.DataFrame, banner: str) -> Figure:
         low, high = present[f"{metric}_here_low"], present[f"{metric}_here_high"]
         ax.hlines(y, low, high, color=colours, linewidth=1)
         paper: dict[str, Any] = {"marker": "|", "color": style.PAPER_COLOUR}
-        ax.scatter(present[f"{metric}_paper"], y, s=22, linewidth=1, zorder=1, **paper)
+        ax.scatter(present[f"{metric}_paper"], y, s=26, linewidth=1.2, zorder=1, **paper)
         ax.scatter(values, y, s=11, facecolor=fill, edgecolor=colours, linewidth=0.8, zorder=3)
         ax.set(xlim=(-3, 103), xlabel=f"{metric.replace('map50', 'AP50')} (%)")
         ax.grid(axis="x")

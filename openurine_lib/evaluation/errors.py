@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from ultralytics.utils.metrics import box_iou
@@ -168,8 +167,7 @@ def plot_errors(table: pd.DataFrame, gained: pd.DataFrame, banner: str) -> Figur
 
     table: of ``counts``; gained: of ``gains``.
     """
-    shades = colormaps[style.SEQUENTIAL](np.linspace(0.02, 0.98, len(KINDS)))
-    colours = dict(zip(KINDS, shades, strict=True))
+    colours = dict(zip(KINDS, style.SERIES.values(), strict=True))
     fig, (left, right) = plt.subplots(
         1, 2, figsize=style.size(style.PAGE, 0.33), width_ratios=[1.7, 1]
     )
@@ -192,7 +190,7 @@ def plot_errors(table: pd.DataFrame, gained: pd.DataFrame, banner: str) -> Figur
     to_ends = rows[["gain_low", "gain_high"]].sub(rows["gain"], axis=0).abs().T.to_numpy()
     whiskers: dict[str, Any] = {"xerr": to_ends, "capsize": 2, "error_kw": {"linewidth": 0.8}}
     shade = [colours[kind] for kind in rows.index]
-    right.barh(rows.index, rows["gain"], color=shade, edgecolor="0.4", **whiskers)
+    right.barh(rows.index, rows["gain"], color=shade, edgecolor="white", **whiskers)
     right.set(xlabel="mAP50 gained if repaired (points)", xlim=(0, None))
     fig.supxlabel(banner, fontsize=5)
     return fig

@@ -23,7 +23,6 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from ultralytics.utils.metrics import box_iou
 
 from openurine_lib import style
@@ -44,8 +43,6 @@ ROWS = {
 COLUMNS = ["failure", "fold", "image", "rank", "caption", "cls", *XYXY]
 HALF = 0.5  # of a true box, inside a merged detection
 MOST = 30  # boxes drawn in a picture
-TRUE_LINE, FOUND_LINE = (0, (2.5, 1.5)), "-"  # dashed and solid
-HALO = [withStroke(linewidth=1.2, foreground="white")]
 
 
 def failure_cases(errors: Sequence[Errors], taxonomy: Taxonomy) -> pd.DataFrame:
@@ -157,16 +154,28 @@ def _draw_case(ax: Axes, fold: Scored, case: Any, taxonomy: Taxonomy) -> None:
 
     def outline(xyxy: np.ndarray, classes: Sequence[int], line: Any, thickness: float) -> None:
         colours = [style.HEAD_COLOURS[taxonomy.head_of(c)] for c in classes]
-        look: dict[str, Any] = {"linestyle": line, "linewidth": thickness, "path_effects": HALO}
+        look: dict[str, Any] = {
+            "linestyle": line,
+            "linewidth": thickness,
+            "path_effects": style.HALO,
+        }
         style.outline(ax, xyxy, colours, **look)
 
     ax.imshow(image)
-    for boxes, line in ((fold.truth, TRUE_LINE), (surest_first(fold.confident), FOUND_LINE)):
+    for boxes, line in (
+        (fold.truth, style.TRUE_LINE),
+        (surest_first(fold.confident), style.FOUND_LINE),
+    ):
         on_field = boxes[boxes["image"] == case.image]
         across = on_field["x2"].gt(x - half) & on_field["x1"].lt(x + half)
         along = on_field["y2"].gt(y - half) & on_field["y1"].lt(y + half)
         near = on_field[across & along].head(MOST)
         outline(near[XYXY].to_numpy(), near["cls"], line, 0.8)
-    outline(box[None], [case.cls], FOUND_LINE if case.failure == "merged" else TRUE_LINE, 1.6)
+    outline(
+        box[None],
+        [case.cls],
+        style.FOUND_LINE if case.failure == "merged" else style.TRUE_LINE,
+        1.6,
+    )
     ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))  # y runs down
     ax.set_title(fill(case.caption, 36), fontsize=5.5, pad=2)

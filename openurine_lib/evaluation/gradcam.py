@@ -28,6 +28,8 @@ import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from pytorch_grad_cam import GradCAM
 from sahi.slicing import get_slice_bboxes
 from torch import nn
@@ -36,6 +38,7 @@ from ultralytics.data.augment import LetterBox
 from openurine_lib import style
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.evaluation.metrics import ByImage, matches, surest_first
 
 Parts = Mapping[str, Sequence[int]]  # what has a map of its own: name -> class ids
 TOP = 100  # anchors of a slice whose scores are summed
@@ -70,7 +73,9 @@ class Row:
     name: str
     classes: tuple[int, ...]
     image: str | None  # id of the field; None: no test field has a box of the classes
-    boxes: int  # of the classes, by the annotators, on that field
+    boxes: int = 0  # of the classes, by the annotators, on that field
+    found: int = 0  # boxes of the classes that the detector draws there
+    matched: int = 0  # found boxes that lie on an annotated one of their own
 
 
 def parts(model: nn.Module, taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:
@@ -89,18 +94,33 @@ def paper_parts(taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:
     return {name: classes for name, classes in ids.items() if classes}
 
 
-def choose(explained: Parts, images: pd.DataFrame, truth: pd.DataFrame) -> list[Row]:
+def choose(
+    explained: Parts, images: pd.DataFrame, truth: pd.DataFrame, predictions: pd.DataFrame
+) -> list[Row]:
     """For each part the test field with the most annotated boxes of its classes.
 
-    Of equal ones it is the first by name. images, truth: the test fields and their boxes. A part
-    without any box keeps its row, with no field.
+    Fields in which the detector finds one of them go before those in which it finds none. Of equal
+    ones it is the first by name. images, truth: the test fields and their boxes; predictions: boxes
+    with their confidence, which count from SHOWN on. A part without any box keeps its row, with no
+    field.
     """
     rows = []
-    on_fields = truth[truth.image.isin(images.image)]
+    truth_on = ByImage(truth)
+    found_on = ByImage(predictions[predictions.conf >= SHOWN])
     for name, classes in explained.items():
-        counts = on_fields[on_fields.cls.isin(classes)].groupby("image").size()  # sorted by image
-        image = counts.idxmax() if len(counts) else None  # the first of equals
-        rows.append(Row(name, tuple(classes), image, int(counts.max()) if len(counts) else 0))
+        fields = []
+        for image in sorted(images.image):
+            annotated = truth_on[image][truth_on[image].cls.isin(classes)]
+            found = found_on[image][found_on[image].cls.isin(classes)]
+            # the evaluator's matching, whichever of the part's classes a box is given
+            of_part = (annotated.assign(cls=0), surest_first(found).assign(cls=0))
+            matched = int(matches(*of_part)[:, 0].sum())  # at IoU 0.5
+            if len(annotated):
+                counts = (len(annotated), len(found), matched)
+                fields.append(Row(name, tuple(classes), image, *counts))
+        # max takes the first of equals
+        best = max(fields, key=lambda row: (row.matched > 0, row.boxes), default=None)
+        rows.append(best or Row(name, tuple(classes), None))
     return rows
 
 
@@ -233,13 +253,14 @@ def plot_fig5(
 ) -> Figure:
     """Fig. 5: for each row its field with the boxes of its classes, and beside it the map over it.
 
-    rows: each with its RGB image (H, W, 3) and map (H, W); None where a row has no field, and the
-    figure names such rows. truth, predictions: boxes, predicted ones with confidence.
+    Annotated boxes are dashed, found ones solid, both in the colour of their head. rows: each with
+    its RGB image (H, W, 3) and map (H, W); None where a row has no field, and the figure names such
+    rows. truth, predictions: boxes, predicted ones with confidence.
     """
     shown = [(row, field, heat) for row, field, heat in rows if field is not None]
     lines = max(1, -(-len(shown) // 2))  # two rows of the figure side by side
     tallest = max((field.shape[0] / field.shape[1] for _, field, _ in shown), default=0.2)
-    size = style.size(style.PAGE, (0.23 * tallest + 0.03) * lines + 0.03)
+    size = style.size(style.PAGE, (0.23 * tallest + 0.045) * lines + 0.05)
     fig, axes = plt.subplots(lines, 4, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
@@ -247,20 +268,25 @@ def plot_fig5(
         annotated = truth[(truth.image == row.image) & truth.cls.isin(row.classes)]
         found = predictions[(predictions.image == row.image) & predictions.cls.isin(row.classes)]
         found = found[found.conf >= SHOWN]
-        colours = [style.HEAD_COLOURS[taxonomy.head_of(c)] for c in found.cls]
         left.imshow(field)
-        style.outline(left, annotated[XYXY].to_numpy(), "black", linewidth=0.5)
-        style.outline(left, found[XYXY].to_numpy(), colours, linewidth=0.9)
-        title = f"{row.name}: {row.boxes} annotated, {len(found)} found"
-        left.set_title(title, fontsize=6, loc="left")
+        for boxes, line in ((annotated, style.TRUE_LINE), (found, style.FOUND_LINE)):
+            colours = [style.HEAD_COLOURS[taxonomy.head_of(c)] for c in boxes.cls]
+            look: dict[str, Any] = {"linestyle": line, "linewidth": 0.8}
+            style.outline(left, boxes[XYXY].to_numpy(), colours, path_effects=style.HALO, **look)
+        counts = f"{row.boxes} annotated, {row.found} found, {row.matched} matched"
+        left.set_title(f"{row.name}\n{counts}", fontsize=6, loc="left", linespacing=1.3)
         right.imshow(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY), cmap="gray")
-        drawn = right.imshow(heat, vmin=0, vmax=1, alpha=0.8)
+        drawn = right.imshow(heat, vmin=0, vmax=1, alpha=0.7, cmap="inferno")
         style.outline(right, annotated[XYXY].to_numpy(), "white", linewidth=0.4)
     if shown:
         bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=40, pad=0.01, ticks=[0, 1])
         bar.set_label("Grad-CAM, of the map's maximum", fontsize=6)
+    black: dict[str, Any] = {"color": "black", "linewidth": 1}
+    handles: list[Any] = [Line2D([], [], linestyle="--", label="annotated", **black)]
+    handles.append(Line2D([], [], label=f"found, confidence from {SHOWN}", **black))
+    handles += [Patch(color=style.HEAD_COLOURS[head], label=head) for head in taxonomy.heads]
+    fig.legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1)
     without = ", ".join(row.name for row, field, _ in rows if field is None)
-    note = f"no box in the test fields: {without}. " if without else ""
-    text = f"black: annotated; coloured by head: predicted, confidence from {SHOWN}. {note}"
-    fig.suptitle(f"{text}\n{banner}", fontsize=5)
+    note = f"no box in the test fields: {without}\n" if without else ""
+    fig.suptitle(f"{note}{banner}", fontsize=5)
     return fig

@@ -6,6 +6,9 @@ The definitions are those of ultralytics. Its code is called, not copied:
   its class that it overlaps most. This is done at ten thresholds of the overlap (IoU).
 - *Precision and recall* are read at one confidence: where the mean F1 over the present classes is
   highest on the scored fields themselves.
+- *A class without a detection* at that confidence has no precision (0 of 0): NaN here. Ultralytics
+  counts such a class as 1, or as 0 if there is no detection of it at any confidence, and takes both
+  into its mean. That number stands in a column of its own (CONVENTION).
 - *AP* is a trapezoid over 101 recall points. Ultralytics sets the last precision, at recall 1, to 0
   even where every box is found, so that a perfect detector has 0.995. Here it is the precision that
   was reached: a perfect detector has 1, as with COCO and in the paper (Table 7 has classes of 100).
@@ -32,6 +35,7 @@ from openurine_lib.published import METRICS
 IOUS = torch.linspace(0.5, 0.95, 10)  # COCO's thresholds (Lin et al. 2014)
 # a metric's name in the tables -> its column for one class
 PER_CLASS = dict(zip(METRICS, ["precision", "recall", "ap50", "ap50_95"], strict=True))
+CONVENTION = "precision_ultralytics"  # the precision with ultralytics' value where nothing is found
 LAST_STEP = 0.005  # of the trapezoid, half of 1/100: the weight of the precision at recall 1
 
 
@@ -148,15 +152,19 @@ def score(
     present = ultralytics.ap_class_index
     # (C, 10)
     ap = ultralytics.all_ap + LAST_STEP * _precision_at_full_recall(right, cls, true_cls, present)
-    measured = [ultralytics.p, ultralytics.r, ap[:, 0], ap.mean(1)]  # in the order of PER_CLASS
+    # ``ap_per_class`` chooses the best F1 in this way, but does not return its confidence.
+    best = smooth(ultralytics.f1_curve.mean(0), 0.1).argmax() if len(present) else 0
+    confidence = float(ultralytics.px[best])  # one of 1000
+    detected = np.isin(present, cls[ranked["conf"].to_numpy(dtype=float) >= confidence])
+    precision = np.where(detected, ultralytics.p, np.nan)
+    measured = [precision, ultralytics.r, ap[:, 0], ap.mean(1)]  # in the order of PER_CLASS
     by_class = pd.DataFrame(dict(zip(PER_CLASS.values(), measured, strict=True)), index=present)
+    by_class[CONVENTION] = ultralytics.p
 
     boxes = np.bincount(true_cls, minlength=n_classes)
     # NaN without boxes
     table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}).join(by_class)
-    # ``ap_per_class`` chooses the best F1 in this way, but does not return its confidence.
-    best = smooth(ultralytics.f1_curve.mean(0), 0.1).argmax() if len(present) else 0
-    return Scores(table, float(ultralytics.px[best]))  # one of 1000 confidences
+    return Scores(table, confidence)
 
 
 def _precision_at_full_recall(
@@ -177,10 +185,10 @@ def _precision_at_full_recall(
 def evaluate(
     truth: pd.DataFrame, predictions: pd.DataFrame, n_classes: int, images: Sequence[str]
 ) -> pd.DataFrame:
-    """For each class [cls, boxes, precision, recall, ap50, ap50_95], in 0..1.
+    """For each class [cls, boxes, precision, recall, ap50, ap50_95, CONVENTION], in 0..1.
 
     Arguments and errors are as in ``score``. A class without a true box on ``images`` has a row
-    with 0 boxes and no metrics (NaN).
+    with 0 boxes and no metrics (NaN). A class without a detection has no precision (NaN).
     """
     return score(truth, predictions, n_classes, images).table
 
@@ -199,8 +207,35 @@ def score_fold(
 
 
 def summary(per_class: pd.DataFrame) -> dict[str, float]:
-    """Precision, recall, mAP50, mAP50-95 (Eq. 10): plain means over the classes with true boxes."""
-    return {name: float(per_class[column].mean()) for name, column in PER_CLASS.items()}
+    """Precision, recall, mAP50, mAP50-95 (Eq. 10): plain means over the classes with true boxes.
+
+    The precision is a mean over those of them that have a detection (NaN if none has one).
+    """
+    known = with_convention(per_class)
+    return {name: float(known[column].mean()) for name, column in PER_CLASS.items()}
+
+
+def as_ultralytics(per_class: pd.DataFrame) -> dict[str, float]:
+    """The mean precision as ultralytics computes it, and the number of ``undetected`` classes.
+
+    These have true boxes, but no detection; ultralytics counts them as 1, or as 0.
+    """
+    known = with_convention(per_class)
+    undetected = known["boxes"].gt(0) & known["precision"].isna()
+    return {CONVENTION: float(known[CONVENTION].mean()), "undetected": float(undetected.sum())}
+
+
+def with_convention(per_class: pd.DataFrame) -> pd.DataFrame:
+    """A table of ``evaluate``, also if it was stored before there was a column CONVENTION.
+
+    An older table has ultralytics' values as the precision. A precision of 1 at a recall of 0 is
+    its convention; a 0 may be a class of wrong detections alone, and stays.
+    """
+    if CONVENTION in per_class:
+        return per_class
+    old = per_class["precision"]
+    nothing_found = per_class["recall"].eq(0) & old.eq(1)
+    return per_class.assign(**{CONVENTION: old, "precision": old.mask(nothing_found)})
 
 
 def over_folds(summaries: Sequence[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from openurine_lib import published, style
-from openurine_lib.evaluation.metrics import over_folds, summary
+from openurine_lib.evaluation.metrics import CONVENTION, as_ultralytics, over_folds, summary
+from openurine_lib.experiments import carried
+from openurine_lib.experiments.families import COLOURS, family
+from openurine_lib.experiments.fidelity import fidelity
 from openurine_lib.experiments.formatting import SPREAD
 from openurine_lib.experiments.methods import Method, plan, predict_key, rows_of_table
 from openurine_lib.experiments.run import Run, first_record
@@ -31,8 +35,9 @@ def reproduced_table(run: Run, n: int) -> pd.DataFrame:
 
     Columns: row (the published label), method, network, epochs, nominal and effective input size
     (pixels), folds (how many were run), the four metrics as mean and standard deviation over those
-    folds (percent; NaN where there is none), fidelity, doi, note (what to know of the number),
-    reason (why there is none).
+    folds (percent; NaN where there is none), precision_ultralytics and undetected (the precision
+    as ultralytics has it, which counts classes without a detection, and how many these are, means
+    over folds), fidelity, doi, note (what to know of the number), reason (why there is none).
     """
     order = {row: i for i, row in enumerate(published.table(n)["row"])}
     rows = sorted(rows_of_table(n), key=lambda m: order[m.answers[n]])
@@ -44,9 +49,11 @@ def reproduced_table(run: Run, n: int) -> pd.DataFrame:
 def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
     p = run.profile
     files = [run.predict_dir(m, fold) / "metrics.csv" for fold in p.folds]
-    summaries = [summary(pd.read_csv(file)) for file in files if file.exists()]
+    scores = [pd.read_csv(file) for file in files if file.exists()]
+    summaries = [summary(of_fold) for of_fold in scores]
     mean, std = over_folds(summaries)
-    smaller = p.arch(m) != m.arch  # another network stands for the paper's
+    columns = [CONVENTION, "undetected"]
+    others = pd.DataFrame([as_ultralytics(of_fold) for of_fold in scores], columns=columns).mean()
     return {
         "row": m.answers[n],
         "method": m.id,
@@ -57,7 +64,9 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
         "folds": len(summaries),
         **{name: 100 * mean[name] for name in METRICS},
         **{f"{name}_std": 100 * std[name] for name in METRICS},
-        "fidelity": "substitute" if smaller else m.fidelity,
+        CONVENTION: 100 * others[CONVENTION],
+        "undetected": others["undetected"],
+        "fidelity": fidelity(m, p),
         "doi": m.doi,
         "note": "; ".join(_notes(run, m, n, len(summaries))),
         "reason": "" if summaries else "not run",
@@ -78,6 +87,10 @@ def _notes(run: Run, m: Method, n: int, folds: int) -> list[str]:
     if origin:
         tensors = f"{origin['tensors']} of {origin['of']} tensors"
         notes.append(f"COCO-pretrained ({origin['file']}, {tensors})")
+    places = [run.train_dir(m, fold) for fold in p.folds]
+    places += [run.predict_dir(m, fold) for fold in p.folds]
+    if earlier := first_record(place / carried.RECORD for place in places):
+        notes.append(carried.in_short(earlier))
     if 0 < folds < len(p.folds):
         notes.append(f"{folds} of {len(p.folds)} folds")
     return [*notes, m.why] if m.why else notes
@@ -122,18 +135,19 @@ def plot_table6_sizes(paper: pd.DataFrame, here: pd.DataFrame, banner: str) -> F
     place = {size: i for i, size in enumerate(sizes)}  # evenly spaced, as the table's rows
     figsize = style.size(style.PAGE, 0.33)
     fig, axes = plt.subplots(1, len(METRICS), figsize=figsize, sharex=True, sharey=True)
-    curves = {
-        "paper": (paper, paper["row"].astype(int), style.PAPER_COLOUR),
-        "here": (here, sizes, style.HERE_COLOUR),
+    published_look = {"color": style.PAPER_COLOUR, "markerfacecolor": "white", "linestyle": "--"}
+    curves: dict[str, tuple[pd.DataFrame, pd.Series, dict[str, Any]]] = {
+        "paper": (paper, paper["row"].astype(int), published_look),
+        "here": (here, sizes, {"color": style.HERE_COLOUR}),
     }
     for ax, metric in zip(axes, METRICS, strict=True):
-        for label, (frame, nominal, colour) in curves.items():
+        for label, (frame, nominal, colours) in curves.items():
             bars = frame[f"{metric}_std"].fillna(0)
             if f"{metric}_low" in frame:  # the interval, which one fold has too
                 ends = frame[[f"{metric}_low", f"{metric}_high"]]
                 # errorbar takes lengths, not ends: (2, rows)
                 bars = ends.sub(frame[metric], axis=0).abs().fillna(0).T  # (2, rows)
-            look = {"fmt": "o-", "color": colour, "capsize": 2, "label": label}
+            look = {"marker": "o", "linewidth": 1, "capsize": 2, "label": label, **colours}
             ax.errorbar(nominal.map(place), frame[metric], bars, **look)
         ax.set(title=TITLES[metric], ylim=(0, 100), xticks=range(len(sizes)))
         ax.set_xticklabels(labels, fontsize=5)
@@ -143,22 +157,62 @@ def plot_table6_sizes(paper: pd.DataFrame, here: pd.DataFrame, banner: str) -> F
 
 
 def plot_table4_scatter(both: pd.DataFrame, banner: str, metric: str = "map50") -> Figure:
-    """A metric here against the paper's, a dot a row of ``beside``; the line is equality."""
+    """A metric here against the paper's, a dot a row of ``beside``; the line is equality.
+
+    Colours are the networks' families; the paper's method stands out.
+    """
     done = both.dropna(subset=[f"{metric}_here"])
     ours = done["row"].str.startswith("Our method")
     fig, ax = plt.subplots(figsize=style.size(style.COLUMN, 0.9))
-    ax.plot([0, 100], [0, 100], color=style.PAPER_COLOUR, linewidth=0.6)
-    look: dict[str, Any] = {"color": style.HERE_COLOUR, "markeredgewidth": 0.7}
-    for part, marker, fill, label in (
-        (done[~ours], "o", "white", "other methods"),
-        (done[ours], "D", style.HERE_COLOUR, "the paper's method"),
-    ):
-        x, y = part[f"{metric}_paper"], part[f"{metric}_here"]
-        ax.plot(x, y, marker, markerfacecolor=fill, label=label, **look)
+    ax.plot([0, 100], [0, 100], color="0.6", linewidth=0.6, linestyle="--")
+    families = done["network"].map(family).mask(ours, "the paper's method")
+    looks: dict[str, dict[str, Any]] = {
+        name: {"marker": "o", "s": 12, "color": ink} for name, ink in COLOURS.items()
+    }
+    looks["the paper's method"] = {"marker": "D", "s": 24, "color": style.HERE_COLOUR}
+    for name, look in looks.items():
+        part = done[families == name]
+        places = (part[f"{metric}_paper"], part[f"{metric}_here"])
+        if len(part):
+            ax.scatter(*places, label=name, edgecolor="white", linewidth=0.4, **look)
     ax.set(xlim=(0, 100), ylim=(0, 100))
     ax.set(xlabel=f"{TITLES[metric]}, paper", ylabel=f"{TITLES[metric]}, here")
     ax.set_title(banner, fontsize=5)
-    ax.legend()
+    if len(done):
+        ax.legend()
+    return fig
+
+
+def plot_parts(steps: pd.DataFrame, banner: str) -> Figure:
+    """mAP50 of the rows of ``beside`` as bars with 95 % intervals; diamonds: the paper's values.
+
+    The paper's method stands out. A row that was not run says why.
+    """
+    size = style.size(0.75 * style.PAGE, 0.08 * max(len(steps), 3) + 0.16)
+    fig, ax = plt.subplots(figsize=size)
+    ours = steps["row"].str.startswith("Our method")
+    colours = [style.HERE_COLOUR if x else style.SERIES["teal"] for x in ours]
+    places = np.arange(len(steps))
+    here = steps["map50_here"]
+    ends = steps.reindex(columns=["map50_here_low", "map50_here_high"])
+    to_ends = ends.sub(here, axis=0).abs().fillna(0).to_numpy().T  # (2, rows): lengths, not ends
+    whiskers: dict[str, Any] = {"xerr": to_ends, "capsize": 2.5, "error_kw": {"linewidth": 1}}
+    ax.barh(places, here.fillna(0), height=0.55, color=colours, **whiskers)
+    look: dict[str, Any] = {"fmt": "D", "color": style.PAPER_COLOUR, "markerfacecolor": "white"}
+    bars = steps.get("map50_paper_std")
+    below = places + 0.4  # the bar
+    ax.errorbar(steps["map50_paper"], below, xerr=bars, label="paper", capsize=2, **look)
+    for y, (value, reason) in enumerate(zip(here, steps["reason"], strict=True)):
+        inside: dict[str, Any] = {"va": "center", "fontsize": 6, "weight": "bold"}
+        if pd.isna(value):
+            ax.text(1, y, reason, va="center", fontsize=6)
+        elif value > 12:  # room for the number
+            ax.text(1, y, f"{value:.1f}", color="white", **inside)
+    ax.set(xlim=(0, 100), xlabel=f"{TITLES['map50']}, bars: here; lines: 95 % intervals")
+    ax.set_yticks(places, steps["row"])
+    ax.invert_yaxis()  # the first row at the top
+    ax.legend(loc="lower right")
+    fig.suptitle(banner, fontsize=5)
     return fig
 
 

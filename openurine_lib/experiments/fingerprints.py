@@ -32,7 +32,7 @@ import grimp
 from openurine_lib import HOMES
 from openurine_lib.config import read_config
 from openurine_lib.experiments.methods import Method, Profile, methods
-from openurine_lib.files import PACKAGE, digest, digest_of_file
+from openurine_lib.files import PACKAGE, digest, digest_of_file, write_json
 from openurine_lib.training import coco_weights
 
 CONFIG = PACKAGE / "config"
@@ -178,7 +178,10 @@ def of_data(folder: str | Path, cache: str | Path) -> str:
     cache: a JSON file of the files' digests; only files of another size or time are read again.
     """
     folder, cache = Path(folder), Path(cache)
-    before = json.loads(cache.read_text()) if cache.exists() else {}
+    before: dict[str, list[str]] = {}
+    # of a file that a full disk or a kill has cut off, everything is read again
+    with contextlib.suppress(ValueError, FileNotFoundError):
+        before = json.loads(cache.read_text(encoding="utf-8"))
     now = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -187,8 +190,7 @@ def of_data(folder: str | Path, cache: str | Path) -> str:
         unchanged = name in before and before[name][0] == state
         now[name] = before[name] if unchanged else [state, of_file(path)]
     if now != before:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps(now))
+        write_json(cache, now)
     return digest([(name, content) for name, (_, content) in now.items()])
 
 

@@ -3,10 +3,13 @@
 The groups (patients or slides) of the test fields are resampled, in the same draws for all rows of
 a run, so that a difference of two rows is one of pairs. What another training would give is not in
 these intervals.
+
+The precision is a mean over the classes with a detection, the same ones in every resample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from openurine_lib.evaluation import bootstrap
-from openurine_lib.evaluation.classwise import LIMITS, METRICS, limits, resampled
+from openurine_lib.evaluation.classwise import LIMITS, METRICS, limits, resampled, resampled_average
 from openurine_lib.evaluation.metrics import PER_CLASS, Scored, score_fold
 from openurine_lib.experiments.comparison import FULL
 from openurine_lib.experiments.methods import method, predict_key
@@ -23,11 +26,22 @@ from openurine_lib.inference import read_predictions
 
 
 class Resamples(NamedTuple):
-    """The metrics of a method in resamples of the groups."""
+    """The metrics of a method on each fold that has predictions, and in resamples of its groups."""
 
-    folds: list[int]  # those with predictions
+    groups: dict[int, int]  # by fold
+    metrics: dict[int, np.ndarray]  # by fold: (1 + R, 4) METRICS in percent, first the fold's own
+
+    def over(self, folds: Collection[int]) -> np.ndarray:
+        """The mean over these folds: (1 + R, 4); R is 0 if one of them has too few groups."""
+        shortest = min(len(self.metrics[fold]) for fold in folds)
+        return np.mean([self.metrics[fold][:shortest] for fold in folds], axis=0)
+
+
+class Pair(NamedTuple):
+    """Two methods on the folds that both have, and in the same resamples of their groups."""
+
     groups: int  # of the fold that has the fewest
-    metrics: np.ndarray  # (R, 4) METRICS in percent; R is 0 on too few groups
+    metrics: np.ndarray  # (2, 1 + R, 4) METRICS in percent, first those of the folds themselves
 
 
 class Intervals:
@@ -44,70 +58,71 @@ class Intervals:
         """
         rows = []
         for _, row in tqdm(list(table.iterrows()), desc="intervals", leave=False):
-            drawn = self._resamples(row["method"]) if row["folds"] else NOT_RUN
+            alone = self.pair(row["method"], row["method"]) if row["folds"] else None
+            drawn = alone and alone._replace(metrics=alone.metrics[0])
             rows.append(_ends(row, drawn).clip(0, 100))  # percent, which end there
         return _with_limits(table, rows)
 
     def of_drops(self, drops: pd.DataFrame, table5: pd.DataFrame) -> pd.DataFrame:
         """``comparison.table5_drops`` with intervals, where both rows have the same folds."""
-        full = self._resamples(table5.loc[table5["row"] == FULL, "method"].iloc[0])
+        full = table5.loc[table5["row"] == FULL, "method"].iloc[0]
         rows = []
         for _, row in drops.iterrows():
-            other = self._resamples(row["method"])
-            pairs = NOT_RUN
-            if full.folds == other.folds:
-                # the same draws, so differences of pairs
-                pairs = full._replace(metrics=full.metrics - other.metrics)
-            rows.append(_ends(row, pairs))
+            pair = self.pair(full, row["method"])
+            same_folds = self.folds(full) == self.folds(row["method"])
+            drop = pair and pair._replace(metrics=pair.metrics[0] - pair.metrics[1])
+            rows.append(_ends(row, drop if same_folds else None))
         return _with_limits(drops, rows)
+
+    def folds(self, name: str) -> list[int]:
+        """The folds of the profile on which the method has predictions."""
+        places = {fold: self.run.predict_dir(method(name), fold) for fold in self.run.profile.folds}
+        return [fold for fold, place in places.items() if (place / "predictions.csv").exists()]
+
+    def pair(self, a: str, b: str) -> Pair | None:
+        """Two methods on their common folds; None if there is none."""
+        folds = [fold for fold in self.folds(a) if fold in self.folds(b)]
+        if not folds:
+            return None
+        both = (self._resamples(a), self._resamples(b))
+        metrics = np.stack([one.over(folds) for one in both])
+        return Pair(min(both[0].groups[fold] for fold in folds), metrics)
 
     def _resamples(self, name: str) -> Resamples:
         m = method(name)
         p = self.run.profile
         key = predict_key(m, p)
-        if key in self._known:
-            return self._known[key]
-        files = {fold: self.run.predict_dir(m, fold) / "predictions.csv" for fold in p.folds}
-        done = [fold for fold in p.folds if files[fold].exists()]
-        data = self.run.dataset
-        scored = [
-            score_fold(data, fold, read_predictions(files[fold]), p.max_test_fields)
-            for fold in done
-        ]
-        groups = min((fold.fields["group"].nunique() for fold in scored), default=0)
-        few = groups < bootstrap.MIN_GROUPS
-        metrics = NOT_RUN.metrics if few else resampled_means(scored, data.taxonomy.n)
-        self._known[key] = Resamples(done, groups, metrics)
+        if key not in self._known:
+            groups, metrics = {}, {}
+            for fold in self.folds(name):
+                found = read_predictions(self.run.predict_dir(m, fold) / "predictions.csv")
+                scored = score_fold(self.run.dataset, fold, found, p.max_test_fields)
+                groups[fold] = int(scored.fields["group"].nunique())
+                metrics[fold] = fold_and_resamples(scored, self.run.dataset.taxonomy.n, fold)
+            self._known[key] = Resamples(groups, metrics)
         return self._known[key]
 
 
-NOT_RUN = Resamples([], 0, np.empty((0, len(METRICS))))
+def fold_and_resamples(fold: Scored, n_classes: int, seed: int) -> np.ndarray:
+    """METRICS of a fold, then of resamples of its groups, in percent: (1 + R, 4).
 
-
-def resampled_means(folds: list[Scored], n_classes: int) -> np.ndarray:
-    """METRICS in resamples of the folds' groups, in percent: (R, 4), over classes, then folds.
-
-    The mean is over the same classes in every resample (``bootstrap.fill_missing``).
+    The mean is over the same classes in every resample (``bootstrap.fill_missing``). Fewer than
+    MIN_GROUPS groups are not resampled.
     """
-    of_folds = []
-    for seed, fold in enumerate(folds):
+    values = fold.metrics[list(PER_CLASS.values())].to_numpy()[None]  # (1, C, 4)
+    if fold.fields["group"].nunique() >= bootstrap.MIN_GROUPS:
         drawn = resampled([fold], n_classes, seed)  # (R, C, 4)
-        values = fold.metrics[list(PER_CLASS.values())].to_numpy()  # (C, 4)
-        present = ~np.isnan(values[:, 0])  # classes with true boxes
-        means = np.full((len(drawn), len(METRICS)), np.nan)
-        if present.any():
-            means = bootstrap.fill_missing(drawn, values)[:, present].mean(1)  # (R, 4)
-        of_folds.append(means)
-    return 100 * np.mean(of_folds, axis=0)
+        values = np.concatenate([values, drawn])
+    return 100 * resampled_average(values, values[0], np.ones(n_classes))
 
 
-def _ends(row: pd.Series, drawn: Resamples) -> np.ndarray:
-    """LIMITS of a table's row; NaN where there are no resamples."""
-    if not len(drawn.metrics):
+def _ends(row: pd.Series, drawn: Pair | None) -> np.ndarray:
+    """LIMITS of a table's row; NaN where there are no resamples. metrics: (1 + R, 4)."""
+    if drawn is None or len(drawn.metrics) == 1:
         return np.full(len(LIMITS), np.nan)
     values = row[METRICS].to_numpy(dtype=float)
     # limits takes (R, rows, 4): here of one row
-    return limits(values, drawn.metrics[:, None], np.array([drawn.groups]))[0]
+    return limits(values, drawn.metrics[1:, None], np.array([drawn.groups]))[0]
 
 
 def _with_limits(table: pd.DataFrame, rows: list[np.ndarray]) -> pd.DataFrame:

@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from adjustText import adjust_text
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.transforms import Bbox
 from tqdm.auto import tqdm
 
 from openurine_lib import style
 from openurine_lib.data.images import read_rgb
+from openurine_lib.experiments.comparison import TITLES
+from openurine_lib.experiments.families import COLOURS, family
 from openurine_lib.experiments.methods import (
     OURS,
     Method,
@@ -38,6 +44,7 @@ from openurine_lib.training.engines import engine
 
 FIELDS = 2
 ROUNDS = 3
+MARKERS = {"whole": "o", "sliced": "s"}  # how a field is seen
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 
@@ -129,42 +136,106 @@ def pareto_front(cost: pd.Series, gain: pd.Series) -> np.ndarray:
 def plot_latency_scatter(costs: pd.DataFrame, banner: str, metric: str = "map50") -> Figure:
     """Accuracy (percent) against milliseconds a field (logarithmic), with the Pareto front.
 
-    costs: [row, method, network, way, ms, <metric>]. Rows with the same numbers are one point, with
-    the name of the first.
+    Colours are the networks' families; the paper's method is large and bold. costs: [row, method,
+    network, way, ms, <metric>]. Rows with the same numbers are one point, with the name of the
+    first.
     """
     data = costs.dropna(subset=["ms", metric])
     same = data.groupby(["ms", metric], sort=False)
     points = same.first().reset_index().assign(others=same.size().to_numpy() - 1)
-    label = f"{metric.replace('map', 'mAP').replace('_', '-')} (%)"
-    fig, ax = plt.subplots(figsize=style.size(style.PAGE, 0.62))
-    ax.set(xscale="log", xlabel="milliseconds a field", ylabel=label)
+    fig, ax = plt.subplots(figsize=style.size(style.PAGE, 0.7))
+    ax.set(xscale="log", xlabel="milliseconds a field", ylabel=TITLES[metric])
     ax.set_title(banner, fontsize=5)
     if points.empty:
         return fig
     front = points[pareto_front(points["ms"], points[metric])].sort_values("ms")
-    look: dict[str, Any] = {"color": "0.75", "linewidth": 0.8, "zorder": 1}
+    look: dict[str, Any] = {"color": "0.6", "linewidth": 1, "linestyle": "--", "zorder": 1}
     # post: a gain holds until the next point
     ax.step(front["ms"], front[metric], where="post", label="Pareto front", **look)
     ours = points["row"].str.startswith("Our method")
-    for part, marker, colour, name in (
-        (points[~ours & points["way"].eq("whole")], "o", "0.65", "whole field"),
-        (points[~ours & points["way"].eq("sliced")], "s", "0.4", "sliced field"),
-        (points[ours], "D", style.HERE_COLOUR, "the paper's method"),
-    ):
-        ax.plot(part["ms"], part[metric], marker, color=colour, label=name)
+    colours = points["network"].map(family).map(COLOURS).mask(ours, style.HERE_COLOUR)
+    for way, marker in MARKERS.items():
+        for part, size in ((points[~ours], 5.0), (points[ours], 8.0)):
+            for i, point in part[part["way"] == way].iterrows():
+                dot: dict[str, Any] = {"color": colours[i], "markersize": size}
+                ax.plot(point["ms"], point[metric], marker, markeredgecolor="white", **dot)
     ax.margins(x=0.12, y=0.12)
-    for set_formatter in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
-        set_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    twice = points["row"].duplicated(keep=False)  # one published row may have two answers
-    names = points["row"].where(~twice, points["row"] + ", " + points["network"])
-    more = points["others"].map(lambda others: f" (+{others})" if others else "")
-    texts = [
-        ax.text(x, y, name, fontsize=4.5)
-        for x, y, name in zip(points["ms"], points[metric], names + more, strict=True)
-    ]
-    fig.canvas.draw()  # lays the axes out; from here on only the names move
-    fig.set_layout_engine("none")
-    arrow = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.4}
-    adjust_text(texts, ax=ax, arrowprops=arrow, expand=(1.1, 1.4), iter_lim=300)
+    if points[metric].nunique() == 1:
+        middle = points[metric].iloc[0]
+        ax.set_ylim(middle - 1, middle + 1)  # percentage points: all rows are alike
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+    _key(ax, points[~ours], ours.any())
+    _names(ax, points, ours, metric)
     return fig
+
+
+def _key(ax: Axes, others: pd.DataFrame, with_ours: bool) -> None:
+    """The legend: the front, the paper's method, the families that are there, and the ways."""
+    dot: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 5}
+    handles: list[Any] = list(ax.get_legend_handles_labels()[0])
+    if with_ours:
+        ours = dot | {"markersize": 8, "color": style.HERE_COLOUR}
+        handles.append(Line2D([], [], label="the paper's method", **ours))
+    there = set(others["network"].map(family))
+    for name in (name for name in COLOURS if name in there):
+        handles.append(Line2D([], [], color=COLOURS[name], label=name, **dot))
+    hollow = dot | {"color": "0.3", "markerfacecolor": "white"}
+    for way, marker in MARKERS.items():
+        handles.append(Line2D([], [], label=f"{way} field", **hollow | {"marker": marker}))
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _names(ax: Axes, points: pd.DataFrame, ours: pd.Series, metric: str) -> None:
+    """Each point's name at the first free place around it, so that no name covers another."""
+    twice = points["row"].duplicated(keep=False)  # one published row may have two answers
+    short = points["network"].str.split("_").str[0]
+    names = points["row"].where(~twice, points["row"] + ", " + short)
+    names += points["others"].map(lambda others: f" (+{others})" if others else "")
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # it is the axes' own
+    figure.canvas.draw()  # lays the axes out
+    figure.set_layout_engine("none")
+    dots = ax.transData.transform(points[["ms", metric]].to_numpy(dtype=float))  # (N, 2) pixels
+    point = figure.dpi / 72  # in pixels
+    taken = [Bbox.from_bounds(x - 4 * point, y - 4 * point, 8 * point, 8 * point) for x, y in dots]
+    lead: dict[str, Any] = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.4, "shrinkA": 0}
+    for i in np.argsort(~ours, kind="stable"):  # the paper's method has the first choice
+        text = ax.annotate(
+            names[i],
+            (points["ms"][i], points[metric][i]),
+            textcoords="offset points",
+            xytext=(0, 0),
+            ha="center",
+            va="center",
+            fontsize=5,
+            arrowprops=lead,
+            path_effects=style.HALO,
+            weight="bold" if ours[i] else "normal",
+            color=style.HERE_COLOUR if ours[i] else "0.15",
+        )
+        size = Text.get_window_extent(text)  # of the words alone, without the line
+        left, low = dots[i][0] - size.width / 2, dots[i][1] - size.height / 2
+        around = Bbox.from_bounds(left, low, size.width, size.height)
+        for right, up in _places(size.width, size.height, 5 * point):
+            place = around.translated(right, up)
+            inside = ax.bbox.count_contains([place.min, place.max]) == 2
+            if inside and not place.count_overlaps(taken):
+                break
+        taken.append(place.padded(3 * point, 0))  # a gap between words
+        text.set_position((right / point, up / point))
+        assert text.arrow_patch is not None  # arrowprops makes one
+        text.arrow_patch.set_visible(up != 0)  # a name beside its point needs no line
+
+
+def _places(width: float, height: float, gap: float) -> Iterator[tuple[float, float]]:
+    """Where the middle of a name may stand around its point: near places before far ones."""
+    beside = width / 2 + gap
+    yield beside, 0
+    yield -beside, 0
+    for floor in range(60):
+        up = (floor + 0.5) * 1.1 * height + gap
+        for right in (0, beside, -beside):
+            yield right, up
+            yield right, -up

@@ -70,8 +70,9 @@ def code_state() -> tuple[str | None, bool | None]:
     try:
         # fails if git does not know this very file
         _git("ls-files", "--error-unmatch", "__init__.py")  # else it is another project's checkout
-        # ":/": of the whole checkout
-        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", ":/"))
+        # of the whole checkout, but for what runs write into it
+        places = (":/", ":(exclude,top)paper_figures")
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", *places))
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None, None
 

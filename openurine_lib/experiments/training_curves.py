@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from openurine_lib import style
+from openurine_lib.experiments.comparison import TITLES
 from openurine_lib.training.trials import SPACE, best
 
 PARTS = {"box": "CIoU (Eq. 4)", "cls": "classification (Eq. 7)", "dfl": "DFL (Eq. 5)"}
 TITLE = {"fontsize": 6, "color": "0.35"}
+FEW_TRIALS = 10  # with fewer, nothing can be said about a setting
 
 
 def plot_reconstructions(folder: Path, banner: str) -> Figure:
@@ -30,7 +32,7 @@ def plot_reconstructions(folder: Path, banner: str) -> Figure:
     examples = np.load(folder / "reconstructions.npz")  # uint8 (N, H, W, 3) each
     log = pd.read_csv(folder / "log.csv")
     n = min(5, len(examples["before"]))  # as many as have room
-    fig = plt.figure(figsize=style.size(style.PAGE, 0.38), layout="constrained")
+    fig = plt.figure(figsize=style.size(style.PAGE, 0.34), layout="constrained")
     left, right = fig.subfigures(1, 2, width_ratios=[2.4, 1])  # type: ignore[misc]
     axes = left.subplots(2, n, squeeze=False)
     for row, key, name in ((0, "before", "field"), (1, "after", "reconstruction")):
@@ -84,23 +86,59 @@ def _whole_epochs(ax: Axes) -> None:
 
 
 def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
-    """Fig. 4: a metric against each hyperparameter; a cross marks the best trial."""
+    """Fig. 4: a metric against each hyperparameter, over the whole range that was searched.
+
+    Points are coloured by the order of the trials. A diamond marks the first trial, a cross the
+    best one. The figure says so if the trials are too few, or all alike.
+    """
     style.use()
     chosen = best(trials)
-    fig, axes = plt.subplots(4, 4, figsize=style.size(style.PAGE, 0.85), sharey=True)
+    scores = 100 * trials[metric]
+    fig, axes = plt.subplots(4, 4, figsize=style.size(style.PAGE, 0.95), sharey=True)
     for ax, (name, span) in zip(axes.flat, SPACE.items(), strict=True):
-        ax.scatter(trials[name], 100 * trials[metric], s=8, color="0.6", linewidths=0)
-        # the first trial
-        ax.axvline(trials[name].iloc[0], color="0.6", linestyle=":", linewidth=0.8)
-        cross = {"s": 40, "marker": "x", "color": style.HERE_COLOUR, "zorder": 3}
-        ax.scatter(chosen[name], 100 * chosen[metric], **cross)
+        look = {"s": 9, "c": trials["trial"], "cmap": style.SEQUENTIAL, "linewidths": 0}
+        points = ax.scatter(trials[name], scores, **look)
+        ring = {"s": 26, "marker": "D", "facecolor": "none", "edgecolor": "black", "zorder": 3}
+        first = ax.scatter(trials[name].iloc[0], scores.iloc[0], **ring)
+        cross = {"s": 34, "marker": "x", "color": style.HERE_COLOUR, "zorder": 4}
+        winner = ax.scatter(chosen[name], 100 * chosen[metric], **cross)
         ax.set_xlabel(name)
-        if span.log:
-            ax.set_xscale("log")
-        else:
-            ax.xaxis.set_major_locator(MaxNLocator(3))
+        _few_ticks(ax, span.low, span.high, span.log)
+    middle, reach = (scores.max() + scores.min()) / 2, (scores.max() - scores.min()) / 2
+    reach = max(1.15 * reach, 0.5)  # percentage points: trials that are all alike have no reach
+    # shared by all; there is no score below 0, only half of a point at 0
+    axes[0, 0].set_ylim(max(middle - reach, -0.05 * reach), middle + reach)
     for ax in axes[:, 0]:
-        ax.set_ylabel(f"{metric} (%)")
-    key = "cross: best trial; dotted: first trial, this run's own settings"
-    fig.suptitle(f"{len(trials)} trials; {key}. {banner}", **TITLE)
+        ax.set_ylabel(TITLES[metric])
+    names = ["first trial: this run's own settings", "best trial"]
+    key = fig.legend([first, winner], names, loc="outside lower center", ncols=2)
+    key.set_title(too_little(scores))
+    key.get_title().set(weight="bold", fontsize=8, color=style.HERE_COLOUR)
+    if len(trials) > 1:  # one has no order
+        bar = fig.colorbar(points, ax=axes, aspect=50, pad=0.01, label="order of the trials")
+        bar.locator = MaxNLocator(5, integer=True)
+    fig.suptitle(f"{len(trials)} trial{'s' if len(trials) > 1 else ''}. {banner}", **TITLE)
+    fig.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
     return fig
+
+
+def too_little(scores: pd.Series) -> str:
+    """Why the trials with these scores say nothing about a setting; empty if they may."""
+    if len(scores) < FEW_TRIALS:
+        return f"Fewer than {FEW_TRIALS} trials are too few to see the influence of a setting."
+    if scores.min() == scores.max():
+        return "All trials score alike, so that no setting shows an influence."
+    return ""
+
+
+def _few_ticks(ax: Axes, low: float, high: float, log: bool) -> None:
+    """The whole range of a setting on the axis, with at most four ticks and plain labels."""
+    if log:
+        ax.set(xscale="log", xlim=(low / 1.3, high * 1.3))
+        ax.xaxis.set_major_locator(LogLocator(numticks=4))
+        ax.xaxis.set_minor_locator(NullLocator())
+    else:
+        room = 0.06 * (high - low)  # so that no point lies on the edge
+        ax.set_xlim(low - room, high + room)
+        ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter("{x:g}")  # 0.001, not a power of ten

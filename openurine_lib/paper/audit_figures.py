@@ -8,18 +8,19 @@ from matplotlib.patches import Patch
 
 from openurine_lib.paper.audit import OURS
 from openurine_lib.published import by_class, table
-from openurine_lib.style import HEAD_COLOURS, HERE_COLOUR, PAGE, PAPER_COLOUR
+from openurine_lib.style import HEAD_COLOURS, HERE_COLOUR, PAGE, SERIES
 
 
 def audit_table4() -> Figure:
-    """Precision and mAP50 of each row, mean and deviation over five folds; our method in colour."""
+    """Precision and mAP50 of each row, mean and deviation over five folds; our method is marked."""
     rows = table(4).iloc[::-1]  # the first row at the top
-    colours = [HERE_COLOUR if row == OURS else PAPER_COLOUR for row in rows["row"]]
+    colours = [HERE_COLOUR if row == OURS else SERIES["indigo"] for row in rows["row"]]
+    sizes = [32 if row == OURS else 12 for row in rows["row"]]
     fig, axes = plt.subplots(1, 2, sharey=True, figsize=(PAGE, 0.75 * PAGE))
     for ax, m, title in zip(axes, ("precision", "map50"), ("Precision", "mAP50"), strict=True):
         bars = {"xerr": rows[f"{m}_std"], "ecolor": colours, "elinewidth": 1}
         ax.errorbar(rows[m], rows["row"], fmt="none", zorder=1, **bars)
-        ax.scatter(rows[m], rows["row"], c=colours, s=12, zorder=2)
+        ax.scatter(rows[m], rows["row"], c=colours, s=sizes, zorder=2)
         ax.set(xlabel=f"{title} (%), mean ± std over five folds", title=title)
         ax.set_axisbelow(True)
         ax.grid(axis="x")

@@ -1,4 +1,6 @@
-"""The page at the end of a run: every table and figure in the paper's order, with its origin.
+"""The page at the end of a run: a first screen, then every table and figure in the paper's order.
+
+The first screen has three pictures, the headline (``headline``) and the verdicts, counted.
 
 ``build(run)`` reads only what stands in ``run.figures``; the page needs nothing from outside that
 folder. First it tests the paper's claims on the run's tables, since only now all of them are there.
@@ -15,11 +17,15 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
+from openurine_lib.experiments.formatting import formatted
+from openurine_lib.experiments.methods import OURS, method
 from openurine_lib.experiments.provenance import read_stamp
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import write_text
 from openurine_lib.paper import claims
+from openurine_lib.paper.claims.verdict import BY_CONSTRUCTION
 
 # Stem, what it is in the paper, the notebook that makes it. Other stems that start with one of
 # these (table7_confusion, fig4_recall) follow it.
@@ -43,6 +49,11 @@ CONTENTS = (
     ("earlier_work", "Earlier work, as the paper cites it", "00_start_here"),
     ("audit", "Audit of the published numbers", "11_paper_audit"),
 )
+# The pictures of the first screen: the first three of these that are there.
+PICTURES = ("fig5", "table4_parts", "fig3a", "fig1", "fig2", "table4_latency_scatter")
+# The rows of the headline, by their names in the list of methods, and what they are called there.
+HEADLINE = {OURS: "The paper's method", "yolo12m-sahi": "Plain detector, with slices"}
+TALL = 1.1  # a picture whose width is less than so many heights is cut on the first screen
 LOADER = FileSystemLoader(Path(__file__).parent)
 TEMPLATES = Environment(
     loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -60,6 +71,7 @@ class Item:
     header: list[str] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)  # whether a column is set right
     rows: list[list[str]] = field(default_factory=list)
+    tall: bool = False  # whether a picture shows its upper part only on the first screen
 
 
 @dataclass
@@ -83,7 +95,7 @@ def build(run: Run) -> Path:
 
     What is missing is shown as missing.
     """
-    outcomes = claims.counts(claims.save(run))
+    ledger = claims.save(run)
     sections = [
         Section(stem, title, notebook, list(_items(run.figures, stem)))
         for stem, title, notebook in CONTENTS
@@ -97,13 +109,52 @@ def build(run: Run) -> Path:
         synthetic=run.dataset.synthetic,
         paper_size=run.profile.name == "paper" and len(run.profile.folds) == 5,
         sections=sections,
-        outcomes=outcomes,
+        outcomes=verdicts(ledger),
         missing=[section for section in sections if section.missing],
+        pictures=pictures(sections),
+        headline=headline(run.figures).to_dict("records"),
         commits=sorted(commits),
     )
     page = run.figures / "index.html"
     write_text(page, text)
     return page
+
+
+def headline(folder: Path) -> pd.DataFrame:
+    """The paper's method and the plain detector, here beside the paper: a row each, as text.
+
+    Columns: name, row (the published label), map50_here, map50_paper, map50_95_here, map50_95_paper
+    (percent, with the 95 % interval here and the deviation over folds in the paper), reason (why a
+    row has no number). From the tables in the folder; empty if there is none.
+    """
+    files = [folder / f"{stem}.csv" for stem in ("table4_parts", "table4")]
+    table = next((pd.read_csv(file) for file in files if file.exists()), pd.DataFrame())
+    names = {method(name).answers[4]: called for name, called in HEADLINE.items()}
+    if "row" not in table:
+        return pd.DataFrame()
+    rows = table[table["row"].isin(names)]
+    values = [f"{m}_{side}" for m in ("map50", "map50_95") for side in ("here", "paper")]
+    known = [c for c in rows if str(c).startswith(tuple(values))]
+    shown = formatted(rows[["row", *known]]).reindex(columns=["row", *values], fill_value="—")
+    shown.insert(0, "name", shown["row"].map(names))
+    reasons = rows["reason"].fillna("") if "reason" in rows else ""
+    return shown.assign(reason=reasons).sort_values(
+        "row", key=lambda row: row.map(list(names).index)
+    )
+
+
+def pictures(sections: list[Section]) -> list[Item]:
+    """The pictures of the first screen."""
+    images = {item.stem: item for s in sections for item in s.items if item.image}
+    return [images[stem] for stem in PICTURES if stem in images][:3]
+
+
+def verdicts(ledger: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many claims have which outcome, in print and in this run; those of no verdict last."""
+    counts = claims.counts(ledger)
+    for side, n in claims.by_construction(ledger).items():
+        counts[side][BY_CONSTRUCTION] = n
+    return counts
 
 
 def _items(folder: Path, stem: str) -> Iterator[Item]:
@@ -123,8 +174,10 @@ def _items(folder: Path, stem: str) -> Iterator[Item]:
             yield item
         if "png" in suffixes:
             stamp = read_stamp(folder / f"{name}.png")
+            with Image.open(folder / f"{name}.png") as image:
+                tall = image.width < TALL * image.height
             # a figure: the PDF is linked only
-            yield Item(name, stamp, sorted(suffixes & {"png", "pdf"}), f"{name}.png")
+            yield Item(name, stamp, sorted(suffixes & {"png", "pdf"}), f"{name}.png", tall=tall)
 
 
 def read_markdown(text: str) -> tuple[list[str], list[bool], list[list[str]]]:

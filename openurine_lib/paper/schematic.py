@@ -20,7 +20,9 @@ from openurine_lib.paper.layer_table import layer_table
 # All lengths are inches. A row is a stride, a column a part of the network (here its centre).
 ROW = 0.56
 COLUMNS = {"image": 0.42, "backbone": 1.4, "up": 2.25, "down": 3.7, "F": 5.6, "heads": 6.47}
-GREYS = {"backbone": "0.25", "neck": "0.5", "encoder": "0.25", "decoder": "0.7"}
+# the encoder is the backbone
+COLOURS = {"backbone": style.SERIES["indigo"], "neck": style.SERIES["teal"]}
+COLOURS |= {"encoder": COLOURS["backbone"], "decoder": style.SERIES["sand"]}
 SIGNS = {"Upsample": "↑", "Concat": "c"}  # layers without weights
 HANDED_OVER = "the encoder (dark) is the backbone:\nthe detector starts from its weights"
 KEY = "↑ cells halved in size\nc one map behind the other\nnumbers: channels of the output"
@@ -52,7 +54,7 @@ def fig3(model: Any, x: Tensor, network: Autoencoder | None = None, banner: str 
     for i, layer in layers.iterrows():
         sign = SIGNS.get(layer.block)
         text = sign or f"{layer.block} {layer.output[1]}"
-        colour = "white" if sign else GREYS[layer.part]
+        colour = "white" if sign else COLOURS[layer.part]
         boxes[i] = _box(axes, places[i], text, colour, 0.17 if sign else 0.72)
         for source in layer.fed_by:
             _arrow(axes, boxes[source], boxes[i])
@@ -105,7 +107,7 @@ def _autoencoder(axes: Axes, network: Autoencoder, x: Tensor) -> None:
     before = _image(axes, x, (2.37, -0.05), 0.42)
     for k, layer in enumerate(layers.itertuples()):
         place, high = (2.85 + 0.1 * k, -0.05), 0.74 - 0.12 * np.log2(layer.stride)
-        bar = _box(axes, place, "", GREYS[layer.part], 0.07, high)
+        bar = _box(axes, place, "", COLOURS[layer.part], 0.07, high)
         if k == 0:
             _arrow(axes, before, bar)
     after = _box(axes, (bar.get_x() + 0.5, -0.05), r"$\hat{X}$", "white", 0.42, 0.42)

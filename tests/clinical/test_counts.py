@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openurine_lib import published
+from openurine_lib import published, style
 from openurine_lib.clinical import agreement, counts, figures
 from openurine_lib.clinical.counts import NoCommonPatient
 from openurine_lib.data import levels, taxonomy
@@ -218,7 +218,8 @@ def visible(figure):
 
 def test_figures_show_what_there_is():
     pairs = pd.concat([graded([0, 1], [0, 2]), graded([0, 4], [0, 4], "Mucus")], ignore_index=True)
-    components = ["RBC", "Mucus", "WBC"]
+    known = figures.component_colours(OPENURINE)
+    components = {name: known[name] for name in ("RBC", "Mucus", "WBC")}
     for figure in (
         figures.plot_table8_confusion(pairs, components, "synthetic"),
         figures.plot_table8_counts(pairs, components, "synthetic"),
@@ -234,18 +235,28 @@ def test_figures_show_what_there_is():
         assert "synthetic" in figure.get_supxlabel()
     cuts = dict.fromkeys(["RBC", "Mucus"], [1, 2, 3, 4.0])
     curves = figures.plot_table8_sensitivity(
-        agreement.table8_sensitivity(pairs, cuts, False, agreement.CURVE), "synthetic"
+        agreement.table8_sensitivity(pairs, cuts, False, agreement.CURVE), components, "synthetic"
     )
+    # a component has the colour of its head, in each of the figures
+    assert (components["RBC"], components["Mucus"]) == tuple(
+        style.HEAD_COLOURS[head] for head in ("Cells", "Others")
+    )
+    assert [line.get_color() for line in curves.axes[0].lines][:2] == [
+        components["RBC"],
+        components["Mucus"],
+    ]
+    dots = figures.plot_table8_counts(pairs, components, "synthetic").axes[2].lines
+    assert components["Mucus"] in [line.get_color() for line in dots]
     assert [len(line.get_xdata()) for line in curves.axes[0].lines][:3] == [17, 17, 17]
 
 
 def test_figures_of_nothing():
     nothing = graded([], [])
     for figure in (
-        figures.plot_table8_confusion(nothing, [], "synthetic"),
-        figures.plot_table8_counts(nothing, ["RBC"], "synthetic"),
+        figures.plot_table8_confusion(nothing, {}, "synthetic"),
+        figures.plot_table8_counts(nothing, {"RBC": "black"}, "synthetic"),
         figures.plot_table8_sensitivity(
-            agreement.table8_sensitivity(nothing, {}, False), "synthetic"
+            agreement.table8_sensitivity(nothing, {}, False), {}, "synthetic"
         ),
     ):
         figure.canvas.draw()

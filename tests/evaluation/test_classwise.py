@@ -85,12 +85,15 @@ def test_support_beside_every_number():
     assert (table.loc["Yeast", "note"], table.loc["RBC", "note"]) == ("2 boxes: no conclusion", "")
     assert (
         table7([fold([("RBC", 0)] * 10, [])], OPENURINE).set_index("row").loc["RBC", "note"]
-        == "1 group: no interval"
+        == "1 group: no interval; no detection, so no precision"
     )
 
 
-def test_a_precision_of_nothing_found_is_named_a_convention():
-    """Mucus is detected below the best-F1 confidence: recall 0, and ultralytics' precision 100."""
+def test_no_detection_is_no_precision_and_the_averages_say_what_ultralytics_has():
+    """Mucus is detected below the best-F1 confidence: recall 0, and ultralytics' precision 100.
+
+    RBC is right once and wrong once, at confidences of which the best F1 keeps the right one.
+    """
     table = table7(
         [
             fold(
@@ -100,9 +103,25 @@ def test_a_precision_of_nothing_found_is_named_a_convention():
         ],
         OPENURINE,
     )
-    mucus = table.set_index("row").loc["Mucus"]
-    assert (mucus["precision"], mucus["recall"]) == (100, 0)
-    assert mucus["note"] == "1 box: no conclusion; none found: the precision is a convention"
+    rows = table.set_index("row")
+    mucus, rbc = rows.loc["Mucus"], rows.loc["RBC"]
+    assert np.isnan(mucus["precision"]) and mucus["recall"] == 0
+    assert mucus["note"] == "1 box: no conclusion; no detection, so no precision"
+    for average in (UNWEIGHTED, WEIGHTED):
+        assert rows.loc[average, "precision"] == pytest.approx(rbc["precision"])
+        assert rows.loc[average, "recall"] == pytest.approx(50)  # Mucus counts in all else
+        note = rows.loc[average, "note"]
+        assert note.startswith("1 of 2 classes have no detection")
+        assert f"it is {(rbc['precision'] + 100) / 2:.1f} %" in note
+    text = formatting.formatted(table).set_index("row")
+    assert text.loc["Mucus", "precision"] == "—"
+
+
+def test_an_average_of_resamples_is_over_classes_that_have_the_number():
+    values = np.array([[80.0, 50, 50, 50], [np.nan, 0, 0, 0]])
+    drawn = np.array([[[60.0, 40, 40, 40], [np.nan, 0, 0, 0]], [[np.nan] * 4, [np.nan, 0, 0, 0]]])
+    averaged = classwise.resampled_average(drawn, values, np.ones(2))
+    assert averaged[:, :2].tolist() == [[60, 20], [80, 25]]
 
 
 def test_intervals_are_over_groups():
@@ -155,7 +174,9 @@ def test_perfect_is_100_and_empty_0():
     )
     assert (perfect[perfect["boxes"] > 0][published.METRICS] == 100).all(axis=None)
     empty = table7([fold([("RBC", 0), ("WBC", 50)], [])], OPENURINE)
-    assert (empty[empty["boxes"] > 0][published.METRICS] == 0).all(axis=None)
+    numbers = empty[empty["boxes"] > 0][published.METRICS]
+    assert (numbers.drop(columns="precision") == 0).all(axis=None)
+    assert numbers["precision"].isna().all()
 
 
 def test_averages_are_the_papers_own():

@@ -3,11 +3,16 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_classwise import CASE, FIVE, OPENURINE, URISED, fold
 
+from openurine_lib import style
 from openurine_lib.evaluation.confusion import (
     BACKGROUND,
+    COLUMNS,
+    NAMED,
+    OVERLOOKED,
     PUBLISHED_RBC_WBC,
     confusion_matrix,
     plot_confusion,
@@ -24,6 +29,36 @@ def test_taken_for_by_hand():
     none_missed = taken_for([CASE], OPENURINE, "RBC", "WBC")
     assert (none_missed["boxes"], none_missed["missed"]) == (1, 0)
     assert np.isnan(none_missed["percent"])
+
+
+def test_the_leading_mistake_by_hand():
+    """Of three missed WBC two are taken for RBC, one for yeast; nothing is overlooked."""
+    taken = taken_for([CASE], OPENURINE, "WBC", "RBC")
+    assert (taken["rival"], taken["rival_taken"]) == ("Yeast", 1)
+    assert taken["lead"] == pytest.approx(100 / 3)
+    assert np.isnan([taken["lead_low"], taken["lead_high"]]).all()  # of one patient
+    overlooked = taken_for([CASE], OPENURINE, "WBC", OVERLOOKED)
+    assert (overlooked["taken"], overlooked["rival"], overlooked["rival_taken"]) == (0, "RBC", 2)
+    assert overlooked["lead"] == pytest.approx(-200 / 3)
+    none = taken_for([fold([("Bacteria", 0)], [])], OPENURINE, "Bacteria", OVERLOOKED)
+    assert (none["percent"], none["lead"], none["rival"]) == (100, 100, "anything else")
+
+
+@pytest.mark.parametrize(("on", "outcome"), [("abcdefghi", 1), ("a", -1), ("abcde", 0)])
+def test_the_lead_has_an_interval_over_groups(on, outcome):
+    """Ten patients each miss a WBC; on some it is taken for RBC, on the others for yeast."""
+    patients = "abcdefghij"
+    truth = fold([("WBC", 0)], [], fields=tuple(patients), of=patients)
+    rest = "".join(set(patients) - set(on))
+    parts = [
+        fold([], [(name, 0, 0.9)], fields=tuple(patients), of=where).predictions
+        for name, where in (("RBC", on), ("Yeast", rest))
+    ]
+    case = truth._replace(predictions=pd.concat(parts, ignore_index=True))
+    taken = taken_for([case], OPENURINE, "WBC", "RBC")
+    assert taken["lead"] == pytest.approx(10 * (len(on) - len(rest)))
+    low, high = taken["lead_low"], taken["lead_high"]
+    assert {1: low > 0, -1: high < 0, 0: low < 0 < high}[outcome]
 
 
 def test_taken_for_sums_over_folds():
@@ -56,8 +91,17 @@ def test_rbc_wbc_beside_the_paper():
 
 
 def test_rbc_wbc_of_a_taxonomy_without_them():
-    lone = SimpleNamespace(components={"RBC": (0,)})
+    lone = SimpleNamespace(components={"RBC": (0,)}, knows=lambda name: False)
     assert rbc_wbc([CASE], lone)["percent"].isna().all()
+
+
+def test_what_the_paper_names_has_a_row_each():
+    table = rbc_wbc([CASE], OPENURINE)
+    assert list(table["row"]) == [f"missed {true} taken for {called}" for true, called in NAMED]
+    assert list(table.columns) == ["row", *COLUMNS]
+    # UriSed2K has no bacteria and no renal cells
+    case = fold([("leukocyte", 0)], [("erythrocyte", 0, 0.9)], URISED)
+    assert rbc_wbc([case], URISED)["percent"].isna().tolist() == [False, True, True, True]
 
 
 def test_confusion_by_hand():
@@ -88,4 +132,6 @@ def test_taken_for_has_an_interval_over_groups():
 
 
 def test_figure():
-    assert plot_confusion(confusion_matrix([CASE], OPENURINE), "synthetic").axes
+    ax = plot_confusion(confusion_matrix([CASE], OPENURINE), OPENURINE, "synthetic").axes[0]
+    inks = {label.get_text(): label.get_color() for label in ax.get_yticklabels()}
+    assert inks["RBC"] == style.HEAD_COLOURS["Cells"] and inks["background"] == "black"

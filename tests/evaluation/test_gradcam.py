@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from torch import nn
 
+from openurine_lib import style
 from openurine_lib.data import taxonomy
 from openurine_lib.evaluation import gradcam
 from openurine_lib.evaluation.gradcam import (
@@ -201,9 +203,18 @@ def frames():
     return images, pd.DataFrame(boxes, columns=["image", "cls"])
 
 
+def placed(truth, *found):
+    """The boxes at places of their own, and found ones (row of the truth, class, confidence)."""
+    left = 20.0 * np.arange(len(truth))
+    truth = truth.assign(x1=left, y1=0.0, x2=left + 10, y2=10.0)
+    rows = [truth.loc[i].to_dict() | {"cls": cls, "conf": conf} for i, cls, conf in found]
+    return truth, pd.DataFrame(rows, columns=[*truth, "conf"]).astype({"cls": int})
+
+
 def test_the_papers_rows_and_the_heads_have_the_field_of_most_boxes():
     images, truth = frames()
-    rows = choose(gradcam.paper_parts(OPENURINE) | OPENURINE.heads, images, truth)
+    explained = gradcam.paper_parts(OPENURINE) | OPENURINE.heads
+    rows = choose(explained, images, *placed(truth))
     found = {r.name: (r.image, r.boxes) for r in rows}
     assert list(found)[:2] == ["Amorphous", "Epithelial cells"] and set(found) >= set(
         OPENURINE.heads
@@ -214,7 +225,20 @@ def test_the_papers_rows_and_the_heads_have_the_field_of_most_boxes():
         and found["Cells"] == ("b", 3)
     )
     assert found["Casts"] == (None, 0)  # no box: shown as such
-    assert {r.image for r in choose(OPENURINE.heads, images, truth.iloc[:0])} == {None}
+    assert {r.image for r in choose(OPENURINE.heads, images, *placed(truth.iloc[:0]))} == {None}
+
+
+def test_a_field_in_which_something_is_found_goes_before_one_with_more_boxes():
+    images, truth = frames()
+    rbc, wbc = OPENURINE.id("RBC"), OPENURINE.id("WBC")
+    # on a the only cell, under another name of its head; on b nothing that is sure enough
+    truth, found = placed(truth, (0, wbc, 0.5), (2, rbc, gradcam.SHOWN - 0.01))
+    cells = next(r for r in choose(OPENURINE.heads, images, truth, found) if r.name == "Cells")
+    assert (cells.image, cells.boxes, cells.found, cells.matched) == ("a", 1, 1, 1)
+    # a second box on the same cell is found, but matches nothing
+    truth, found = placed(frames()[1], (0, wbc, 0.5), (0, rbc, 0.4))
+    cells = next(r for r in choose(OPENURINE.heads, images, truth, found) if r.name == "Cells")
+    assert (cells.boxes, cells.found, cells.matched) == (1, 2, 1)
 
 
 def test_papers_rows_of_a_set_without_them():
@@ -223,11 +247,8 @@ def test_papers_rows_of_a_set_without_them():
 
 
 def test_figure_has_a_pair_a_row_and_names_what_is_missing():
-    rows = [
-        Row("Amorphous", (16,), "b", 1),
-        Row("Casts", (11,), None, 0),
-        Row("Cells", (9, 10), "b", 0),
-    ]
+    rows = [Row("Amorphous", (16,), "b", 1, 1, 1), Row("Casts", (11,), None)]
+    rows.append(Row("Cells", (9, 10), "b"))
     columns = ["image", "cls", "x1", "y1", "x2", "y2"]
     truth = pd.DataFrame([("b", 16, 5, 5, 50, 40), ("c", 16, 5, 5, 50, 40)], columns=columns)
     found = pd.DataFrame(
@@ -237,7 +258,15 @@ def test_figure_has_a_pair_a_row_and_names_what_is_missing():
     maps = [(rows[0], FIELD, heat), (rows[1], None, None), (rows[2], FIELD, heat)]
     figure = gradcam.plot_fig5(maps, truth, found, OPENURINE, "the face")
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
-    assert titles == ["Amorphous: 1 annotated, 1 found", "Cells: 0 annotated, 0 found"]
+    assert titles == [
+        "Amorphous\n1 annotated, 1 found, 1 matched",
+        "Cells\n0 annotated, 0 found, 0 matched",
+    ]
+    # annotated (dashed) and found (solid), both in the colour of the head
+    annotated, drawn = figure.axes[0].collections
+    crystals = to_rgba(style.HEAD_COLOURS["Crystals"])
+    assert [tuple(c.get_edgecolor()[0]) for c in (annotated, drawn)] == [crystals] * 2
+    assert annotated.get_linestyle() != drawn.get_linestyle()
     assert (
         "no box in the test fields: Casts" in figure.get_suptitle()
         and "the face" in figure.get_suptitle()

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from openurine_lib.evaluation.metrics import evaluate, over_folds, score, summary
+from openurine_lib.evaluation.metrics import (
+    CONVENTION,
+    as_ultralytics,
+    evaluate,
+    over_folds,
+    score,
+    summary,
+)
 
 PERFECT = 1.0
 
@@ -108,8 +115,48 @@ def test_empty_detector_is_zero(n):
     true = boxes(*[("a", i, 0, 0, 10, 10) for i in range(n)])
     table = evaluate(true, found(), 3, ["a", "empty field"])
     assert len(table) == 3
-    assert (table[["precision", "recall", "ap50", "ap50_95"]].to_numpy() == 0).all() == bool(n)
+    assert (table[["recall", "ap50", "ap50_95", CONVENTION]].to_numpy() == 0).all() == bool(n)
     assert np.isnan(summary(table)["map50"]) == (not n)
+    assert table["precision"].isna().all() and np.isnan(summary(table)["precision"])
+
+
+def nothing_sure():
+    """RBC (0) right and wrong; of 1 only doubtful detections; of 2 none; of 3 a wrong one."""
+    true = boxes(*[("a", c, 100 * c, 0, 100 * c + 10, 10) for c in range(4)])
+    pred = found(
+        ("a", 0, 0.9, 0, 0, 10, 10),
+        ("a", 0, 0.8, 0, 50, 10, 60),
+        ("a", 1, 0.1, 100, 50, 110, 60),
+        ("a", 3, 0.95, 300, 50, 310, 60),
+    )
+    return true, pred
+
+
+def test_a_class_without_a_detection_has_no_precision():
+    """Of 1 and 2 nothing is detected at the best confidence; ultralytics has 1 and 0 for them."""
+    scores = score(*nothing_sure(), 4, ["a"])
+    assert 0.1 < scores.confidence <= 0.9
+    assert scores.table["recall"].tolist() == [1, 0, 0, 0]
+    precision = scores.table["precision"]
+    assert np.isnan(precision[[1, 2]]).all() and precision[3] == 0
+    assert scores.table[CONVENTION].tolist() == [precision[0], 1, 0, 0]
+
+
+def test_the_mean_precision_is_over_classes_with_a_detection_and_ultralytics_stands_beside():
+    table = evaluate(*nothing_sure(), 4, ["a"])
+    first = table["precision"][0]
+    assert summary(table)["precision"] == pytest.approx((first + 0) / 2)
+    beside = as_ultralytics(table)
+    assert beside == {CONVENTION: pytest.approx((first + 1 + 0 + 0) / 4), "undetected": 2}
+
+
+def test_metrics_stored_before_are_read_in_the_same_sense():
+    """Their precision is ultralytics': 1 at a recall of 0 where nothing is detected."""
+    old = evaluate(*nothing_sure(), 4, ["a"]).assign(precision=lambda t: t[CONVENTION])
+    old = old.drop(columns=CONVENTION)
+    first = old["precision"][0]
+    assert summary(old)["precision"] == pytest.approx((first + 0 + 0) / 3)  # a 0 cannot be told
+    assert as_ultralytics(old) == {CONVENTION: pytest.approx((first + 1) / 4), "undetected": 1}
 
 
 def test_class_without_truth_is_absent_and_left_out_of_the_mean():
@@ -234,6 +281,7 @@ def test_against_ultralytics_validator(tmp_path):
     theirs = np.stack([box.p, box.r, box.ap50, box.ap], 1)
     np.testing.assert_allclose(ours[["precision", "recall", "ap50", "ap50_95"]], theirs)
     assert tuple(summary(ours).values()) == pytest.approx(tuple(box.mean_results()))
+    assert as_ultralytics(ours) == {CONVENTION: pytest.approx(box.mp), "undetected": 0}
 
 
 def test_best_confidence_separates_right_from_wrong():

@@ -8,7 +8,7 @@ import pytest
 
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import comparison, intervals
-from openurine_lib.experiments.intervals import Intervals, resampled_means
+from openurine_lib.experiments.intervals import Intervals, fold_and_resamples
 from openurine_lib.experiments.methods import method, profile
 from openurine_lib.experiments.run import Run
 
@@ -102,10 +102,29 @@ def test_mean_keeps_a_class_that_a_resample_lacks(run):
     scored = intervals.score_fold(
         run.dataset, 0, pd.read_csv(run.predict_dir(method("ours-yolo12m"), 0) / "predictions.csv")
     )
-    alone = resampled_means([scored], TAX.n)[:, 1]
+    alone = fold_and_resamples(scored, TAX.n, 0)[:, 1]
     yeast = pd.DataFrame([("a", YEAST, *BOX)], columns=["image", "cls", *COLUMNS])
     truth = pd.concat([scored.truth, yeast], ignore_index=True)
     found = pd.concat([scored.predictions, yeast.assign(conf=0.9)], ignore_index=True)
     run.dataset.boxes_of = lambda images: truth
-    both = resampled_means([intervals.score_fold(run.dataset, 0, found)], TAX.n)[:, 1]
+    both = fold_and_resamples(intervals.score_fold(run.dataset, 0, found), TAX.n, 0)[:, 1]
     np.testing.assert_allclose(both, (alone + 100) / 2)
+
+
+def test_a_pair_is_drawn_on_the_folds_that_both_have(tmp_path, monkeypatch, run):
+    """The full method has a second fold, where it finds nothing; the other row has not."""
+    both = Run("synthetic", profile("paper"))
+    both.__dict__["dataset"] = run.dataset
+    for name, found_on in (("ours-yolo12m", "abcd"), ("without-crystals", "abc")):
+        stored(both, name, found_on)
+    rows = pd.DataFrame(columns=["image", "cls", "conf", *COLUMNS])
+    folder = both.predict_dir(method("ours-yolo12m"), 1)
+    folder.mkdir(parents=True)
+    rows.to_csv(folder / "predictions.csv", index=False)
+    ends = Intervals(both)
+    pair = ends.pair("ours-yolo12m", "without-crystals")
+    assert pair.metrics[:, 0, 1].tolist() == pytest.approx([400 / 6, 50])
+    # the rows differ on one patient; a row against itself on none
+    assert (pair.metrics[0, :, 1] - pair.metrics[1, :, 1]).min() >= 0
+    assert ends.pair("ours-yolo12m", "ours-yolo12m").metrics[0, 0, 1] == pytest.approx(200 / 6)
+    assert ends.pair("ours-yolo12m", "without-casts") is None

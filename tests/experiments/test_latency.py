@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
-from openurine_lib.experiments import latency
+from openurine_lib import style
+from openurine_lib.experiments import families, latency
 from openurine_lib.experiments.methods import method, methods, predict_key, profile
 from openurine_lib.experiments.run import Run
 
@@ -94,26 +96,60 @@ def test_the_front_by_hand():
     assert latency.pareto_front(cost, gain).tolist() == [True, True, False, True, True]
 
 
-def test_names_do_not_overlap():
+def table4(**columns):
+    """Every row of Table 4 with invented numbers."""
     rows = [m for m in methods().values() if 4 in m.answers]
-    rng = np.random.default_rng(1)
     table = pd.DataFrame(
         {
             "row": [m.answers[4] for m in rows],
             "method": [m.id for m in rows],
             "network": [m.arch for m in rows],
             "way": ["sliced" if m.sliced else "whole" for m in rows],
-            "ms": np.exp(rng.normal(4, 0.5, len(rows))),
-            "map50": rng.normal(50, 2, len(rows)),
+            "ms": np.exp(np.random.default_rng(1).normal(4, 0.5, len(rows))),
         }
     )
+    return table.assign(**columns)
+
+
+ROWS = len([m for m in methods().values() if 4 in m.answers])
+CROWDED = {
+    "scattered": np.random.default_rng(2).normal(50, 2, ROWS),
+    "nothing found": np.zeros(ROWS),
+    "two heights": np.arange(ROWS) % 2 * 40.0,
+}
+
+
+@pytest.mark.parametrize("map50", CROWDED.values(), ids=CROWDED)
+def test_names_do_not_overlap(map50):
+    table = table4(map50=map50)
     table.loc[1, ["ms", "map50"]] = table.loc[0, ["ms", "map50"]].tolist()
     fig = latency.plot_latency_scatter(table, "synthetic")
     texts = [t for t in fig.axes[0].texts if t.get_text()]
-    assert len(texts) == len(rows) - 1 and f"{rows[0].answers[4]} (+1)" in {
-        t.get_text() for t in texts
-    }
+    assert len(texts) == ROWS - 1
+    assert f"{table['row'][0]} (+1)" in {t.get_text() for t in texts}
     fig.canvas.draw()
-    words = [np.asarray(t.get_window_extent().extents) for t in texts]
-    for a, b in combinations(words, 2):
-        assert not ((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())
+    words = [Text.get_window_extent(t) for t in texts]
+    assert not [(a, b) for a, b in combinations(words, 2) if a.overlaps(b)]
+    assert all(fig.axes[0].bbox.count_contains([w.min, w.max]) == 2 for w in words)
+
+
+def test_colours_are_families_and_the_papers_method_stands_out():
+    table = table4(map50=CROWDED["scattered"])
+    axes = latency.plot_latency_scatter(table, "synthetic").axes[0]
+    dots = {(line.get_xdata()[0], line.get_ydata()[0]): line for line in axes.lines[1:]}
+    looks = {row.row: dots[row.ms, row.map50] for row in table.itertuples()}
+    ours = looks.pop("Our method (YOLOv12-M backbone)")
+    assert ours.get_color() == style.HERE_COLOUR
+    others = [look for row, look in looks.items() if not row.startswith("Our method")]
+    assert max(o.get_markersize() for o in others) < ours.get_markersize()
+    assert style.HERE_COLOUR not in {o.get_color() for o in others}
+    assert looks["ViTDet"].get_color() == families.COLOURS["R-CNN (two stages)"]
+    bold = [t.get_text() for t in axes.texts if t.get_weight() == "bold"]
+    assert len(bold) == 3 and all(t.startswith("Our method") for t in bold)
+
+
+def test_every_network_has_a_family():
+    smaller = [m for name in ("study", "paper") for m in profile(name).smaller.values()]
+    networks = {m.arch for m in methods().values()} | set(smaller)
+    assert not [n for n in networks if families.family(n) == families.OTHER]
+    assert families.family("a new network") == families.OTHER

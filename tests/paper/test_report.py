@@ -61,8 +61,70 @@ def test_claims_are_tested_when_the_page_is_built(run: Run) -> None:
     assert len(ledger) >= 25 and set(ledger["published"]) == {
         "holds",
         "does not hold",
+        "undecided",
         "cannot be tested here",
     }
+    assert 'class="undecided"' in section
+
+
+def test_the_first_screen_has_pictures_the_headline_and_the_verdicts_counted(run: Run) -> None:
+    plain, ours = "YOLOv12-M + SAHI", "Our method (YOLOv12-M backbone)"
+    numbers = {"row": [plain, "other", ours], "map50_here": [51.0, 1, 62.0]}
+    numbers |= {"map50_here_low": [49.0, 0, 60.0], "map50_here_high": [53.0, 2, 64.0]}
+    numbers |= {"map50_paper": [59.94, 2, 64.17], "map50_paper_std": [0.7, 1, 1.6]}
+    provenance.save_table(run, "table4_parts", pd.DataFrame(numbers), "Parts")
+    for stem, height in (("fig5", 6), ("fig3a", 2), ("fig2", 2)):
+        fig, _ = plt.subplots(figsize=(4, height))
+        provenance.save_figure(run, stem, fig, f"{stem} <i>&")
+        plt.close(fig)
+    text = report.build(run).read_text()
+    screen = text[text.index("<h1>") : text.index("<nav>")]
+    # of four pictures the first three, in the order of PICTURES; a tall one is cut
+    assert re.findall(r'<img(?: class="tall")? src="([^"]+)"', screen) == [
+        "fig5.png",
+        "fig3a.png",
+        "fig1.png",
+    ]
+    assert screen.count('class="tall"') == 1
+    order = [run.banner()[:14], "drawn by a program", "fig5.png", 'id="headline"', 'id="verdicts"']
+    places = [text.index(part) for part in [*order, "<nav>", '<section id="claims">']]
+    assert places == sorted(places)
+    # the paper's method first, then the plain detector, each beside the paper
+    cells = re.findall(r'<td class="r">(?:<b>)?([^<]+)', screen)
+    assert cells[:8] == [
+        *("62.0 [60.0, 64.0]", "64.2 ± 1.6", "—", "—"),
+        *("51.0 [49.0, 53.0]", "59.9 ± 0.7", "—", "—"),
+    ]
+    assert "other" not in screen and "fig5 &lt;i&gt;&amp;" in screen
+    ledger = pd.read_csv(run.figures / "claims.csv")
+    rows = re.findall(
+        r'<td class="([a-z-]+)">([^<]+)</td><td class="r">(\d+)</td><td class="r">(\d+)', screen
+    )
+    for slug, outcome, in_print, here in rows:
+        assert slug == outcome.replace(" ", "-")
+        assert int(in_print) == (ledger["published"] == outcome).sum()
+        assert int(here) == (ledger["here"] == outcome).sum()
+    # every outcome that occurs is counted, whatever it is called
+    assert {*ledger["published"], *ledger["here"]} <= {outcome for _, outcome, *_ in rows}
+
+
+def test_the_headline_says_why_a_row_has_no_number(run: Run) -> None:
+    assert report.headline(run.figures).empty  # a Table 4 without these rows
+    rows = ["Our method (YOLOv12-M backbone)", "YOLOv12-M + SAHI"]
+    table = pd.DataFrame({"row": rows, "map50_here": [1.0, None], "reason": [None, "<not> run"]})
+    provenance.save_table(run, "table4", table, "Comparison")
+    shown = report.headline(run.figures)
+    assert shown["map50_here"].tolist() == ["1.0", "—"] and shown["reason"].iloc[1] == "<not> run"
+    assert "&lt;not&gt; run" in report.build(run).read_text()
+
+
+def test_the_name_of_a_data_set_cannot_write_on_the_page(tmp_path: Path) -> None:
+    folder = tmp_path / "<i>&'\"x"
+    folder.mkdir()
+    run = open_run(str(folder))
+    run.__dict__["dataset"] = SimpleNamespace(synthetic=False, fingerprint="f1")
+    text = report.build(run).read_text()
+    assert "&lt;i&gt;&amp;" in text and "<i>" not in text
 
 
 def test_links_lead_to_files_beside_the_page(run: Run) -> None:

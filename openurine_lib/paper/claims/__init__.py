@@ -4,15 +4,18 @@ The claims are data (``config/claims.yaml``): an id, the claim in our words, whe
 and its arguments. Every claim is tested twice, on the numbers that the paper prints and on those of
 a run (sources.py). A test returns an outcome, an effect and its 95 % interval. The rules:
 
-- **Outcome**: by the sign of the effect as the numbers stand. Where the interval includes zero,
-  the verdict says "within fold noise" and stays. A positive effect supports a claim of order
-  (order.py). Where two amounts have to agree (amounts.py), the effect is their difference, and a
-  tolerance decides.
-- **Interval**: from the deviations over folds (verdict.py says what is assumed). With one fold, or
-  where the table has no deviation, there is none, and the verdict says so.
-- **Cannot be tested here**: the table or the row is not there; a class has no box; two rows are one
-  run; or another network stands for the paper's, so that the rows are not those that the paper
-  compares, or the level not its level.
+- **Holds, does not hold, undecided**: by the interval of the effect, never by its sign alone. An
+  effect above zero supports a claim of order (order.py). Where two amounts have to agree
+  (amounts.py), the effect is their difference, and its interval is set against a tolerance. A claim
+  is undecided where the interval includes zero (or the tolerance's end), or where there is none.
+- **Interval**: in a run, from resampling the patients or slides of the test fields; both sides of a
+  comparison are scored on the same draws. In print, from the deviations over folds (verdict.py says
+  what is assumed). Arithmetic, such as a sum of printed numbers, is certain and needs none.
+- **By construction**: true of every run, because the program computes it so. It is no verdict on
+  the paper's method, and is not counted.
+- **Cannot be tested here**: the table or the row is not there; a class has no box or no detection;
+  two rows are one run; or another network stands for the paper's, so that the rows are not those
+  that the paper compares, or the level not its level.
 """
 
 from __future__ import annotations
@@ -30,7 +33,15 @@ from openurine_lib.experiments.run import Run
 from openurine_lib.paper.claims import amounts, order
 from openurine_lib.paper.claims import verdict as v
 from openurine_lib.paper.claims.sources import OfRun, Published, Tables
-from openurine_lib.paper.claims.verdict import CANNOT, BadClaims, Claim, Effect, Verdict
+from openurine_lib.paper.claims.verdict import (
+    BY_CONSTRUCTION,
+    CANNOT,
+    VERDICTS,
+    BadClaims,
+    Claim,
+    Effect,
+    Verdict,
+)
 
 STEM = "claims"
 FILE = Path(str(CONFIG / "claims.yaml"))
@@ -143,11 +154,18 @@ def save(run: Run) -> pd.DataFrame:
 
 
 def counts(both: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """How many claims have which outcome: {"in print": {"holds": 31, ...}, "in this run": ...}."""
-    outcomes = [v.HOLDS, v.DOES_NOT, CANNOT]
+    """How many claims have which verdict: {"in print": {"holds": 31, ...}, "in this run": ...}.
+
+    Claims that hold by construction have none.
+    """
     tally = {name: both[side].value_counts() for side, name in SIDES.items()}
     # also those that never occur
-    return {name: n.reindex(outcomes, fill_value=0).to_dict() for name, n in tally.items()}
+    return {name: n.reindex(list(VERDICTS), fill_value=0).to_dict() for name, n in tally.items()}
+
+
+def by_construction(both: pd.DataFrame) -> dict[str, int]:
+    """How many claims hold by construction, in print and in this run."""
+    return {name: int(both[side].eq(BY_CONSTRUCTION).sum()) for side, name in SIDES.items()}
 
 
 def for_page(file: Path) -> tuple[list[str], list[list[str]]]:

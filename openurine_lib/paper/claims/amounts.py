@@ -1,4 +1,9 @@
-"""Tests of amounts: two numbers that agree, shares taken for something, percentages as counts."""
+"""Tests of amounts: two numbers that agree, shares taken for something, percentages as counts.
+
+Two amounts agree if the interval of their difference lies within the tolerance, and do not agree if
+it lies outside of it; else that is undecided. Arithmetic needs no interval: whether a printed mean
+is the mean of the printed rows is certain. In a run, the same arithmetic holds by construction.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from openurine_lib.evaluation.confusion import OVERLOOKED, confused
 from openurine_lib.paper.claims import verdict as v
-from openurine_lib.paper.claims.sources import Tables, mean, need_own_network, no_interval
-from openurine_lib.paper.claims.verdict import Effect, NotHere, Verdict, share, verdict
+from openurine_lib.paper.claims.sources import Tables, mean, need_own_network
+from openurine_lib.paper.claims.verdict import (
+    BY_CONSTRUCTION,
+    DOES_NOT,
+    HOLDS,
+    UNDECIDED,
+    Effect,
+    NotHere,
+    Verdict,
+    share,
+    verdict,
+)
 
 ROUNDED = 0.01  # what two roundings to two decimals can hide: of a mean, and of what it is taken of
-BACKGROUND = "background"
 A_COUNT = "a count: no interval applies"
-INDEPENDENT = "Interval: boxes taken as independent"
+ARITHMETIC = "arithmetic: no interval applies"
+FEW = "few patients or slides: no interval"
+DRAWN = "the fields are drawn to the profile's counts"
 
 
 def equal(
@@ -27,32 +44,41 @@ def equal(
 ) -> Verdict:
     """Two amounts agree within the tolerance (in print: within rounding); effect: this - that.
 
+    Set against a fixed number, an amount of a run is a level and has an interval. All else is
+    arithmetic.
     An amount is a number, a row ({table, row}) or taken over all rows but totals and averages
     ({table, take: mean, sum or count}, ``weights``: a column, ``patients``: how many the shares are
     of). Of several columns the largest difference decides.
     """
-    tolerance = ROUNDED if tables.published else tolerance  # in print, only rounding may differ
+    # in print, only rounding may differ; 1e-9: floating point
+    tolerance = ROUNDED if tables.published else tolerance
+    limit = tolerance + 1e-9
+    counted = this.get("take") in ("count", "sum")
+    exact = tables.published or counted or isinstance(that, dict)
     findings = []
+    outcomes = []
     for column in columns:
-        # Set against a fixed number, ``this`` is a level; two amounts of one run are arithmetic.
-        if isinstance(that, dict):
-            amount, _ = _amount(tables, this, column)
-            other = _amount(tables, that, column)[0].value
-            effect = Effect(amount.value - other)
-            note = "arithmetic: no interval applies"
-        else:
-            amount, note = _amount(tables, this, column, level=True)
-            other = float(that)
-            effect = amount.minus(other)
+        amount, note = _amount(tables, this, column, level=not exact)
+        other = _amount(tables, that, column)[0].value if isinstance(that, dict) else float(that)
+        effect = amount.minus(other)
+        outcomes.append(effect.within(limit))
+        if exact:
+            effect, note = Effect(effect.value), A_COUNT if counted else ARITHMETIC
+            outcomes[-1] = HOLDS if abs(effect.value) <= limit else DOES_NOT
         against = f": {_plain(amount.value)} against {_plain(other)}"
         findings.append(v.Finding(column, effect, against, [note] if note else []))
 
-    limit = tolerance + 1e-9  # 1e-9: floating point, not rounding in print
+    # one column that differs decides; else one that may
+    outcome = next((o for o in (DOES_NOT, UNDECIDED) if o in outcomes), HOLDS)
+    if counted and tables.drawn:
+        if outcome != HOLDS:
+            raise NotHere(DRAWN)
+        outcome = BY_CONSTRUCTION
+    elif isinstance(that, dict) and outcome == HOLDS and not tables.published:
+        outcome = BY_CONSTRUCTION
     decisive = max((finding.effect for finding in findings), key=lambda effect: abs(effect.value))
-    apart = [finding for finding in findings if abs(finding.effect.value) > limit]
     texts = "; ".join(map(str, findings))
-    notes = v.notes(findings)
-    return verdict(not apart, decisive, texts, f"tolerance {tolerance:g}", v.noise(apart), *notes)
+    return verdict(outcome, decisive, texts, f"tolerance {tolerance:g}", *v.notes(findings))
 
 
 def _amount(
@@ -64,8 +90,7 @@ def _amount(
     if level:
         need_own_network(rows[0])
     if not take:
-        amount = mean(rows[0], column).effect()
-        return amount, no_interval(rows[0]) if math.isnan(amount.low) else ""
+        return tables.level(rows[0], column) if level else (Effect(mean(rows[0], column).value), "")
 
     frame = pd.DataFrame(rows).dropna(subset=[column])  # a class without boxes counts in no mean
     if frame.empty:
@@ -80,7 +105,7 @@ def _amount(
     weights = frame[spec["weights"]].astype(float) if "weights" in spec else None
     average = float(np.average(numbers, weights=weights))
     if "patients" not in spec:
-        return Effect(average), no_interval(rows[0])
+        return Effect(average), "a mean of rows: no interval"
     # the fewest: the widest interval
     patients = spec["patients"] if tables.published else float(frame["patients"].min())
     return share(average, patients), f"interval over {patients:g} patients"
@@ -95,9 +120,10 @@ def taken_for(
 ) -> Verdict:
     """Of the missed boxes of ``component``, so many percent were taken for ``called``.
 
-    In a run the share is counted, and the effect is that share minus ``percent``. In print it
-    stands in the text alone; what can be tested is whether Tables 2 and 7 allow it: boxes taken for
-    ``called`` are false detections of it, and its precision says how many there are.
+    In a run the share is that of ``confusion.confused``, with its interval over patients, and the
+    effect is the share minus ``percent``. In print it stands in the text alone. There it can be
+    refuted, if Tables 2 and 7 leave too few false detections of ``called`` (its precision says how
+    many there are), but not confirmed.
     """
     if tables.published:
         row = tables.row(7, component)
@@ -107,49 +133,40 @@ def taken_for(
         false = other["boxes"] * other["recall"] / 100 * (100 / other["precision"] - 1)
         taken = percent / 100 * missed
         why = (
-            f"a share of the text alone; {percent:g} % of {missed:.0f} missed {component} are "
-            f"{taken:.0f} boxes, and Tables 2 and 7 leave {false:.0f} false {called}"
+            f"a share of the text alone: no interval; {percent:g} % of {missed:.0f} missed "
+            f"{component} are {taken:.0f} boxes; Tables 2 and 7 leave {false:.0f} false {called}"
         )
-        return verdict(taken <= false, share(percent, missed).minus(percent), why, INDEPENDENT)
-    row = tables.row("7_rbc_wbc", f"missed {component} taken for {called}")
-    counted = mean(row, "percent").value
+        return verdict(UNDECIDED if taken <= false else DOES_NOT, Effect(), why)
+    row = tables.row("7_rbc_wbc", confused(component, called))
     need_own_network(row)
-    effect = share(counted, row["missed"]).minus(percent)
+    effect = _with_ends(row, "percent").minus(percent)
     missed = f"{row['taken']:.0f} of {row['missed']:.0f} missed {component}"
-    why = f"{missed}: {counted:.1f} % against {percent:g} %"
-    holds = abs(effect.value) <= tolerance
-    return verdict(holds, effect, why, f"Tolerance {tolerance:g}", INDEPENDENT)
+    why = f"{missed}: {row['percent']:.1f} % against {percent:g} %"
+    few = FEW if math.isnan(effect.low) else ""
+    return verdict(effect.within(tolerance), effect, why, f"tolerance {tolerance:g}", few)
 
 
 def mostly_taken_for(tables: Tables, component: str, called: str) -> Verdict:
-    """Boxes of ``component`` that are called something else are mostly called ``called``.
+    """The missed boxes of ``component`` are mostly taken for ``called``.
 
-    With ``called: background`` the boxes that nothing found compete; without, only those that are
-    called something. The effect: ``called`` minus the most frequent other, in percent of the two
-    together; so is the interval.
+    With ``called: nothing`` those compete that no detection covers; without, only those that some
+    detection covers. The effect is how far ``called`` leads the most frequent other, in percent of
+    the missed boxes (``confusion.confused``), with its interval over patients.
     """
-    counts = tables.row("7_confusion", component).drop(labels="row").astype(float)
-    counts.index = counts.index.str.casefold()
-    right = component.casefold()
-    wanted = called.casefold()
-    if right not in counts or wanted not in counts:
-        raise NotHere(f"the confusion matrix has no {component} or no {called}")
-    if counts.sum() == 0:
-        raise NotHere(f"{component}: no true box in the scored fields")
-    # nothing found is no rival unless asked
-    wrong = counts.drop(labels=[right] if called == BACKGROUND else [right, BACKGROUND])
-    if wrong.sum() == 0:
-        raise NotHere(f"none of {counts.sum():.0f} true {component} is called anything else")
-    others = wrong.drop(labels=wanted)
-    taken = wrong[wanted]
-    most = others.max()  # 0 if nothing else
-    part = share(100 * taken / (taken + most), taken + most)
-    effect = Effect(*(2 * x - 100 for x in part))  # from a share of two to their difference
-    rival = others.idxmax() if most else "others"
-    all_wrong = f"of {wrong.sum():.0f} {component} that went wrong"
-    why = f"{all_wrong}, {taken:.0f} as {called}, {most:.0f} as {rival}"
-    noise = "within counting noise" if effect.noisy else ""
-    return verdict(taken > most, effect, why, noise, INDEPENDENT)
+    row = tables.row("7_rbc_wbc", confused(component, called))
+    effect = _with_ends(row, "lead")
+    nothing = "nothing found" if called == OVERLOOKED else f"as {called}"
+    rival = f"{row['rival_taken']:.0f} as {row['rival']}"
+    why = f"of {row['missed']:.0f} missed {component}, {row['taken']:.0f} {nothing}, {rival}"
+    zero = v.INCLUDES_ZERO if effect.open else ""
+    few = FEW if math.isnan(effect.low) else ""
+    return verdict(effect.outcome, effect, why, zero, few)
+
+
+def _with_ends(row: pd.Series, column: str) -> Effect:
+    """A number of a run's table with its interval, columns <column>_low and <column>_high."""
+    value = mean(row, column).value
+    return Effect(value, *(float(row.get(f"{column}_{end}", math.nan)) for end in ("low", "high")))
 
 
 def counted(tables: Tables, table: int, column: str, patients: int) -> Verdict:
@@ -169,7 +186,8 @@ def counted(tables: Tables, table: int, column: str, patients: int) -> Verdict:
             misfits.append(row["row"])
     names = f"; not: {', '.join(misfits)}" if misfits else ""
     why = f"{len(rows) - len(misfits)} of {len(rows)} rows are{names}"
-    return verdict(not misfits, Effect(float(-len(misfits))), why, "A count: no interval applies")
+    fits = HOLDS if tables.published else BY_CONSTRUCTION  # a run's accuracies are counted so
+    return verdict(DOES_NOT if misfits else fits, Effect(float(-len(misfits))), why, A_COUNT)
 
 
 def over(tables: Tables, table: str, row: str, column: str, least: float) -> Verdict:
@@ -180,10 +198,9 @@ def over(tables: Tables, table: str, row: str, column: str, least: float) -> Ver
     line = tables.row(table, row)
     if pd.isna(line[column]):
         raise NotHere(f"{row}: {line.get('note') or 'no number'}")
-    value = mean(line, column).value
-    ends = (float(line.get(f"{column}_{end}", math.nan)) for end in ("low", "high"))
-    effect = Effect(value, *ends).minus(least)
-    noise = "The interval includes it" if effect.noisy else ""
-    few = "Few groups: no interval" if math.isnan(effect.low) else ""
-    why = f"{v.name_of(column)} {_plain(value)} against {_plain(least)}"
-    return verdict(effect.value > 0, effect, why, noise or few)
+    found = _with_ends(line, column)
+    effect = found.minus(least)
+    zero = v.INCLUDES_ZERO if effect.open else ""
+    few = FEW if math.isnan(effect.low) else ""
+    why = f"{v.name_of(column)} {_plain(found.value)} against {_plain(least)}"
+    return verdict(effect.outcome, effect, why, zero, few)

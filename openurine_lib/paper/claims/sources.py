@@ -3,10 +3,14 @@
 Both come in one form: a column ``row``, metrics under their own names (percent), ``<metric>_std``
 and ``folds`` where there are folds. Rows of methods also say ``network`` (what was trained),
 ``stands_for`` (what the paper trained) and ``one_run`` (rows with one value are one run).
+
+The interval of a difference comes from the printed deviations (verdict.py), or, in a run, from its
+stored predictions: both rows are scored on the same resamples of the test patients (resamples.py).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,10 +18,13 @@ import pandas as pd
 
 from openurine_lib import published
 from openurine_lib.data.splits import FOLDS
+from openurine_lib.evaluation import bootstrap
 from openurine_lib.experiments.methods import methods, predict_key
 from openurine_lib.experiments.provenance import read_stamp
 from openurine_lib.experiments.run import Run
-from openurine_lib.paper.claims.verdict import Mean, NoSuchRow, NotHere
+from openurine_lib.paper.claims.resamples import DrawnRows
+from openurine_lib.paper.claims.verdict import Effect, Mean, NoSuchRow, NotHere
+from openurine_lib.published import METRICS
 
 METHODS = ("4", "5", "6")  # tables whose rows are methods
 BY_ONE_METHOD = ("7", "8", "7_rbc_wbc")  # tables that a single detector fills
@@ -25,7 +32,7 @@ OURS = "ours-yolo12m"
 # in the note of a row of ``comparison``: the data set lacks the head that should go
 SAME_HEADS = "nothing is removed"
 NOT_PRINTED = {
-    "7_confusion": "the paper prints no confusion matrix",
+    "7_rbc_wbc": "the paper prints no count of what is taken for what",
     "attention": "the paper shows two fields and measures nothing",
 }
 
@@ -37,6 +44,11 @@ class Tables:
 
     def __init__(self) -> None:
         self._frames: dict[str, pd.DataFrame] = {}  # many claims ask for one table
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the fields were drawn by a program."""
+        return False
 
     def frame(self, table: str | int) -> pd.DataFrame:
         """Table 4, "7_confusion", "attention", ...; raises NotHere if it is not there."""
@@ -70,6 +82,44 @@ class Tables:
             raise NotHere(f"Table {table} has {len(rows)} rows {label!r}")
         return rows[0]
 
+    def pair(self, a: pd.Series, b: pd.Series) -> np.ndarray | None:
+        """METRICS of two rows and of paired resamples of both: (2, 1 + R, 4), or None.
+
+        The first of the 1 + R are the rows' own numbers, on the folds that both rows have.
+        """
+        return None
+
+    def gap(
+        self, a: pd.Series, b: pd.Series, metric: str, scale: float = 1.0
+    ) -> tuple[Effect, str]:
+        """The effect scale · a - b with its interval, and why it has none."""
+        first, second = mean(a, metric), mean(b, metric)
+        pair = self.pair(a, b)
+        if pair is None or metric not in METRICS:
+            effect = first.times(scale).minus(second)
+            return effect, no_interval(a, b) if math.isnan(effect.low) else ""
+        one, other = pair[:, :, METRICS.index(metric)]  # (1 + R,) each
+        return _resampled(scale * one - other)
+
+    def level(self, row: pd.Series, metric: str) -> tuple[Effect, str]:
+        """A row's number with its interval, and why it has none."""
+        pair = self.pair(row, row)
+        if pair is None or metric not in METRICS:
+            effect = mean(row, metric).effect()
+            return effect, no_interval(row) if math.isnan(effect.low) else ""
+        return _resampled(pair[0, :, METRICS.index(metric)])
+
+
+def _resampled(values: np.ndarray) -> tuple[Effect, str]:
+    """The effect from its value and the resampled ones (1 + R,), and why it has no interval."""
+    value, drawn = float(values[0]), values[1:]
+    if not len(drawn):
+        return Effect(value), f"fewer than {bootstrap.MIN_GROUPS} patients or slides: no interval"
+    low, high = bootstrap.symmetric_interval(value, drawn)
+    if not low < high:
+        return Effect(value), "equal in all resamples: no interval"
+    return Effect(value, float(low), float(high)), ""
+
 
 class Published(Tables):
     """The paper's tables. Table 7 has Table 2's boxes beside its classes."""
@@ -91,11 +141,19 @@ class Published(Tables):
 
 
 class OfRun(Tables):
-    """The csv files in a run's figures folder."""
+    """The csv files in a run's figures folder, and resamples of its stored predictions."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.run = run
+        self._resamples = DrawnRows(run)
+
+    @property
+    def drawn(self) -> bool:
+        return self.run.dataset.synthetic
+
+    def pair(self, a: pd.Series, b: pd.Series) -> np.ndarray | None:
+        return self._resamples.pair(a, b)
 
     def _read(self, table: str) -> pd.DataFrame:
         stem = f"table{table}" if table[0].isdecimal() else table
@@ -115,6 +173,7 @@ class OfRun(Tables):
             name = read_stamp(stamp).get("method", OURS) if stamp.exists() else OURS
             network = self.run.profile.arch(methods()[name]) if name in methods() else None
             return frame.assign(
+                filled_by=name,
                 folds=len(self.run.profile.folds),
                 network=network,
                 stands_for=self._of_method(name)["stands_for"],
@@ -141,12 +200,9 @@ def mean(row: pd.Series, metric: str) -> Mean:
     if metric not in row:
         raise NoSuchRow(f"no column {metric!r} for {row['row']!r}")
     if pd.isna(row[metric]):
-        reason = row.get("reason")
-        told = isinstance(reason, str) and reason
-        raise NotHere(f"{row['row']}: {reason if told else 'no number'}")
-    if metric == "precision" and row.get("recall") == 0 < row["precision"]:
-        # ultralytics' convention for a class without any detection
-        raise NotHere(f"{row['row']}: nothing of it is found, so its precision says nothing")
+        told = [row.get(name) for name in ("reason", "note")]
+        reasons = [text for text in told if isinstance(text, str) and text]
+        raise NotHere(f"{row['row']}: {reasons[0] if reasons else 'no number'}")
     std, folds = (float(row.get(name, np.nan)) for name in (f"{metric}_std", "folds"))
     return Mean(float(row[metric]), std, folds)
 
@@ -186,6 +242,7 @@ def need_own_network(row: pd.Series) -> None:
 
 
 def no_interval(*rows: pd.Series) -> str:
-    """Why a difference has no interval."""
+    """Why a difference has no interval, where nothing is resampled."""
     one_fold = any(row.get("folds") == 1 for row in rows)
-    return "one fold: no interval" if one_fold else "no deviation over folds: no interval"
+    why = "one fold, nothing to resample" if one_fold else "no deviation over folds"
+    return f"{why}: no interval"

@@ -1,9 +1,11 @@
-"""What a claim is, what a test says of it, and the 95 % intervals of effects.
+"""What a claim is, what a test says of it, and the 95 % intervals of printed effects.
 
-What the intervals assume. Folds count as independent, and so do two rows: the paper prints no
-number of a single fold, so a difference cannot be paired, although both rows were scored on the
-same folds. Pairing would mostly narrow the interval; that the folds share training patients would
-widen it. Printed deviations are read as sample deviations (n - 1).
+What the intervals of printed numbers assume. Folds count as independent, and so do two rows: the
+paper prints no number of a single fold, so a difference cannot be paired, although both rows were
+scored on the same folds. Pairing would mostly narrow the interval; that the folds share training
+patients would widen it. Printed deviations are read as sample deviations (n - 1).
+
+The intervals of a run are paired, and over patients (sources.py).
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from typing import Any, NamedTuple
 
 from scipy.stats import beta, t
 
-HOLDS, DOES_NOT, CANNOT = "holds", "does not hold", "cannot be tested here"
-NOISE = "within fold noise"
+HOLDS, DOES_NOT, UNDECIDED = "holds", "does not hold", "undecided"
+CANNOT = "cannot be tested here"
+VERDICTS = (HOLDS, DOES_NOT, UNDECIDED, CANNOT)  # those that are counted
+BY_CONSTRUCTION = "by construction"  # true of every run, whatever its detector does: not counted
+INCLUDES_ZERO = "the interval includes zero"
 NO_NUMBER = "—"
 NAMES = {"map50": "mAP50", "map50_95": "mAP50-95"}  # as readers know them
 LEVEL = 0.95
@@ -54,8 +59,25 @@ class Effect(NamedTuple):
     high: float = math.nan
 
     @property
-    def noisy(self) -> bool:
+    def outcome(self) -> str:
+        """By the interval, where an effect above zero supports the claim."""
+        if self.low > 0:
+            return HOLDS
+        return DOES_NOT if self.high < 0 else UNDECIDED  # also without an interval: NaN
+
+    def within(self, tolerance: float) -> str:
+        """The outcome of a claim that the effect is zero, give or take ``tolerance``."""
+        if self.low >= -tolerance and self.high <= tolerance:
+            return HOLDS
+        return DOES_NOT if self.low > tolerance or self.high < -tolerance else UNDECIDED
+
+    @property
+    def open(self) -> bool:
+        """Whether the interval includes zero."""
         return self.low <= 0 <= self.high
+
+    def turned(self) -> Effect:
+        return Effect(-self.value, -self.high, -self.low)
 
     def minus(self, x: float) -> Effect:
         return Effect(self.value - x, self.low - x, self.high - x)
@@ -139,15 +161,15 @@ class Verdict:
     why: str = ""
 
 
-def verdict(holds: bool, effect: Effect, *why: str) -> Verdict:
-    """A verdict from a yes or no; the reasons that are not empty are joined."""
-    return Verdict(HOLDS if holds else DOES_NOT, *effect, ". ".join(filter(None, why)))
+def verdict(outcome: str, effect: Effect, *why: str) -> Verdict:
+    """A verdict; the reasons that are not empty are joined."""
+    return Verdict(outcome, *effect, ". ".join(filter(None, why)))
 
 
-def noise(findings: Iterable[Finding]) -> str:
+def including_zero(findings: Iterable[Finding]) -> str:
     """Names the metrics whose interval includes zero; empty if there is none."""
-    names = [name_of(finding.metric) for finding in findings if finding.effect.noisy]
-    return f"{NOISE}: {', '.join(names)}" if names else ""
+    names = [name_of(finding.metric) for finding in findings if finding.effect.open]
+    return f"{INCLUDES_ZERO}: {', '.join(names)}" if names else ""
 
 
 def notes(findings: Iterable[Finding]) -> dict[str, None]:
