@@ -17,6 +17,12 @@ TORCH_INDEX ?=
 VENV ?= .venv
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if $(shell $(p) -c 'import sys; print(1 if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(p),)))
 
+# What is given reaches commands through the environment, and as it is: no quote, $ or ; of a folder's name is anything but
+# a letter of it, to make or to the shell.
+GIVEN := PROFILE DATA SEED JOBS GPUS WORKFLOW ROWS CARRIED SECONDS_PER_IMAGE EXTRAS TORCH_INDEX
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+export $(GIVEN)
+
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
@@ -42,8 +48,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 	    { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module (Debian: python3-venv)"; exit 1; }
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(if $(TORCH_INDEX),$(PY) -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision)
-	@$(PY) -m pip install --quiet --progress-bar off $(if $(TORCH_INDEX),,-c requirements.lock) -e '.[$(EXTRAS)]'
+	@$(if $(TORCH_INDEX),$(PY) -m pip install --quiet --index-url "$$TORCH_INDEX" torch torchvision)
+	@$(PY) -m pip install --quiet --progress-bar off $(if $(TORCH_INDEX),,-c requirements.lock) -e ".[$$EXTRAS]"
 	@# ultralytics asks for opencv-python, grad-cam for the headless one; the last one installed is the one imported, and
 	@# only the headless one runs on a machine without graphics libraries
 	@$(PY) -m pip install --quiet --progress-bar off --force-reinstall --no-deps $(if $(TORCH_INDEX),,-c requirements.lock) \
@@ -51,9 +57,10 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
-	@$(if $(CARRIED),OPENURINE_CARRIED=$(CARRIED)) $(PY) workflow/reproduce.py --profile '$(PROFILE)' --data '$(DATA)' --seed '$(SEED)' --workflow '$(WORKFLOW)' \
-	    $(if $(JOBS),--jobs $(JOBS)) $(if $(GPUS),--gpus $(GPUS)) $(if $(DRY),--dry) $(if $(ROWS),--rows '$(ROWS)') \
-	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image $(SECONDS_PER_IMAGE))
+	@$(if $(CARRIED),OPENURINE_CARRIED="$$CARRIED") $(PY) workflow/reproduce.py --profile="$$PROFILE" --data="$$DATA" \
+	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") \
+	    $(if $(DRY),--dry) $(if $(ROWS),--rows="$$ROWS") \
+	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image="$$SECONDS_PER_IMAGE")
 
 # One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.
 test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the notebooks themselves

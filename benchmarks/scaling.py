@@ -238,7 +238,7 @@ def heads(n: int) -> dict[str, object]:
     # n - 1 of the heads as they are; the last one takes the classes of all others
     rest = tuple(i for _, ids in all_heads[n - 1 :] for i in ids)
     torch.manual_seed(0)
-    model = MultiHeadModel("yolo12n.yaml", dict(all_heads[: n - 1]) | {"the rest": rest})
+    model = MultiHeadModel("yolo12n", dict(all_heads[: n - 1]) | {"the rest": rest})
     model.args = DEFAULT_CFG
     optimizer = torch.optim.SGD(model.train().parameters(), 1e-4)
     batch = {

@@ -7,12 +7,24 @@ is one line, and exit code 2.
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from pathlib import Path
 
 from synthurine import command as synthesize
 
 WRONG = 2
+REMEDIES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "make room on the disk, and give the same command again: what is done is kept",
+    ),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM),
+        "give a folder that you may write to, and files that you may read",
+    ),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "give another folder"),
+}
 FLAGS = {"conf": "--conf", "slice_px": "--slice", "um_per_px": "--um-per-px"}  # of ``predict``
 
 
@@ -25,7 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
         # all that this library raises on bad input
         print(f"openurine: {error}", file=sys.stderr)
         return WRONG
+    except OSError as error:  # a disk that is full, a folder that is none
+        print(f"openurine: {_of_the_system(error, options)}", file=sys.stderr)
+        return WRONG
     return 0
+
+
+def _of_the_system(error: OSError, options: argparse.Namespace) -> str:
+    """One line: the file, what the system says of it, and what to do."""
+    # a disk that is full does not say where; it is where the command writes
+    place = error.filename or getattr(options, "out", None) or getattr(options, "data", ".")
+    remedy = REMEDIES.get(error.errno or 0, "look at the file and its disk")
+    return f"{place}: {error.strerror or error}; {remedy}"
 
 
 def _parser() -> argparse.ArgumentParser:

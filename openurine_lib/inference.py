@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import BadField, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
-from openurine_lib.files import atomic_path, digest
+from openurine_lib.files import atomic_path, digest, digest_of_file
 
 CONFIDENCE = 0.001  # least confidence that is stored, as in ultralytics' validation
 MAX_DETECTIONS = 300  # a slice or image, of every engine; after merging there is no limit
@@ -86,7 +86,7 @@ def predict_fields(
     """Predicts every field and writes all boxes to ``out`` (csv), in the order of ``images``.
 
     Finished fields stay in ``<out>.partial`` until all are there: after an interruption the same
-    call, with the same detector and setting, goes on.
+    call, with the same detector and setting, goes on. Fields count by content, not by name.
 
     Args:
         images: [image, path, ...] and, where known, [width, height], which the files must have.
@@ -104,6 +104,7 @@ def predict_fields(
     setting = {
         "slice": slice_px, "overlap": overlap, "conf": detector.confidence_threshold,
         "imgsz": detector.image_size, "weights": _digest(detector.model),
+        "fields": digests(images),
     }  # fmt: skip
     done = _resume(partial, setting)
     with partial.open("a", encoding="utf-8") as file:
@@ -119,6 +120,11 @@ def predict_fields(
     write_csv(pd.DataFrame(rows, columns=COLUMNS), out)
     partial.unlink()  # only now, as ``out`` is complete
     return read_predictions(out)
+
+
+def digests(images: pd.DataFrame) -> dict[str, str]:
+    """The SHA-256 of each field's file; images: [image, path]."""
+    return {field.image: digest_of_file(field.path) for field in images.itertuples()}
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -41,7 +41,8 @@ def test_predict_leaves_boxes_pictures_and_a_report(weights, field, tmp_path, ca
         == 0
     )
     out = tmp_path / "out"
-    assert {p.name for p in out.iterdir()} == {"boxes.csv", "field.png", "report.csv"}
+    files = {p.name for p in out.iterdir() if not p.name.startswith(".")}  # the lock is hidden
+    assert files == {"boxes.csv", "field.png", "made_from.json", "report.csv"}
     boxes = pd.read_csv(out / "boxes.csv")
     assert list(boxes) == ["image", "class", "cls", "conf", "x1", "y1", "x2", "y2"]
     assert (
@@ -106,10 +107,11 @@ def test_predict_refuses_in_one_line(weights, field, tmp_path, capsys):
 
 
 def test_synthesize_then_check(tmp_path, capsys):
-    assert main(["synthesize", "--out", str(tmp_path / "set"), "--fields", "4", "--seed", "1"]) == 0
+    draw = ["synthesize", "--out", str(tmp_path / "set"), "--seed", "1"]
+    assert main([*draw, "--fields", "5", "--patients", "5"]) == 0
     assert main(["check", str(tmp_path / "set")]) == 0
     out = capsys.readouterr().out
-    assert "taxonomy openurine" in out and "4 labelled images" in out
+    assert "taxonomy openurine" in out and "5 labelled images" in out
     next((tmp_path / "set" / "labels").iterdir()).write_text("0 nonsense\n")
     refused(["check", tmp_path / "set"], capsys, "malformed line")
     refused(["check", tmp_path / "nowhere"], capsys, "no such folder")

@@ -14,7 +14,7 @@ from PIL import Image
 import openurine_lib
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import fingerprints
-from openurine_lib.laboratory import BadOption, predict
+from openurine_lib.laboratory import BadFolder, BadOption, predict
 
 HEAVY = ("torch", "pandas", "numpy", "ultralytics", "matplotlib")
 
@@ -65,7 +65,8 @@ def test_predict_without_a_folder_gives_what_it_writes_with_one(weights, tmp_pat
     pd.testing.assert_frame_equal(written.report, alone.report)
     pd.testing.assert_frame_equal(written.report, pd.read_csv(out / "report.csv"), rtol=1e-5)
     assert len(alone.boxes) == len(pd.read_csv(out / "boxes.csv")) > 0
-    assert {p.name for p in out.iterdir()} == {"boxes.csv", "field1.png", "report.csv"}
+    files = {p.name for p in out.iterdir() if not p.name.startswith(".")}  # the lock is hidden
+    assert files == {"boxes.csv", "field1.png", "made_from.json", "report.csv"}
     assert list(alone.report.component) == list(taxonomy.load("openurine").components)
     assert alone.per_hpf and not predict([image], weights).per_hpf
 
@@ -86,8 +87,10 @@ def test_what_was_interrupted_on_other_arrays_is_not_gone_on_with(weights, tmp_p
         patch.setattr(inference, "predict_image", killed)
         predict(list(images[:2]), weights, tmp_path)
     assert (tmp_path / "boxes.csv.partial").exists()
-    found = predict(list(images[1:]), weights, tmp_path).boxes
-    pd.testing.assert_frame_equal(found, predict(list(images[1:]), weights).boxes)
+    with pytest.raises(BadFolder, match="boxes.csv.partial is not of these fields"):
+        predict(list(images[1:]), weights, tmp_path)
+    found = predict(list(images[:2]), weights, tmp_path).boxes
+    pd.testing.assert_frame_equal(found, predict(list(images[:2]), weights).boxes)
 
 
 @pytest.mark.parametrize(

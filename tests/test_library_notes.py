@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
 
 
 def test_the_six_head_model_is_pickled_traced_and_loaded_like_any_other():
-    model = MultiHeadModel("yolo12n.yaml", {"Cells": (0, 2), "Casts": (1,)}).eval()
+    model = MultiHeadModel("yolo12n", {"Cells": (0, 2), "Casts": (1,)}).eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         y = model(image)[0]

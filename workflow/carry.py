@@ -32,16 +32,18 @@ def main() -> None:
     options = _options()
     run = open_run(options.data, options.profile, options.seed)
     todo = plan(run.profile)
+    kept = map(method, options.weights)
+    encoders = {run.profile.arch(row) for row in kept if row.ssl}
     for fold in range(FOLDS):
         for row in todo.predict.values():
             source, target = run.predict_dir(row, fold), carried.folder_of(run, row, fold)
             ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
             if ours and (source / "metrics.csv").exists() and not _is_newer(target, source):
                 carry(run, row, fold, target, with_weights=row.id in options.weights)
-        for arch, row in todo.ssl.items():
+        for arch in encoders:
             source = run.ssl_dir(arch, fold)
             target = carried.folder_of_encoder(run, arch, fold)
-            if row.id in options.weights and (source / TRAINED).exists() and not target.exists():
+            if (source / TRAINED).exists() and not target.exists():
                 carry_encoder(run, arch, fold, target)
         carry_search(run, method(OURS), fold)
 

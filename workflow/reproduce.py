@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ def main() -> int:
         run = open_run(options.data, options.profile, options.seed)
     except (UnknownName, FileNotFoundError) as error:
         return _refuse(str(error))
+    if set("{}") & set(run.data_name):  # Snakemake takes them for wildcards
+        return _refuse(f"data folder {run.data!r} has braces in its name; give it another name")
     if options.dry:
         from estimate import describe
 
@@ -116,7 +119,8 @@ def _options() -> argparse.Namespace:
 def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
     configuration = [
         f"profile={run.profile.name}",
-        f"data={run.data}",
+        # in a list, of which Snakemake reads every letter: a text it would take for YAML
+        f"data={json.dumps([run.data], ensure_ascii=False)}",
         f"seed={run.seed}",
         f"gpus={options.gpus}",
         *([f"rows={options.rows}"] if options.rows else []),

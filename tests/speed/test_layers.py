@@ -88,5 +88,5 @@ def test_every_attention_of_a_detector_is_changed_and_its_names_are_not():
     model = build_model("yolo12n", tiny.TAXONOMY, "multi")
     own = [m for m in model.modules() if isinstance(m, AAttn)]
     assert len(own) == 8 and all(type(m) is not AAttn for m in own)
-    stock = MultiHeadModel("yolo12n.yaml", tiny.TAXONOMY.heads)
+    stock = MultiHeadModel("yolo12n", tiny.TAXONOMY.heads)
     assert list(model.state_dict()) == list(stock.state_dict())

@@ -89,9 +89,10 @@ def test_labels_are_the_boxes_in_yolo_and_in_coco(tmp_path):
 
 
 def test_the_folder_is_read_like_anyone_elses(tmp_path):
-    checked = check.check(readers.read(write(tmp_path, TINY, 0)))
-    assert checked.images.split.value_counts().to_dict()["labelled"] == TINY["fields"]
+    spec = TINY | {"fields": 5, "patients": 5}  # a patient for each fold
+    checked = check.check(readers.read(write(tmp_path, spec, 0)))
+    assert checked.images.split.value_counts().to_dict()["labelled"] == spec["fields"]
     assert (
-        len(checked.boxes) == patients.quota(TINY).boxes.sum()
+        len(checked.boxes) == patients.quota(spec).boxes.sum()
         and checked.taxonomy.name == "openurine"
     )

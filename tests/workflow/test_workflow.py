@@ -230,6 +230,17 @@ def test_data_is_compared_by_content_and_read_once(tmp_path: Path) -> None:
     assert fingerprints.of_data(data, cache) != first
 
 
+@pytest.mark.parametrize("left", ["", '{"a.txt": ["1-'])
+def test_a_record_that_was_cut_off_does_not_stop_later_runs(tmp_path: Path, left: str) -> None:
+    data, cache = tmp_path / "data", tmp_path / "locks" / "data.json"
+    data.mkdir()
+    (data / "a.txt").write_text("1")
+    first = fingerprints.of_data(data, cache)
+    cache.write_text(left)
+    assert fingerprints.of_data(data, cache) == first
+    assert json.loads(cache.read_text()).keys() == {"a.txt"}  # whole again
+
+
 def test_imports_inside_functions_are_followed() -> None:
     assert not hasattr(run_module, "synthurine")  # imported where a data set is drawn
     assert "synthurine.fields" in fingerprints.modules_reached("openurine_lib.experiments.run")

@@ -1,0 +1,163 @@
+"""A patient's results: of this patient's fields alone, in a folder of their own, safe to open."""
+
+import contextlib
+import errno
+import resource
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from filelock import FileLock
+from PIL import Image
+
+from openurine_lib import inference
+from openurine_lib.cli import main
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny.untrained(tmp_path_factory.mktemp("weights"))
+
+
+def patient(folder, seed, names=("f1", "f2")):
+    """Files of fields; every patient's are called the same."""
+    folder.mkdir(parents=True)
+    for i, name in enumerate(names):
+        pixels = np.random.default_rng([seed, i]).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return [str(folder / f"{name}.png") for name in names]
+
+
+def predicted(fields, weights, out, *more):
+    return main(["predict", *fields, "--weights", str(weights), "--out", str(out), *more])
+
+
+@contextlib.contextmanager
+def killed_after(fields):
+    """Within it, a prediction ends after so many fields as if it were killed."""
+    original = inference.predict_image
+    done = []
+
+    def kill(*arguments):
+        if len(done) == fields:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(inference, "predict_image", kill)
+        yield
+
+
+@pytest.mark.parametrize("left", [0, 1, 2], ids=["at once", "one field", "finished"])
+def test_another_patients_results_are_never_taken_for_this_ones(weights, tmp_path, capsys, left):
+    one, other = patient(tmp_path / "one", 1), patient(tmp_path / "other", 2)
+    out = tmp_path / "out"
+    if left == 2:
+        assert predicted(one, weights, out) == 0
+    else:
+        with killed_after(left):
+            predicted(one, weights, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert predicted(other, weights, out) == 2
+    error = capsys.readouterr().err
+    assert "is not of these fields; give another folder" in error and error.count("\n") <= 3
+    assert {path: path.read_bytes() for path in out.iterdir()} == before, "results were changed"
+    assert predicted(one, weights, out) == 0, "the patient's own call does not go on"
+    assert predicted(one, weights, tmp_path / "alone") == 0
+    for name in ("boxes.csv", "report.csv", "f1.png", "f2.png"):
+        assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_a_field_that_was_replaced_is_predicted_again(weights, tmp_path):
+    """The same call, the same names, another picture: what was left of the first is not used."""
+    fields = patient(tmp_path / "one", 1)
+    frame = pd.DataFrame({"image": ["f1", "f2"], "path": fields})
+    detector = tiny_detector(weights)
+    with killed_after(1):
+        inference.predict_fields(detector, frame, None, 0.0, tmp_path / "p.csv")
+    patient(tmp_path / "other", 2)
+    (tmp_path / "one" / "f1.png").write_bytes((tmp_path / "other" / "f1.png").read_bytes())
+    found = inference.predict_fields(detector, frame, None, 0.0, tmp_path / "p.csv")
+    alone = inference.predict_fields(detector, frame, None, 0.0, tmp_path / "alone.csv")
+    pd.testing.assert_frame_equal(found, alone)
+
+
+def tiny_detector(weights):
+    from openurine_lib.training.engines import engine
+
+    return engine("ultralytics").detector(weights, 0.25, "cpu", 64)
+
+
+@pytest.mark.parametrize("given", ["f1", "another file"])
+def test_no_file_of_the_users_is_written_over(weights, tmp_path, monkeypatch, capsys, given):
+    fields = patient(tmp_path / "one", 1)
+    monkeypatch.chdir(tmp_path / "one")
+    if given == "another file":  # f2.jpg is the field, and f2.png another picture
+        Image.open(fields[1]).save("f2.jpg")
+        fields = ["f2.jpg"]
+    before = {path: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    assert predicted(fields, weights, ".") == 2
+    assert "give another folder" in capsys.readouterr().err
+    after = {path: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    assert {path: after.get(path) for path in before} == before
+
+
+def test_two_calls_do_not_write_into_one_folder(weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / ".lock"):
+        assert predicted(patient(tmp_path / "one", 1), weights, out) == 2
+    assert "another call is at work there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("start", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1"])
+def test_a_name_is_no_formula_in_a_spreadsheet(weights, tmp_path, start):
+    fields = patient(tmp_path / "one", 1, [start])
+    assert predicted(fields, weights, tmp_path / "out") == 0
+    boxes = pd.read_csv(tmp_path / "out" / "boxes.csv", dtype=str)
+    assert len(boxes) and set(boxes.image) == {f"'{start}"}
+    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
+    cells = [*boxes.to_numpy().ravel(), *report.to_numpy().ravel()]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+@contextlib.contextmanager
+def small_files(bytes_):
+    """Within it, a file can grow to so many bytes only, and the system refuses the rest."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def one_line(capsys):
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("openurine")]
+    assert len(error) == 1
+    return error[0]
+
+
+def test_what_the_system_refuses_is_told_with_the_place_and_a_remedy(
+    weights, tmp_path, capsys, monkeypatch
+):
+    fields = patient(tmp_path / "one", 1)
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert predicted(fields, weights, out) == 2
+        error = one_line(capsys)
+        assert str(tmp_path / "file") in error and error.endswith("; give another folder")
+    with small_files(1000):
+        assert predicted(fields, weights, tmp_path / "full") == 2
+    error = one_line(capsys)
+    assert str(tmp_path / "full") in error and "make room on the disk" in error
+    assert predicted(fields, weights, tmp_path / "full") == 0, "the same command does not go on"
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "cd"))
+
+    monkeypatch.setattr("openurine_lib.laboratory.FileLock", refuse)
+    assert predicted(fields, weights, tmp_path / "cd") == 2
+    assert "Read-only file system; give a folder that you may write to" in one_line(capsys)
