@@ -135,6 +135,7 @@ def headline(folder: Path) -> pd.DataFrame:
     rows = table[table["row"].isin(names)]
     values = [f"{m}_{side}" for m in ("map50", "map50_95") for side in ("here", "paper")]
     known = [c for c in rows if str(c).startswith(tuple(values))]
+    rows = rows.astype(dict.fromkeys(known, float))  # a whole number has been read as one
     shown = formatted(rows[["row", *known]]).reindex(columns=["row", *values], fill_value="—")
     shown.insert(0, "name", shown["row"].map(names))
     reasons = rows["reason"].fillna("") if "reason" in rows else ""

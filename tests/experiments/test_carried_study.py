@@ -1,0 +1,66 @@
+"""The results that the repository carries are what its code makes, and what its weights predict.
+
+The study's fields are drawn first, which takes some minutes.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from openurine_lib import ensure_metrics, ensure_weights, method, open_run, summary
+from openurine_lib.evaluation.metrics import evaluate
+from openurine_lib.experiments import carried
+from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.steps import training_job
+from openurine_lib.training.engines import engine
+
+pytestmark = pytest.mark.slow
+
+SMALL = "yolo12n-40"  # the cheapest training of the study: fields of 32 pixels
+WITH_WEIGHTS = ("ours-yolo12m", "yolo12m-sahi")
+POINTS = 0.5  # of mAP50, between predictions of one detector on two processors
+LOSS = 0.02  # of a loss, between trainings on two processors
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """A project folder in which the study's data set is drawn and prepared, and its run."""
+    root = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENURINE_ROOT", str(root))
+        run = open_run("synthetic", "study")
+        assert len(run.dataset.images)
+    return root, run
+
+
+@pytest.fixture
+def study(prepared: tuple[Path, Run], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("OPENURINE_ROOT", str(prepared[0]))
+    return prepared[1]
+
+
+def test_a_small_row_trained_again_has_the_losses_that_are_carried(study):
+    folder = carried.find(study, method(SMALL), 0)
+    assert folder is not None, f"nothing valid is carried of {SMALL}"
+    job = training_job(study, method(SMALL), 0, study.dir / "again")
+    engine("ultralytics").fit(job)
+    earlier, here = (pd.read_csv(place / "log.csv") for place in (folder, job.dir))
+    assert list(earlier.columns) == list(here.columns) and len(earlier) == len(here)
+    # the first epoch closely; the last after chance has had its say on another processor
+    assert here.loss.iloc[0] == pytest.approx(earlier.loss.iloc[0], rel=LOSS)
+    assert here.loss.iloc[-1] == pytest.approx(earlier.loss.iloc[-1], rel=5 * LOSS)
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_carried_weights_predict_what_is_carried(study, name):
+    row = method(name)
+    folder = carried.find(study, row, 0)
+    assert folder is not None and (folder / carried.WEIGHTS).exists()
+    ensure_weights(study, row, 0)
+    here = summary(ensure_metrics(study, row, 0))["map50"]
+    images = study.test_images(0)
+    boxes = carried.unpack(folder / "predictions.npz")
+    n = study.dataset.taxonomy.n
+    earlier = summary(evaluate(study.dataset.boxes_of(images), boxes, n, list(images.image)))
+    assert 100 * here == pytest.approx(100 * earlier["map50"], abs=POINTS)
