@@ -123,7 +123,7 @@ def test_goes_on_after_a_kill_in_the_middle_of_a_line(detector, fields, tmp_path
     assert again.read_bytes() == out.read_bytes()
 
 
-@pytest.mark.parametrize("change", ["weights", "slice", "conf"])
+@pytest.mark.parametrize("change", ["weights", "slice", "conf", "field"])
 def test_never_goes_on_with_another_setting(detector, fields, tmp_path, monkeypatch, change):
     out = tmp_path / "p.csv"
     original, asked = inference.predict_image, []
@@ -138,6 +138,8 @@ def test_never_goes_on_with_another_setting(detector, fields, tmp_path, monkeypa
         torch.nn.init.zeros_(detector.model.weight)
     if change == "conf":
         detector.confidence_threshold = 0.5
+    if change == "field":  # another picture under the same name
+        Image.new("RGB", (160, 128), "white").save(fields.path[0])
     monkeypatch.setattr(inference, "predict_image", lambda *a: asked.append(1) or original(*a))
     predict_fields(detector, fields, 96 if change == "slice" else 64, 0.25, out)
     assert len(asked) == 3

@@ -70,26 +70,6 @@ def test_another_patients_results_are_never_taken_for_this_ones(weights, tmp_pat
         assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def test_a_field_that_was_replaced_is_predicted_again(weights, tmp_path):
-    """The same call, the same names, another picture: what was left of the first is not used."""
-    fields = patient(tmp_path / "one", 1)
-    frame = pd.DataFrame({"image": ["f1", "f2"], "path": fields})
-    detector = tiny_detector(weights)
-    with killed_after(1):
-        inference.predict_fields(detector, frame, None, 0.0, tmp_path / "p.csv")
-    patient(tmp_path / "other", 2)
-    (tmp_path / "one" / "f1.png").write_bytes((tmp_path / "other" / "f1.png").read_bytes())
-    found = inference.predict_fields(detector, frame, None, 0.0, tmp_path / "p.csv")
-    alone = inference.predict_fields(detector, frame, None, 0.0, tmp_path / "alone.csv")
-    pd.testing.assert_frame_equal(found, alone)
-
-
-def tiny_detector(weights):
-    from openurine_lib.training.engines import engine
-
-    return engine("ultralytics").detector(weights, 0.25, "cpu", 64)
-
-
 @pytest.mark.parametrize("given", ["f1", "another file"])
 def test_no_file_of_the_users_is_written_over(weights, tmp_path, monkeypatch, capsys, given):
     fields = patient(tmp_path / "one", 1)
