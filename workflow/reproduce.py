@@ -73,7 +73,8 @@ def headline(table4: Path) -> list[str]:
         numbers = "".join(f"{float(x):8.1f}" if x else f"{'-':>8}" for x in (here, paper))
         lines.append(f"{label:<42}{numbers}")
     run = sum(bool(row["map50_here"]) for row in rows.values())
-    lines.append(f"{run} of {len(rows)} rows of Table 4 have a number here.")
+    waiting = "; the others wait to be trained (make reproduce ROWS=all)" * (run < len(rows))
+    lines.append(f"{run} of {len(rows)} rows of Table 4 have a number here{waiting}.")
     return lines
 
 
