@@ -21,7 +21,6 @@ from openurine_lib.experiments.methods import UnknownName  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import root  # noqa: E402
 
-HEADLINE = {"ours-yolo12m": "the paper's method", "yolo12m-sahi": "the plain detector with slices"}
 INCOMPLETE = """
 The run is not complete. What is finished is kept. Correct what is named above, then give the same
 command again.
@@ -63,7 +62,9 @@ def main() -> int:
 
 
 def headline(table4: Path) -> list[str]:
-    """The lines that end a run: the paper's method and the plain detector, beside the paper."""
+    """The lines that end a run: the rows of the page's first screen, beside the paper."""
+    from openurine_lib.paper.report import HEADLINE  # brings pandas: not at the start
+
     with table4.open(encoding="utf-8", newline="") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     lines = [f"{'mAP50 (%)':<42}{'here':>8}{'paper':>8}"]
