@@ -49,7 +49,8 @@ def work(run: Run) -> list[Work]:
     for m in jobs.predict.values():
         _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))
     search = Work("05 search", 1, 0, 0)
-    trials = p.search["trials"] * p.search["epochs"] * train * SEARCH_SHARE
+    searched = _at_most(train, p.search.get("fields"))
+    trials = p.search["trials"] * p.search["epochs"] * searched * SEARCH_SHARE
     _add(search, trials, _relative(run, method(OURS)))
     return [ssl, training, inference, search, Work("tables and figures", 8, 0, 0)]
 

@@ -98,10 +98,14 @@ def valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
 
 def encoder_valid_for(run: Run, arch: str, fold: int) -> dict[str, Any]:
     """All that decides what a pretraining gives."""
+    # here, as it takes torch seconds to load, and most questions are not about a pretraining
+    from openurine_lib.model.autoencoder import PRETEXT
+
     p = run.profile
     fields = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
     own = {
-        "network": arch, "epochs": p.ssl_epochs, "px": p.settings["imgsz"], "crop": p.ssl_px,
+        "network": arch, "pretext": PRETEXT, "epochs": p.ssl_epochs,
+        "px": p.settings["imgsz"], "crop": p.ssl_px,
         "fields": digest("\n".join(fields["image"])),
     }  # fmt: skip
     return _plain(own | _data(run, fold))

@@ -20,9 +20,12 @@ from openurine_lib.files import atomic_path
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.trials import inner_split, run_trials
+from openurine_lib.training.trials import Split, inner_split, run_trials
 
 TRIALS = "trials.csv"  # of a finished search, in its folder
+# ends a trial that is, halfway, below the median of those that went the whole way, of which there
+# must be eight
+PRUNER = optuna.pruners.MedianPruner(n_startup_trials=8)
 
 
 def folder_of(run: Run, m: Method, fold: int) -> Path:
@@ -30,16 +33,26 @@ def folder_of(run: Run, m: Method, fold: int) -> Path:
     return run.dir / "search" / m.id / f"fold{fold}"
 
 
+def split_of(run: Run, fold: int) -> Split:
+    """What the trials train on, and what they are scored on: fields of the fold's training part,
+    at most as many as the profile's ``search.fields`` says, cut by patient."""
+    p = run.profile
+    return inner_split(
+        run.dataset.train_images(fold, p.search.get("fields", p.max_train_fields)), run.seed
+    )
+
+
 def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Runs the profile's number of trials, going on where an interrupted search stopped.
 
     The first trial is what the run trains with: Table 3, with the profile's changes. Returns one
-    row a trial, in order: its number, the names of ``trials.SPACE``, the metrics in 0..1.
+    row a trial, in order: its number, the names of ``trials.SPACE``, the epochs that it was given,
+    the metrics in 0..1 and the objective after half of the epochs.
     """
     if earlier := carried.find_search(run, m, fold):
         return pd.read_csv(earlier / TRIALS)
     data, p = run.dataset, run.profile
-    split = inner_split(data.train_images(fold, p.max_train_fields), run.seed)
+    split = split_of(run, fold)
     job = TrainJob(
         arch=p.arch(m),
         taxonomy=data.taxonomy,
@@ -57,7 +70,7 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     truth = data.boxes_of(split.validation)
     with on_record(run, job.dir):
         trials = run_trials(
-            job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe
+            job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe, PRUNER
         )
     with atomic_path(job.dir / TRIALS) as temporary:
         trials.to_csv(temporary, index=False)

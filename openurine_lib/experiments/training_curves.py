@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from openurine_lib import style
 from openurine_lib.experiments.comparison import TITLES
-from openurine_lib.training.trials import SPACE, best
+from openurine_lib.training.trials import SPACE, best, was_pruned
 
 PARTS = {"box": "CIoU (Eq. 4)", "cls": "classification (Eq. 7)", "dfl": "DFL (Eq. 5)"}
 TITLE = {"fontsize": 6, "color": "0.35"}
@@ -88,16 +89,22 @@ def _whole_epochs(ax: Axes) -> None:
 def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
     """Fig. 4: a metric against each hyperparameter, over the whole range that was searched.
 
-    Points are coloured by the order of the trials. A diamond marks the first trial, a cross the
-    best one. The figure says so if the trials are too few, or all alike.
+    Points are coloured by the order of the trials; hollow ones were pruned, and show what they had
+    reached after half of the epochs. A diamond marks the first trial, a cross the best one. The
+    figure says so if the trials are too few, or all alike.
     """
     style.use()
     chosen = best(trials)
     scores = 100 * trials[metric]
+    pruned = was_pruned(trials)
+    whole = ~pruned
     fig, axes = plt.subplots(4, 4, figsize=style.size(style.PAGE, 0.95), sharey=True)
     for ax, (name, span) in zip(axes.flat, SPACE.items(), strict=True):
-        look = {"s": 9, "c": trials["trial"], "cmap": style.SEQUENTIAL, "linewidths": 0}
-        points = ax.scatter(trials[name], scores, **look)
+        look = {"s": 9, "cmap": style.SEQUENTIAL, "vmin": 0, "vmax": len(trials) - 1}
+        order = trials["trial"]
+        points = ax.scatter(trials[name][whole], scores[whole], c=order[whole], lw=0, **look)
+        rims = points.cmap(points.norm(order[pruned]))
+        ax.scatter(trials[name][pruned], scores[pruned], s=9, fc="none", ec=rims, lw=0.6)
         ring = {"s": 26, "marker": "D", "facecolor": "none", "edgecolor": "black", "zorder": 3}
         first = ax.scatter(trials[name].iloc[0], scores.iloc[0], **ring)
         cross = {"s": 34, "marker": "x", "color": style.HERE_COLOUR, "zorder": 4}
@@ -110,8 +117,11 @@ def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
     axes[0, 0].set_ylim(max(middle - reach, -0.05 * reach), middle + reach)
     for ax in axes[:, 0]:
         ax.set_ylabel(TITLES[metric])
-    names = ["first trial: this run's own settings", "best trial"]
-    key = fig.legend([first, winner], names, loc="outside lower center", ncols=2)
+    marks, names = [first, winner], ["first trial: this run's own settings", "best trial"]
+    if pruned.any():
+        marks.append(Line2D([], [], ls="", marker="o", ms=3, mfc="none", mec="grey"))
+        names.append("stopped after half of the epochs")
+    key = fig.legend(marks, names, loc="outside lower center", ncols=len(marks))
     key.set_title(too_little(scores))
     key.get_title().set(weight="bold", fontsize=8, color=style.HERE_COLOUR)
     if len(trials) > 1:  # one has no order

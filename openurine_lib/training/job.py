@@ -30,7 +30,8 @@ class TrainJob:
     device: str  # "cpu", "cuda:0"; "0,1" for two GPUs (the ultralytics engine)
     encoder: Path | None = None  # the autoencoder's encoder to start from
     pretrained: Path | None = None  # a file of tensors to start from, before the encoder
-    stop_after: int | None = None  # epochs; then only the log is left (the ultralytics engine)
+    # epochs; then the weights so far are written, and a later call can go on (ultralytics engine)
+    stop_after: int | None = None
     meta: dict[str, Any] = field(default_factory=dict)  # provenance that goes into the weights file
 
     def described(self, engine: str) -> dict[str, Any]:

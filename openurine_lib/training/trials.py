@@ -37,6 +37,7 @@ SPACE: dict[str, Any] = {
     for name, (low, high) in RANGES.items()
 }
 OBJECTIVE = "map50"
+HALFWAY = "halfway"  # the objective after half of the epochs, by which a pruner judges
 VALIDATION_SHARE = 0.2  # of the training part's patients
 
 
@@ -66,24 +67,27 @@ def run_trials(
     truth: pd.DataFrame,
     trials: int,
     sampler: Callable[[int], optuna.samplers.BaseSampler],
+    pruner: optuna.pruners.BasePruner | None = None,
 ) -> pd.DataFrame:
     """Trains the job once a trial, each time with other settings; an interrupted call goes on.
 
     The job's settings are the first trial's, and its folder keeps the study. ``engine`` trains it.
     validation, truth: frames of the held-out images and of their boxes. sampler: makes, from a
-    seed, what proposes the next settings. Returns one row a trial, in order: its number, the names
-    of SPACE, METRICS in 0..1.
+    seed, what proposes the next settings. pruner: ends a trial after half of its epochs if it looks
+    bad; left out, no trial is ended early. Returns one row a trial, in order: its number, the names
+    of SPACE, epochs (that it was trained), METRICS in 0..1 and HALFWAY (empty without a pruner).
     """
     job.dir.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # one bar is enough
     storage = f"sqlite:///{job.dir / 'study.db'}"  # on disk, so that an interrupted search goes on
     study = optuna.create_study(
-        storage=storage, study_name="search", direction="maximize", load_if_exists=True
-    )
+        storage=storage, study_name="search", direction="maximize", load_if_exists=True,
+        pruner=pruner or optuna.pruners.NopPruner(),
+    )  # fmt: skip
     # a trial that was under way when an earlier call was killed; it is done again
     for killed in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(killed.number, state=optuna.trial.TrialState.FAIL)
-    for n in tqdm(range(len(complete(study)), trials), desc="search", unit="trial"):
+    for n in tqdm(range(len(_ended(study)), trials), desc="search", unit="trial"):
         # seeded by the trial, so that an interrupted search goes on as it would have gone
         study.sampler = sampler(job.seed + n)
         # the job's own settings come first, even if a kill has taken them from the queue
@@ -93,15 +97,34 @@ def run_trials(
         settings = job.settings | trial.params
         folder = job.dir / f"trial{n}"
         one = dataclasses.replace(job, settings=settings, dir=folder)
-        scores = held_out_scores(engine, one, engine.fit(one), validation, truth)
+        half = job.epochs // 2 if pruner else 0
+        pruned = False
+        if half:
+            part = dataclasses.replace(one, stop_after=half)
+            scores = held_out_scores(engine, part, engine.fit(part), validation, truth)
+            trial.set_user_attr(HALFWAY, scores[OBJECTIVE])
+            trial.report(scores[OBJECTIVE], half)
+            pruned = trial.should_prune()
+        if not pruned:  # from the beginning, or from half of the way
+            scores = held_out_scores(engine, one, engine.fit(one), validation, truth)
         # for the table; Optuna keeps the objective alone
         for name, value in scores.items():
             trial.set_user_attr(name, value)
-        study.tell(trial, scores[OBJECTIVE])
+        trial.set_user_attr("epochs", half if pruned else job.epochs)
+        if pruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, scores[OBJECTIVE])
         shutil.rmtree(folder)  # weights of hundreds of trials are of no use
+    columns = ["epochs", *METRICS]
     return pd.DataFrame(
-        {"trial": i, **trial.params, **{name: trial.user_attrs[name] for name in METRICS}}
-        for i, trial in enumerate(complete(study))
+        {
+            "trial": i,
+            **trial.params,
+            **{name: trial.user_attrs[name] for name in columns},
+            HALFWAY: trial.user_attrs.get(HALFWAY, float("nan")),
+        }
+        for i, trial in enumerate(_ended(study))
     )
 
 
@@ -118,15 +141,28 @@ def held_out_scores(
     slicing: the side of a slice in pixels (None: whole images) and the overlap of two.
     """
     detector = engine.detector(weights, CONFIDENCE, job.device, job.imgsz)
-    found = predict_fields(detector, validation, *slicing, job.dir / "predictions.csv")
+    # halfway and at the end: two sets of predictions
+    out = job.dir / f"predictions-{job.stop_after or job.epochs}.csv"
+    found = predict_fields(detector, validation, *slicing, out)
     return summary(evaluate(truth, found, job.taxonomy.n, list(validation.image)))
 
 
 def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The finished trials of a study, in order."""
+    """The trials of a study that were trained to their end, in order."""
     return study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
 
 
+def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials of a study that need no more training: complete or pruned, in order."""
+    states = [optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED]
+    return study.get_trials(states=states)
+
+
+def was_pruned(trials: pd.DataFrame) -> pd.Series:
+    """Which trials ended after half of the epochs (bool)."""
+    return trials["epochs"] < trials["epochs"].max()
+
+
 def best(trials: pd.DataFrame) -> pd.Series:
-    """The trial with the highest objective (the first of equals)."""
-    return trials.loc[trials[OBJECTIVE].idxmax()]
+    """The trial with the highest objective (the first of equals) of those trained to the end."""
+    return trials.loc[trials.loc[~was_pruned(trials), OBJECTIVE].idxmax()]

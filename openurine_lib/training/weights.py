@@ -74,10 +74,17 @@ class Checkpoint:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         save({**state, "rows": rows, "signature": self.signature, **more}, self.path)
 
-    def finish(self, state: dict[str, Any], meta: dict[str, Any], name: str = "weights.pt") -> Path:
-        """Writes the weights file of the training, which is done, and removes the checkpoint."""
+    def write_weights(
+        self, state: dict[str, Any], meta: dict[str, Any], name: str = "weights.pt"
+    ) -> Path:
+        """Writes a weights file; the checkpoint stays, so the training can go on."""
         out = self.path.with_name(name)
         save({"state_dict": state, "meta": meta}, out)
+        return out
+
+    def finish(self, state: dict[str, Any], meta: dict[str, Any], name: str = "weights.pt") -> Path:
+        """Writes the weights file of the training, which is done, and removes the checkpoint."""
+        out = self.write_weights(state, meta, name)
         self.path.unlink(missing_ok=True)  # not before the weights are safe on disk
         return out
 

@@ -24,7 +24,7 @@ def trials(n: int, scores: list[float] | None = None) -> pd.DataFrame:
         drawn = low + (high - low) * (0.5 + 0.02 * rng.random(n))
         table[name] = np.exp(drawn) if span.log else drawn
     found = rng.random(n) if scores is None else scores
-    return table.assign(**dict.fromkeys(METRICS, found))
+    return table.assign(epochs=4, halfway=np.asarray(found) / 2, **dict.fromkeys(METRICS, found))
 
 
 def panels(figure):
@@ -70,13 +70,25 @@ def test_a_word_where_trials_say_nothing(table, word):
 def test_the_first_and_the_best_trial_are_marked():
     table = trials(12, [0.1] * 11 + [0.4])
     ax = panels(training_curves.plot_search(table, "recall", "synthetic"))[0]
-    everything, first, best = (np.asarray(c.get_offsets()) for c in ax.collections)
-    assert len(everything) == 12
+    everything, pruned, first, best = (np.asarray(c.get_offsets()) for c in ax.collections)
+    assert len(everything) == 12 and len(pruned) == 0
     assert first.tolist() == [[table["lr0"][0], 10.0]] and best.tolist() == [
         [table["lr0"][11], 40.0]
     ]
     assert ax.get_ylabel() == "Recall (%)"
     assert ax.get_ylim()[0] < 10 and ax.get_ylim()[1] > 40
+
+
+def test_pruned_trials_are_hollow_and_never_the_best():
+    table = trials(12, [0.1] * 10 + [0.2, 0.4])
+    table.loc[11, "epochs"] = 2  # the highest score, after half of the epochs
+    figure = training_curves.plot_search(table, "map50", "synthetic")
+    whole, pruned, _, best = panels(figure)[0].collections
+    assert len(whole.get_offsets()) == 11 and len(pruned.get_offsets()) == 1
+    assert len(pruned.get_facecolor()) == 0
+    assert np.asarray(best.get_offsets()).tolist() == [[table["lr0"][10], 20.0]]
+    names = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert "stopped after half of the epochs" in names
 
 
 def test_scores_that_are_all_zero_do_not_reach_below_zero():

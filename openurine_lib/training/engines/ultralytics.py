@@ -226,7 +226,7 @@ class _Frames(_Trainer):
                 self._close_dataloader_mosaic()
             self.final_eval()
         except _StopAfter:
-            self.bar.close()
+            self.final_eval()
 
     def validate(self) -> tuple[dict[str, float], None]:
         return {}, None  # the test fold is not looked at while training
@@ -261,7 +261,9 @@ class _Frames(_Trainer):
             update_bn((self.preprocess_batch(batch)["img"] for batch in self.train_loader), model)
         meta = job.meta | job.described("ultralytics")
         meta["objectness_gain"] = job.settings.get("obj", 0.0)
-        self.checkpoint.finish(model.float().state_dict(), meta)
+        done = len(self.rows) >= self.epochs
+        write = self.checkpoint.finish if done else self.checkpoint.write_weights
+        write(model.float().state_dict(), meta)
 
 
 def _trainer(job: TrainJob) -> type[_Frames]:

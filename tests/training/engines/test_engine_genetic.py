@@ -63,7 +63,7 @@ def test_search_holds_patients_out_and_the_best_settings_are_trained_on_all(tmp_
             OWN | {"trial": i, "box": 5.0 + i} | dict.fromkeys(METRICS, m)
             for i, m in enumerate((0.1, 0.7, 0.3))
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows).assign(epochs=3)
 
     monkeypatch.setattr(engine, "run_trials", trials)
     monkeypatch.setattr(ultralytics, "fit", lambda final: seen.update(final=final))
