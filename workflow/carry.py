@@ -54,6 +54,12 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
     boxes = read_predictions(predicted / "predictions.csv")
     with atomic_path(target / "predictions.npz") as temporary:
         temporary.write_bytes(carried.pack(boxes, run.test_images(fold)))
+    images = run.dataset.images
+    for file in predicted.glob("cohort-*.csv"):
+        boxes = read_predictions(file)
+        of_cohort = images[images.image.isin(boxes.image)]
+        with atomic_path(target / file.with_suffix(".npz").name) as temporary:
+            temporary.write_bytes(carried.pack(boxes, of_cohort, carried.COHORT_LIMIT))
     shutil.copyfile(training / "log.csv", target / "log.csv")
     for name in ("metrics.csv", sizes.FILE):
         shutil.copyfile(predicted / name, target / name)

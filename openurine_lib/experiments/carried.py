@@ -3,6 +3,7 @@
 ``<row>/fold<k>/`` holds, for a row (by its ``predict_key``) and a fold:
 
 - ``predictions.npz``: the most confident boxes on the fold's test fields, at most LIMIT a field;
+- ``cohort-<digest of its fields>.npz``: for some rows, boxes on the clinical cohort, COHORT_LIMIT;
 - ``log.csv``: the training's losses, one line an epoch; ``metrics.csv`` and ``size.json``;
 - ``weights.safetensors``: for some rows, the tensors in half precision;
 - ``record.json``: what it is valid for, and who trained it, when, how long, at which commit.
@@ -35,6 +36,7 @@ from openurine_lib.files import PACKAGE, atomic_path, digest, write_json
 
 SWITCH = "OPENURINE_CARRIED"  # environment: 0 makes everything anew
 LIMIT = 300  # boxes a field, as one forward pass gives at most
+COHORT_LIMIT = 100  # of these only boxes above an operating point are counted, and they are few
 STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its range
 RECORD = "record.json"
 WEIGHTS = "weights.safetensors"
@@ -179,11 +181,12 @@ def restore_weights(folder: Path, out: Path) -> Path:
 
 
 def restore_predictions(folder: Path, out: Path) -> None:
-    """Writes carried predictions as ``out`` (predictions.csv), and what is known of the network."""
+    """Writes carried predictions as ``out`` (a CSV; the carried file has the same name, but is an
+    npz), and what is known of the network."""
     from openurine_lib.inference import write_csv
 
     _copy(folder, out.parent, ("size.json", RECORD))
-    write_csv(unpack(folder / "predictions.npz"), out)
+    write_csv(unpack(folder / out.with_suffix(".npz").name), out)
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
@@ -194,7 +197,7 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
                 shutil.copyfile(source / name, temporary)
 
 
-def pack(boxes: pd.DataFrame, images: pd.DataFrame) -> bytes:
+def pack(boxes: pd.DataFrame, images: pd.DataFrame, limit: int = LIMIT) -> bytes:
     """Predictions [image, cls, conf, x1, y1, x2, y2] as a compressed npz of a few bytes a box.
 
     The arrays ``names``, ``sides`` (the longer side, pixels) and ``counts`` (of boxes) have one
@@ -202,7 +205,7 @@ def pack(boxes: pd.DataFrame, images: pd.DataFrame) -> bytes:
     of 1) and ``xyxy`` (N, 4) (uint16, a share of the side).
     """
     ranked = boxes.sort_values("conf", ascending=False, kind="stable")
-    best = ranked.groupby("image", sort=False).head(LIMIT)
+    best = ranked.groupby("image", sort=False).head(limit)
     by_image = dict(tuple(best.groupby("image", sort=False)))
     parts = [by_image.get(name, boxes.iloc[:0]) for name in images["image"]]
     sides = images[["width", "height"]].max(axis=1).to_numpy(float)

@@ -111,10 +111,18 @@ def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:
 
 
 def ensure_cohort_predictions(run: Run, m: Method, fold: int, images: pd.DataFrame) -> pd.DataFrame:
-    """Boxes on the fields of the clinical cohort (Table 8), which no fold trains on."""
+    """Boxes on the fields of the clinical cohort (Table 8), which no fold trains on.
+
+    Carried ones are taken: the cohort has more fields than the test part, on which the carried
+    weights do predict anew.
+    """
     # another cohort is another file
     fields = files.digest("\n".join(images.image), length=8)
-    return _predict(run, m, fold, images, run.predict_dir(m, fold) / f"cohort-{fields}.csv")
+    out = run.predict_dir(m, fold) / f"cohort-{fields}.csv"
+    earlier = None if out.exists() else carried.find(run, m, fold)
+    if earlier and (earlier / out.with_suffix(".npz").name).exists():
+        carried.restore_predictions(earlier, out)
+    return _predict(run, m, fold, images, out)
 
 
 def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) -> pd.DataFrame:

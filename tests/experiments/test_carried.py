@@ -10,7 +10,13 @@ import pytest
 import tiny
 import torch
 
-from openurine_lib import ensure_metrics, ensure_weights, method, open_run
+from openurine_lib import (
+    ensure_cohort_predictions,
+    ensure_metrics,
+    ensure_weights,
+    method,
+    open_run,
+)
 from openurine_lib.experiments import carried, steps
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import write_json
@@ -86,6 +92,7 @@ def source(tmp_path_factory):
         record = {"minutes": 12.0, "threads": 1, "processor": "P", "commit": "c", "time": "2026"}
         write_json(folder / steps.TRAINED, record)
         scores = ensure_metrics(run, row, 0)
+        ensure_cohort_predictions(run, row, 0, run.dataset.cohort_images())
     return root, scores
 
 
@@ -122,6 +129,18 @@ def test_carried_weights_predict_here_and_score_alike(source, elsewhere):
     scores = ensure_metrics(run, method(ROW), 0)
     pd.testing.assert_frame_equal(scores, source[1], atol=0.01)
     assert weights.with_name("log.csv").exists() and steps.trained(run, method(ROW), 0)["earlier"]
+
+
+def test_the_cohort_is_not_predicted_again(source, elsewhere, monkeypatch):
+    run = elsewhere(with_weights=True)
+    cohort = run.dataset.cohort_images()
+    # a prediction would fail; other fields than the carried ones would need one
+    monkeypatch.setattr(steps, "ensure_weights", None)
+    here = ensure_cohort_predictions(run, method(ROW), 0, cohort)
+    assert len(here) and set(here.image) <= set(cohort.image)
+    assert here.groupby("image").size().max() <= carried.COHORT_LIMIT
+    with pytest.raises(TypeError):
+        ensure_cohort_predictions(run, method(ROW), 0, cohort[1:])
 
 
 @pytest.mark.parametrize("change", ["seed", "epochs", "simulator", "labels", "switch"])
