@@ -9,6 +9,7 @@ agree within TOLERANCE.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from openurine_lib.experiments import carried
 from openurine_lib.experiments.methods import Method, train_key
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import training_job
+from openurine_lib.files import atomic_path
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.pretraining import pretrain
@@ -33,10 +35,14 @@ def of_training(run: Run, m: Method, fold: int) -> pd.DataFrame | None:
     folder = run.dir / "replay" / train_key(m, run.profile) / f"fold{fold}"
     log = folder / "log.csv"
     if not log.exists():
-        job = training_job(run, m, fold, folder)
+        work = folder / "work"
+        job = training_job(run, m, fold, work)
         # only the log is wanted: the pass over the fields that ends a training is left out
         settings = job.settings | {"refresh_bn": False}
         engine(m.engine).fit(dataclasses.replace(job, settings=settings, stop_after=1))
+        with atomic_path(log) as temporary:
+            shutil.copyfile(work / log.name, temporary)
+        shutil.rmtree(work)
     return _beside(earlier / "log.csv", log)
 
 

@@ -4,10 +4,12 @@ import dataclasses
 
 import pandas as pd
 import tiny
+import torch
 
 from openurine_lib.experiments import replay
 from openurine_lib.training.engines import ultralytics
 from openurine_lib.training.pretraining import pretrain
+from openurine_lib.training.weights import read_weights
 
 
 def test_the_first_epoch_is_repeated_to_the_last_digit(tmp_path):
@@ -17,9 +19,20 @@ def test_the_first_epoch_is_repeated_to_the_last_digit(tmp_path):
     ultralytics.fit(again)
     logs = [folder / "log.csv" for folder in (job.dir, again.dir)]
     losses = replay._beside(*logs)
-    assert len(pd.read_csv(logs[1])) == 1 and not (again.dir / "weights.pt").exists()
+    assert len(pd.read_csv(logs[1])) == 1
     assert (losses.earlier > 0).any() and (losses.here == losses.earlier).all()
     assert "equal to the last digit" in replay.in_words(losses)
+
+
+def test_a_training_that_stopped_early_goes_on_to_the_same_weights(tmp_path):
+    job = tiny.job(tmp_path / "whole", epochs=2, refresh_bn=True)
+    whole = read_weights(ultralytics.fit(job))["state_dict"]
+    part = dataclasses.replace(job, dir=tmp_path / "part", stop_after=1)
+    halfway = read_weights(ultralytics.fit(part))["state_dict"]
+    assert any(not torch.equal(halfway[name], whole[name]) for name in whole)
+    end = read_weights(ultralytics.fit(dataclasses.replace(part, stop_after=None)))["state_dict"]
+    assert all(torch.equal(end[name], whole[name]) for name in whole)
+    assert not (part.dir / "state.pt").exists()
 
 
 def test_the_first_epoch_of_a_pretraining_is_repeated_to_the_last_digit(tmp_path):
