@@ -21,9 +21,9 @@ sys.path.insert(0, str(REPOSITORY))
 from openurine_lib import method, open_run, plan  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
 from openurine_lib.experiments import carried, search, sizes  # noqa: E402
+from openurine_lib.experiments.carried import TRAINED  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method  # noqa: E402
 from openurine_lib.experiments.run import Run, first_record  # noqa: E402
-from openurine_lib.experiments.steps import TRAINED  # noqa: E402
 from openurine_lib.files import atomic_path  # noqa: E402
 from openurine_lib.inference import read_predictions  # noqa: E402
 

@@ -156,6 +156,9 @@ def _folder(run: Run, kind: str, m: Method, fold: int) -> Path:
 def _made_from(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
     made = fingerprints.ingredients(kind, run.profile, run.seed, m)
     made["data"] = fingerprints.of_dataset(run.dir / "dataset")
+    # with another carried result, or without them, what was restored is cleared
+    if kind in ("ssl", "train") and (earlier := carried.to_restore(run, kind, m, fold)):
+        made["carried"] = fingerprints.of_file(earlier / carried.RECORD)
     if kind == "predict":
         made["weights"] = fingerprints.of_file(run.train_dir(m, fold) / "weights.pt")
     elif kind != "ssl" and m.ssl:

@@ -39,6 +39,9 @@ LIMIT = 300  # boxes a field, as one forward pass gives at most
 COHORT_LIMIT = 100  # of these only boxes above an operating point are counted, and they are few
 STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its range
 RECORD = "record.json"
+# what model.autoencoder redraws and how; a carried encoder of another pretext task is not valid
+PRETEXT = "mean colour + decoder(encoder(X)); L1 + 1 - SSIM"
+TRAINED = "trained.json"  # beside weights that were trained here: minutes, commit, processor, time
 WEIGHTS = "weights.safetensors"
 EXAMPLES = "reconstructions.npz"
 EXAMPLES_SHOWN = 5  # in Fig. 3A
@@ -79,6 +82,19 @@ def find_search(run: Run, m: Method, fold: int) -> Path | None:
     return _valid(folder_of_search(run, m, fold), lambda: search_valid_for(run, m, fold))
 
 
+def to_restore(run: Run, kind: str, m: Method, fold: int) -> Path | None:
+    """The carried result whose weights a job of the kind ssl or train would take, if any.
+
+    None also where the folder holds a training that was made here: that one is kept.
+    """
+    arch = run.profile.arch(m)
+    place = run.ssl_dir(arch, fold) if kind == "ssl" else run.train_dir(m, fold)
+    if (place / TRAINED).exists():
+        return None
+    earlier = find_encoder(run, arch, fold) if kind == "ssl" else find(run, m, fold)
+    return earlier if earlier and (earlier / WEIGHTS).exists() else None
+
+
 def search_valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
     """All that decides what a search finds."""
     return _plain(valid_for(run, m, fold) | {"search": run.profile.search})
@@ -100,9 +116,6 @@ def valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
 
 def encoder_valid_for(run: Run, arch: str, fold: int) -> dict[str, Any]:
     """All that decides what a pretraining gives."""
-    # here, as it takes torch seconds to load, and most questions are not about a pretraining
-    from openurine_lib.model.autoencoder import PRETEXT
-
     p = run.profile
     fields = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
     own = {

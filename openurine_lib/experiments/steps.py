@@ -29,8 +29,6 @@ from openurine_lib.training.pretraining import pretrain
 from openurine_lib.training.slices import slices_of
 from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
 
-TRAINED = "trained.json"  # beside the weights: minutes, commit, processor, time
-
 
 def ensure_encoder(run: Run, arch: str, fold: int) -> Path:
     """The backbone of ``arch``, pretrained on fields of patients not in the test part."""
@@ -163,20 +161,20 @@ def trained(run: Run, m: Method, fold: int) -> dict[str, Any]:
     record = first_record(place / carried.RECORD for place in places)
     if record:
         return {"earlier": True, **record["trained"]}
-    return {"earlier": False, **first_record([places[0] / TRAINED])}
+    return {"earlier": False, **first_record([places[0] / carried.TRAINED])}
 
 
 @contextlib.contextmanager
 def on_record(run: Run, folder: Path) -> Iterator[None]:
     """Leaves beside a training how long it took, where and when (its calls, if several)."""
-    before = first_record([folder / TRAINED]).get("minutes", 0.0)
+    before = first_record([folder / carried.TRAINED]).get("minutes", 0.0)
     started = time.monotonic()
 
     def write() -> None:
         minutes = before + (time.monotonic() - started) / 60
         stamp = provenance.stamp(run)
         kept = {k: stamp[k] for k in ("commit", "dirty", "processor", "threads", "device", "time")}
-        files.write_json(folder / TRAINED, {"minutes": round(minutes, 2), **kept})
+        files.write_json(folder / carried.TRAINED, {"minutes": round(minutes, 2), **kept})
 
     try:
         yield

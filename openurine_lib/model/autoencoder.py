@@ -19,9 +19,6 @@ from torch import Tensor, nn
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.model.build import backbone_depth, build_model
 
-#: what is redrawn and how, in words; results of another pretext task are not results of this one
-PRETEXT = "mean colour + decoder(encoder(X)); L1 + 1 - SSIM"
-
 
 class Autoencoder(nn.Module):
     """X (B, 3, H, W) in 0..1 -> Xhat of the same shape; H and W are multiples of 32.

@@ -2,8 +2,10 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import carry
+import job
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,7 +92,7 @@ def source(tmp_path_factory):
         tiny.untrained(folder)
         (folder / "log.csv").write_text("epoch,loss\n1,2.5\n")
         record = {"minutes": 12.0, "threads": 1, "processor": "P", "commit": "c", "time": "2026"}
-        write_json(folder / steps.TRAINED, record)
+        write_json(folder / carried.TRAINED, record)
         scores = ensure_metrics(run, row, 0)
         ensure_cohort_predictions(run, row, 0, run.dataset.cohort_images())
     return root, scores
@@ -129,6 +131,28 @@ def test_carried_weights_predict_here_and_score_alike(source, elsewhere):
     scores = ensure_metrics(run, method(ROW), 0)
     pd.testing.assert_frame_equal(scores, source[1], atol=0.01)
     assert weights.with_name("log.csv").exists() and steps.trained(run, method(ROW), 0)["earlier"]
+
+
+def test_restored_weights_are_cleared_once_nothing_carried_is_wanted(elsewhere, monkeypatch):
+    run, row = elsewhere(with_weights=True), method(ROW)
+    monkeypatch.setattr(job.fingerprints, "of_file", lambda path: Path(path).name)  # the encoder's
+    folder = run.train_dir(row, 0)
+
+    def clear_what_is_made_from_something_else():
+        job._keep_or_clear(folder, job._made_from(run, "train", row, 0))
+
+    clear_what_is_made_from_something_else()
+    weights = ensure_weights(run, row, 0)
+    clear_what_is_made_from_something_else()
+    assert weights.exists()
+    monkeypatch.setenv(carried.SWITCH, "0")
+    clear_what_is_made_from_something_else()
+    assert not weights.exists()
+    weights.write_text("trained here")
+    write_json(folder / carried.TRAINED, {"minutes": 1.0})
+    monkeypatch.delenv(carried.SWITCH)
+    clear_what_is_made_from_something_else()
+    assert weights.exists(), "a training of this machine made way for a carried one"
 
 
 def test_the_cohort_is_not_predicted_again(source, elsewhere, monkeypatch):
