@@ -38,7 +38,7 @@ class Dataset:
     images: pd.DataFrame  # IMAGE_COLUMNS; um_per_px NaN where not known, fold -1 where not labelled
     boxes: pd.DataFrame  # BOX_COLUMNS
     laboratory: pd.DataFrame | None  # [group, component, level, count (per HPF, or NaN)]
-    near_duplicates: pd.DataFrame  # [image_a, image_b, bits] of different groups
+    near_duplicates: pd.DataFrame  # [image_a, image_b, bits, copy] of different groups
     report: pd.DataFrame  # the checking pass: [check, found, then, example]
     seed: int
     meta: dict[str, Any]  # the data set's own meta.json

@@ -16,6 +16,12 @@ FIELDS_WEIGHT = 10  # the even share of fields counts as much as that of ten cla
 # of its size, differs by 15 bits or fewer (95 % of fields). Of 1.5 million pairs of fields of
 # different slides three are this near, by the same dust on the optics: a reason to look, no proof.
 NEAR = 24
+SIDE = 16  # of the square of bits
+#: How a copy may lie, in the order of ``orientations``.
+ORIENTATIONS = (
+    "as it is", "mirrored left to right", "mirrored top to bottom", "turned by 180 degrees",
+    "transposed", "turned by 90 degrees", "turned by 270 degrees", "transposed and turned",
+)  # fmt: skip
 
 
 class SplitError(ValueError):
@@ -146,23 +152,52 @@ def subsample(
 
 
 def near_duplicates(images: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of images of different groups that look the same: [image_a, image_b, bits].
+    """Pairs of images of different groups that look the same: [image_a, image_b, bits, copy].
 
-    ``images``: [image, group, phash (64 hexadecimal digits)]; ``bits``: their distance, of 256.
+    ``images``: [image, group, phash (64 hexadecimal digits)]; ``bits``: their distance, of 256;
+    ``copy``: how the second one lies, of ORIENTATIONS. Mirrored and turned copies are found, too:
+    augmented images are at times handed out as if they were others.
     """
     name = images["image"].to_numpy()
     group = images["group"].to_numpy()
-    words = b"".join(bytes.fromhex(phash) for phash in images["phash"])
-    bits = np.frombuffer(words, np.uint64).reshape(-1, 4)  # (N, 4)
-    pairs: list[tuple[str, str, int]] = []
-    for i in range(len(bits)):
+    content = b"".join(bytes.fromhex(phash) for phash in images["phash"])
+    square = np.unpackbits(np.frombuffer(content, np.uint8)).reshape(-1, SIDE, SIDE)  # (N, 16, 16)
+    words = square_as_words(square)
+    turned = {way: square_as_words(bits) for way, bits in orientations(square).items()}
+    pairs: list[tuple[str, str, int, str]] = []
+    for i in range(len(words)):
         later = slice(i + 1, None)  # each pair once
-        # (N - i - 1,) bits that differ
-        distance = np.bitwise_count(bits[later] ^ bits[i]).sum(axis=1)
-        near = (distance <= NEAR) & (group[later] != group[i])
-        pairs += [(name[i], *pair) for pair in zip(name[later][near], distance[near], strict=True)]
-    found = pd.DataFrame(pairs, columns=["image_a", "image_b", "bits"])
+        # (8, N - i - 1): bits that differ from the image as each of the eight orientations has it
+        distance = np.stack(
+            [np.bitwise_count(words[later] ^ bits[i]).sum(axis=1) for bits in turned.values()]
+        )
+        nearest = distance.min(axis=0, initial=SIDE**2)
+        near = np.flatnonzero((nearest <= NEAR) & (group[later] != group[i]))
+        for j in near:
+            way = ORIENTATIONS[int(distance[:, j].argmin())]
+            pairs.append((name[i], name[later][j], int(nearest[j]), way))
+    found = pd.DataFrame(pairs, columns=["image_a", "image_b", "bits", "copy"])
     return found.sort_values("bits", kind="stable", ignore_index=True)
+
+
+def orientations(square: np.ndarray) -> dict[str, np.ndarray]:
+    """Perceptual hashes (N, 16, 16) of the eight orientations of each image, from its own hash.
+
+    A bit says whether a coefficient of the cosine transform (rows: vertical frequencies) is above
+    the median, which is nearly 0. Mirroring an image turns the sign of every odd frequency, and
+    transposing it transposes the coefficients. So the hash of a mirrored image need not be made.
+    """
+    odd = np.arange(SIDE, dtype=np.uint8) % 2
+    across, down = odd[None, :], odd[:, None]  # (1, 16) and (16, 1)
+    transposed = square.transpose(0, 2, 1)
+    flips = [across & 0, across, down, across ^ down]
+    found = [bits ^ flip for bits in (square, transposed) for flip in flips]
+    return dict(zip(ORIENTATIONS, found, strict=True))
+
+
+def square_as_words(square: np.ndarray) -> np.ndarray:
+    """Bits (N, 16, 16) as (N, 4) words, whose differences are counted fast."""
+    return np.packbits(square.reshape(len(square), -1), axis=1).view(np.uint64)
 
 
 def boxes_per_fold(

@@ -60,7 +60,7 @@ def parts(d: Dataset) -> pd.DataFrame:
 
 
 def near_duplicates(d: Dataset) -> pd.DataFrame:
-    """Near-duplicates and their parts: [image_a, image_b, bits, part_a, part_b, across (parts)]."""
+    """[image_a, image_b, bits, copy (how the second lies), part_a, part_b, across (parts)]."""
     fold = d.images["fold"]
     # a part is a fold, or its split
     part = d.images["split"].where(fold < 0, "fold " + fold.astype(str))

@@ -122,4 +122,25 @@ def test_near_copies_in_other_groups_are_found_and_only_those():
     images["phash"] = [str(phash(image, hash_size=16)) for image in shown]
     found = splits.near_duplicates(images)
     assert found[["image_a", "image_b"]].to_numpy().tolist() == [["i5", "i21"]]
-    assert (found["bits"] <= splits.NEAR).all()
+    assert (found["bits"] <= splits.NEAR).all() and found["copy"].tolist() == ["as it is"]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (Image.Transpose.FLIP_LEFT_RIGHT, "mirrored left to right"),
+        (Image.Transpose.FLIP_TOP_BOTTOM, "mirrored top to bottom"),
+        (Image.Transpose.ROTATE_180, "turned by 180 degrees"),
+        (Image.Transpose.TRANSPOSE, "transposed"),
+        (Image.Transpose.ROTATE_270, "turned by 90 degrees"),  # Pillow turns the other way
+        (Image.Transpose.ROTATE_90, "turned by 270 degrees"),
+        (Image.Transpose.TRANSVERSE, "transposed and turned"),
+    ],
+)
+def test_mirrored_and_turned_copies_are_found_and_only_those(how, said):
+    shown = [*(field(i) for i in range(20)), field(7).transpose(how)]
+    images = pd.DataFrame({"image": [f"i{k}" for k in range(21)]})
+    images["group"] = images["image"]
+    images["phash"] = [str(phash(image, hash_size=16)) for image in shown]
+    found = splits.near_duplicates(images)
+    assert found[["image_a", "image_b", "copy"]].to_numpy().tolist() == [["i7", "i20", said]]

@@ -131,6 +131,7 @@ def test_near_duplicates_say_where_they_stand(d):
         "image_a",
         "image_b",
         "bits",
+        "copy",
         "part_a",
         "part_b",
         "across",
