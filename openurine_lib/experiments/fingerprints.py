@@ -54,7 +54,15 @@ STEPS = {
 NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size"}
 NOT_OF_A_TRAINING = {
     *("name", "about", "rows", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
-    *("synthetic", "ssl_epochs", "ssl_crop", "max_unlabelled_fields", "max_test_fields", "search"),
+    *(
+        "synthetic",
+        "given",
+        "ssl_epochs",
+        "ssl_crop",
+        "max_unlabelled_fields",
+        "max_test_fields",
+        "search",
+    ),
 }
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
 LIBRARIES_OF_ENGINES = {

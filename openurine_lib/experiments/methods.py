@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openurine_lib.config import read_config
@@ -59,6 +59,13 @@ class Profile:
     synthetic: dict[str, int] = field(default_factory=dict)
     rows: str = "all"
     ssl_crop: int | None = None
+    given: dict[str, Any] = field(default_factory=dict)
+
+    def for_given_data(self) -> Profile:
+        """The profile with its exceptions for a data set that is given, not drawn."""
+        changed = dict(self.given)
+        train = self.train | changed.pop("train", {})
+        return replace(self, given={}, train=train, **changed)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -111,7 +111,8 @@ def open_run(data: str = SYNTHETIC, profile_name: str = "smoke", seed: int = 0) 
             f"data folder {data!r} does not exist; give the folder of a data set, or 'synthetic'"
         )
     place = data if data == SYNTHETIC else str(Path(data).resolve())
-    return Run(place, profile(profile_name), seed)
+    chosen = profile(profile_name)
+    return Run(place, chosen if data == SYNTHETIC else chosen.for_given_data(), seed)
 
 
 def first_record(files: Iterable[Path]) -> dict[str, Any]:

@@ -46,6 +46,16 @@ def test_table_6_sizes_are_rounded_up_to_the_stride(nominal, effective):
     assert profile("paper").pixels(nominal) == effective
 
 
+def test_a_profile_has_exceptions_for_a_given_data_set():
+    drawn = profile("study")
+    given = drawn.for_given_data()
+    assert given.epochs == drawn.given["epochs"] < drawn.epochs and not given.given
+    assert (
+        given.settings["epochs"] == given.epochs and given.settings["lr0"] == drawn.settings["lr0"]
+    )
+    assert profile("smoke").for_given_data() == profile("smoke")
+
+
 def test_small_profiles_scale_sizes_and_slices_alike():
     demo = profile("demo")
     assert demo.settings["imgsz"] == 256 and demo.settings["sahi"]["slice"] == 192
