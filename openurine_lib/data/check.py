@@ -37,8 +37,10 @@ ASIDE = "box of a field that is not labelled"
 IDLE = "row of the groups file without an image"
 EMPTY = "labelled field without a box"
 UNSEEN = "row of the report without a field"
+ALONE = "image of an unknown patient"
 REPAIRS = {CLIPPED: "clipped", TWICE: "kept once", COPY: "left out", IDLE: "ignored"}
 REPAIRS |= {EMPTY: "kept as background", UNSEEN: "ignored", ASIDE: "left out"}
+REPAIRS[ALONE] = "counts as a patient of its own; scores may flatter"
 
 
 @dataclass
@@ -81,6 +83,8 @@ def check(source: Source) -> Checked:
     images = scan(source)
     meta = patients.read_meta(source)
     group_of, um_per_px, report.repairs[IDLE] = patients.groups(source, meta)
+    if patients.by_image(meta):
+        report.repairs[ALONE] = [image for image, group in group_of.items() if image == group]
     judge_groups(source, group_of)
     images["group"] = images["file"].map(group_of)
     images["um_per_px"] = images["file"].map(um_per_px).astype(float)

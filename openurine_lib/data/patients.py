@@ -16,6 +16,9 @@ from openurine_lib.data.taxonomy import Taxonomy, normal
 
 # file -> its column
 GROUP_FILES = {"slides.csv": "slide", "patients.csv": "patient", "groups.csv": "group"}
+# The entry of meta.json that says that nobody knows the patients: every image then counts as one of
+# its own. Fields of one patient will stand on both sides of a split, and scores will flatter.
+GROUPS, BY_IMAGE = "groups", "image"
 PIXEL = "um_per_px"  # optional column of the groups file, or an entry of meta.json for all images
 
 
@@ -37,7 +40,16 @@ def read_meta(source: Source) -> dict[str, Any]:
     if type(content.get("synthetic", False)) is not bool:
         what = f"synthetic: {content['synthetic']!r:.40}"
         source.bad(s.MALFORMED, path.name, 0, what, "write true or false, without quotes")
+    if content.get(GROUPS, BY_IMAGE) != BY_IMAGE:
+        what = f"{GROUPS}: {content[GROUPS]!r:.40}"
+        remedy = f'write "{BY_IMAGE}" if nobody knows the patients, or leave it out'
+        source.bad(s.MALFORMED, path.name, 0, what, remedy)
     return content
+
+
+def by_image(meta: dict[str, Any]) -> bool:
+    """Whether a data set says that its patients are unknown."""
+    return meta.get(GROUPS) == BY_IMAGE
 
 
 def groups(
@@ -48,9 +60,19 @@ def groups(
     What is wrong is added to the source's problems.
     """
     present = [name for name in GROUP_FILES if (source.folder / name).is_file()]
+    if by_image(meta) and present:
+        what = f"says that nobody knows the patients, and there is {present[0]}"
+        source.bad(s.LAYOUT, "meta.json", 0, what, f"leave out its {GROUPS!r}, or the file")
+    elif by_image(meta):
+        pixel = _pixel_of_all(source, meta)
+        return {image: image for image in source.images}, dict.fromkeys(source.images, pixel), []
     if len(present) != 1:
         columns = " | ".join(GROUP_FILES.values())
         remedy = f"keep one of {', '.join(GROUP_FILES)} with the columns image and {columns}"
+        if not present:
+            remedy += (
+                f'; if nobody knows the patients, say so in meta.json: {{"{GROUPS}": "{BY_IMAGE}"}}'
+            )
         kind = s.LAYOUT if present else s.NO_GROUP
         what = f"has {' and '.join(present) or 'no groups file'}"
         source.bad(kind, source.folder.name, 0, what, remedy)

@@ -89,12 +89,16 @@ class Run:
 
     def banner(self) -> str:
         """What must stand beside every number: on which data, at what size it was computed."""
+        from openurine_lib.data.patients import by_image
+
         kind = "synthetic data" if self.dataset.synthetic else f"real data ({self.data_name})"
         size = "the paper's size"
         if self.profile.name != "paper":
             size = f"{self.profile.name} profile: small, not the paper's size"
         folds = f"{len(self.profile.folds)} of 5 folds"
         parts = [kind, size, folds, f"seed {self.seed}"]
+        if by_image(self.dataset.meta):
+            parts.append("patients unknown: scores may flatter")
         # the record of a result that came with the repository (``carried``)
         if any(self.dir.glob("*/*/fold*/record.json")):
             parts.append("trained earlier, scored here")

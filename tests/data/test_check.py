@@ -354,3 +354,26 @@ def test_the_folder_has_a_name_also_where_it_is_the_working_directory(tmp_path, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=f"{tmp_path.name}: has no groups file"):
         c.check(read("."))
+
+
+def test_patients_that_nobody_knows_are_an_explicit_word(tmp_path):
+    (ff.yolo(tmp_path) / "slides.csv").unlink()
+    meta = tmp_path / "meta.json"
+    with pytest.raises(DataError, match='say so in meta.json: {"groups": "image"}'):
+        c.check(read(tmp_path))
+    meta.write_text('{"groups": "image"}')
+    checked = c.check(read(tmp_path))
+    assert (checked.images["group"] == checked.images["file"]).all()
+    report = checked.report.frame().set_index("check")
+    line = report.loc["image of an unknown patient"]
+    assert line.found == len(checked.images) and "may flatter" in line.then
+    meta.write_text('{"groups": "field"}')
+    with pytest.raises(DataError, match='write "image" if nobody knows the patients'):
+        c.check(read(tmp_path))
+
+
+def test_patients_cannot_be_known_and_unknown(tmp_path):
+    ff.yolo(tmp_path)
+    (tmp_path / "meta.json").write_text('{"groups": "image"}')
+    with pytest.raises(DataError, match="nobody knows the patients, and there is slides.csv"):
+        c.check(read(tmp_path))
