@@ -42,7 +42,7 @@ def main() -> None:
         cut = slices_of(
             job.images, job.boxes, slicing[0], options.slices, run.seed, folder / "slices"
         )
-        job = dataclasses.replace(job, images=cut[0], boxes=cut[1], imgsz=slicing[0])
+        job = dataclasses.replace(job, images=cut[0], boxes=cut[1])
     started = time.monotonic()
     weights = engine("ultralytics").fit(job)
     minutes = (time.monotonic() - started) / 60
@@ -50,6 +50,7 @@ def main() -> None:
         "name": options.name,
         "changes": json.dumps(changes),
         "slices": options.slices,
+        "slice_px": slicing[0],
         "epochs": options.epochs,
         "minutes": round(minutes, 1),
     }
