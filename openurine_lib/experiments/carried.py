@@ -103,10 +103,13 @@ def search_valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
 def valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
     """All that decides what a row's training and prediction give, in plain values."""
     p = run.profile
+    settings = p.settings_of(m)
+    if not m.sliced:
+        del settings["sahi"]  # how others are cut is nothing to it
     row = {
         "network": p.arch(m), "heads": m.heads, "without_head": m.without_head,
         "sliced": m.sliced, "px": p.pixels(m.imgsz), "epochs": p.epochs_of(m),
-        "settings": p.settings_of(m),
+        "settings": settings,
         "slices_per_field": p.slices_per_field if m.sliced else 0,
     }  # fmt: skip
     if m.ssl:
