@@ -56,26 +56,25 @@ def main() -> int:
             print(INCOMPLETE.format(run=run), file=sys.stderr)
             return code
     minutes = (time.monotonic() - started) / 60
-    print(f"{minutes:.1f} minutes.", *headline(run.figures / "table4.csv"), sep="\n")
+    print(f"{minutes:.1f} minutes.", *headline(run.figures), sep="\n")
     print(f"Tables, figures and the page:\n{run.figures / 'index.html'}")
     return 0
 
 
-def headline(table4: Path) -> list[str]:
-    """The lines that end a run: the rows of the page's first screen, beside the paper."""
-    from openurine_lib.paper.report import HEADLINE  # brings pandas: not at the start
+def headline(figures: Path) -> list[str]:
+    """The lines that end a run: the page's first table, and how many rows have a number."""
+    from openurine_lib.paper import report  # brings pandas: not at the start
 
-    with table4.open(encoding="utf-8", newline="") as file:
-        rows = {row["method"]: row for row in csv.DictReader(file)}
-    lines = [f"{'mAP50 (%)':<42}{'here':>8}{'paper':>8}"]
-    for name, label in HEADLINE.items():
-        row = rows.get(name, {})
-        here, paper = (row.get(f"map50_{side}") for side in ("here", "paper"))
-        numbers = "".join(f"{float(x):8.1f}" if x else f"{'-':>8}" for x in (here, paper))
-        lines.append(f"{label:<42}{numbers}")
-    run = sum(bool(row["map50_here"]) for row in rows.values())
-    waiting = "; the others wait to be trained (make reproduce ROWS=all)" * (run < len(rows))
-    lines.append(f"{run} of {len(rows)} rows of Table 4 have a number here{waiting}.")
+    lines = [f"{'mAP50 (%)':<32}{'here':>20}{'paper':>16}"]
+    for row in report.headline(figures).itertuples():
+        lines.append(f"{row.name:<32}{row.map50_here:>20}{row.map50_paper:>16}")
+    with (figures / "table4.csv").open(encoding="utf-8", newline="") as file:
+        numbers = [bool(row["map50_here"]) for row in csv.DictReader(file)]
+    waiting = "; the others wait to be trained (make reproduce ROWS=all)"
+    lines.append(
+        f"{sum(numbers)} of {len(numbers)} rows of Table 4 have a number here"
+        f"{waiting * (not all(numbers))}."
+    )
     return lines
 
 
