@@ -74,6 +74,21 @@ class Intervals:
             rows.append(_ends(row, drop if same_folds else None))
         return _with_limits(drops, rows)
 
+    def difference(self, a: str, b: str) -> tuple[float, float, float]:
+        """mAP50 of method a minus that of b (points, mean over their common folds), low and high.
+
+        NaN without a common fold; low and high are NaN with fewer than MIN_GROUPS groups.
+        """
+        pair = self.pair(a, b)
+        if pair is None:
+            return np.nan, np.nan, np.nan
+        drawn = (pair.metrics[0] - pair.metrics[1])[:, METRICS.index("map50")]  # (1 + R,)
+        value = float(drawn[0])
+        if len(drawn) == 1:
+            return value, np.nan, np.nan
+        low, high = bootstrap.symmetric_interval(value, drawn[1:])
+        return value, float(low), float(high)
+
     def folds(self, name: str) -> list[int]:
         """The folds of the profile on which the method has predictions."""
         places = {fold: self.run.predict_dir(method(name), fold) for fold in self.run.profile.folds}

@@ -19,6 +19,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from openurine_lib.experiments import gains
 from openurine_lib.experiments.formatting import formatted
 from openurine_lib.experiments.methods import OURS, method
 from openurine_lib.experiments.provenance import read_stamp
@@ -117,6 +118,7 @@ def build(run: Run) -> Path:
         missing=[section for section in sections if section.missing],
         pictures=pictures(sections),
         headline=headline(run.figures).to_dict("records"),
+        gains=_gains(run.figures),
         commits=sorted(commits),
     )
     page = run.figures / "index.html"
@@ -146,6 +148,12 @@ def headline(folder: Path) -> pd.DataFrame:
     return shown.assign(reason=reasons).sort_values(
         "row", key=lambda row: row.map(list(names).index)
     )
+
+
+def _gains(folder: Path) -> list[str]:
+    """A sentence on each part of the method; none before notebook 06 has run."""
+    file = folder / "table4_gains.csv"
+    return list(gains.sentences(pd.read_csv(file))) if file.exists() else []
 
 
 def pictures(sections: list[Section]) -> list[Item]:

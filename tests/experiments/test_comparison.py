@@ -22,7 +22,7 @@ def run(tmp_path, monkeypatch):
 def make_run(profile_name, classes="openurine"):
     made = Run("synthetic", profile(profile_name))
     made.__dict__["dataset"] = SimpleNamespace(
-        taxonomy=taxonomy.load(classes), synthetic=True, fingerprint="none"
+        taxonomy=taxonomy.load(classes), synthetic=True, fingerprint="none", meta={}
     )
     return made
 

@@ -18,7 +18,7 @@ from openurine_lib.experiments.run import Run
 def run() -> Run:
     run = open_run()
     run.__dict__["dataset"] = SimpleNamespace(
-        synthetic=True, fingerprint="f1"
+        synthetic=True, fingerprint="f1", meta={}
     )  # in place of drawing one
     return run
 

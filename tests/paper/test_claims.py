@@ -51,7 +51,7 @@ def printed() -> pd.DataFrame:
 def run() -> Run:
     run = open_run()  # smoke: yolo12n stands for n, s, m, l and x
     run.figures.mkdir(parents=True)
-    run.__dict__["dataset"] = SimpleNamespace(synthetic=True, fingerprint="f1")
+    run.__dict__["dataset"] = SimpleNamespace(synthetic=True, fingerprint="f1", meta={})
     return run
 
 

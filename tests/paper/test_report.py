@@ -19,7 +19,7 @@ from openurine_lib.paper import report
 @pytest.fixture
 def run() -> Run:
     run = open_run()
-    run.__dict__["dataset"] = SimpleNamespace(synthetic=True, fingerprint="f1")
+    run.__dict__["dataset"] = SimpleNamespace(synthetic=True, fingerprint="f1", meta={})
     df = pd.DataFrame({"row": ["<b>&|"], "map50 paper": [85.2], "map50 here": [float("nan")]})
     provenance.save_table(run, "table4", df, "Comparison")
     provenance.save_table(run, "table7_confusion", df, "Confusion")
@@ -122,7 +122,7 @@ def test_the_name_of_a_data_set_cannot_write_on_the_page(tmp_path: Path) -> None
     folder = tmp_path / "<i>&'\"x"
     folder.mkdir()
     run = open_run(str(folder))
-    run.__dict__["dataset"] = SimpleNamespace(synthetic=False, fingerprint="f1")
+    run.__dict__["dataset"] = SimpleNamespace(synthetic=False, fingerprint="f1", meta={})
     text = report.build(run).read_text()
     assert "&lt;i&gt;&amp;" in text and "<i>" not in text
 

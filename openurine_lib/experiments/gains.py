@@ -1,0 +1,79 @@
+"""What each part of the paper's method adds, in one sentence a part, with an interval.
+
+A part is judged by two rows of Table 4 that differ in it alone. Both had as many passes over the
+fields; what a part costs on top (heads, a pretraining) stands beside, in minutes of training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from openurine_lib.experiments.intervals import Intervals
+from openurine_lib.experiments.methods import OURS, method
+from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.steps import trained
+
+#: part -> the row without it, the row with it
+PARTS = {
+    "slices": ("yolo12m", "yolo12m-sahi"),
+    "self-supervised pretraining": ("yolo12m-sahi", "yolo12m-sahi-ssl"),
+    "six heads": ("yolo12m-sahi", "yolo12m-sahi-multi"),
+    "all three together": ("yolo12m", OURS),
+}
+HELPS, HURTS, UNDECIDED, NOT_RUN = "helps", "hurts", "undecided", "not run"
+METRIC = "map50"
+
+
+def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
+    """Points of mAP50 that each of PARTS adds, in the paper and here.
+
+    both: Table 4 with the columns method, map50_paper and map50_here (percent). Columns: part,
+    without and with (methods), paper, here, low and high (of ``here``: 95 %, from resampling the
+    groups of the common folds), minutes_without and minutes_with (of training), verdict. A part
+    whose interval includes 0, or that has none, is undecided.
+    """
+    of = both.drop_duplicates("method").set_index("method")
+    intervals = Intervals(run)
+    rows = []
+    for part, (without, has) in PARTS.items():
+        row: dict[str, Any] = {"part": part, "without": without, "with": has}
+        row["paper"] = of.loc[has, f"{METRIC}_paper"] - of.loc[without, f"{METRIC}_paper"]
+        row |= dict(zip(("here", "low", "high"), intervals.difference(has, without), strict=True))
+        for side, name in (("without", without), ("with", has)):
+            row[f"minutes_{side}"] = _minutes(run, name)
+        row["verdict"] = verdict(row["here"], row["low"], row["high"])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def verdict(here: float, low: float, high: float) -> str:
+    """HELPS or HURTS if the interval is on one side of 0, else UNDECIDED; NOT_RUN without a value.
+
+    NaN stands for a number that there is not.
+    """
+    if math.isnan(here):
+        return NOT_RUN
+    if low > 0:
+        return HELPS
+    return HURTS if high < 0 else UNDECIDED
+
+
+def sentences(gains: pd.DataFrame) -> Iterator[str]:
+    """One sentence a part, from ``table4_gains`` (also as it is read back from a file)."""
+    for row in gains.itertuples():
+        name = str(row.part).capitalize()
+        paper = f"in the paper {row.paper:+.1f}"
+        if row.verdict == NOT_RUN:
+            yield f"{name}: not run here ({paper} points of mAP50)."
+            continue
+        ends = "no interval" if math.isnan(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
+        yield f"{name}: {row.verdict} here, {row.here:+.1f} points of mAP50 {ends}; {paper}."
+
+
+def _minutes(run: Run, name: str) -> float:
+    record = trained(run, method(name), run.profile.folds[0])
+    return float(record.get("minutes", math.nan))

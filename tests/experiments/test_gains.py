@@ -1,0 +1,59 @@
+"""What each part of the method adds, on stored predictions made by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+from test_intervals import run, stored  # noqa: F401 (a fixture)
+
+from openurine_lib import published
+from openurine_lib.experiments import against_paper, comparison, gains
+
+
+@pytest.fixture
+def table(run):  # noqa: F811
+    """Six patients with an RBC each; slices find all, whole fields those of two."""
+    stored(run, "yolo12m", "ab")
+    stored(run, "yolo12m-sahi", "abcdef")
+    stored(run, "yolo12m-sahi-ssl", "abcde")
+    for name in ("yolo12m", "yolo12m-sahi"):
+        folder = run.train_dir(gains.method(name), 0)
+        folder.mkdir(parents=True)
+        (folder / "trained.json").write_text('{"minutes": 12.5}')
+    both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
+    return gains.table4_gains(run, both).set_index("part")
+
+
+def test_a_part_helps_or_hurts_only_if_its_interval_says_so(table):
+    slices = table.loc["slices"]
+    assert slices.verdict == gains.HELPS and slices.here == pytest.approx(400 / 6, abs=0.5)
+    assert 0 < slices.low < slices.here < slices.high
+    pretraining = table.loc["self-supervised pretraining"]
+    assert pretraining.here < 0 < pretraining.high and pretraining.verdict == gains.UNDECIDED
+    heads = table.loc["six heads"]
+    assert math.isnan(heads.here) and heads.verdict == gains.NOT_RUN
+    assert slices.paper == pytest.approx(59.91 - 58.66, abs=0.1)
+    assert (slices.minutes_without, slices.minutes_with) == (12.5, 12.5)
+    assert math.isnan(pretraining.minutes_with)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((2.0, 0.5, 3.5), gains.HELPS),
+        ((-2.0, -3.5, -0.5), gains.HURTS),
+        ((2.0, -0.5, 4.5), gains.UNDECIDED),
+        ((2.0, math.nan, math.nan), gains.UNDECIDED),
+        ((math.nan,) * 3, gains.NOT_RUN),
+    ],
+)
+def test_verdicts(numbers, said):
+    assert gains.verdict(*numbers) == said
+
+
+def test_each_part_has_one_sentence_also_after_a_table_was_read_back(table, tmp_path):
+    table.reset_index().to_csv(tmp_path / "gains.csv", index=False)
+    said = list(gains.sentences(pd.read_csv(tmp_path / "gains.csv")))
+    assert len(said) == len(gains.PARTS)
+    assert said[0].startswith("Slices: helps here, +66.") and "in the paper +1.2" in said[0]
+    assert said[2].startswith("Six heads: not run here")
