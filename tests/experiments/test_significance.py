@@ -145,3 +145,12 @@ def test_patients_are_resampled_and_not_their_fields(tmp_path, monkeypatch):
     # the trapezoid's last step makes half a point of difference
     assert ends == pytest.approx((-100 / 6, -300 / 6, 100 / 6), abs=1)
     assert row["p"] > 0.05
+
+
+def test_five_patients_are_enough_for_a_test(tmp_path, monkeypatch):
+    run, truth = make_run(tmp_path, monkeypatch, groups=5)
+    store(run, "ours-yolo12m", truth, 1.0)
+    store(run, "yolov8m", truth, 0.1, seed=1)
+    row = line(significance.table4_significance(run, resamples=999), "yolov8m")
+    # the signs of five patients have 32 patterns, and two ends
+    assert row["p"] == 2 / 2**5 and row["high"] < 0 and row["note"] == ""
