@@ -149,7 +149,7 @@ def test_other_peoples_boxes_are_refused():
 
 
 def test_precision_and_recall_of_a_single_detection():
-    """One box in each group; in the first one detection that is right, in the second a wrong one."""
+    """One box in each group; the first has one detection, a right one, the second a wrong one."""
     images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
     box = [0.0, 0.0, 10.0, 10.0]
     truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
