@@ -144,3 +144,17 @@ def test_mirrored_and_turned_copies_are_found_and_only_those(how, said):
     images["phash"] = [str(phash(image, hash_size=16)) for image in shown]
     found = splits.near_duplicates(images)
     assert found[["image_a", "image_b", "copy"]].to_numpy().tolist() == [["i7", "i20", said]]
+
+
+@pytest.mark.parametrize("bits", [splits.NEAR, splits.NEAR + 1])
+def test_how_near_is_near(bits):
+    hashes = [f"{0:064x}", f"{2**bits - 1:064x}"]
+    images = pd.DataFrame({"image": ["a", "b"], "group": ["g", "h"], "phash": hashes})
+    assert splits.near_duplicates(images)["bits"].tolist() == [bits] * (bits <= splits.NEAR)
+
+
+def test_exchanges_make_the_shares_even():
+    """Two rich groups start in one fold and two poor ones in the other; fields are even."""
+    counts = np.array([[1, 3], [1, 3], [1, 1], [1, 1]])
+    fold = splits.even_out(np.array([0, 0, 1, 1]), counts, 2, seed=0)
+    assert [counts[fold == f].sum(axis=0).tolist() for f in (0, 1)] == [[2, 4], [2, 4]]

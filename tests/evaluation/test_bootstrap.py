@@ -146,3 +146,15 @@ def test_other_peoples_boxes_are_refused():
     truth, found, images = scene(0)
     with pytest.raises(ValueError, match="not scored"):
         match_groups(truth, found, CLASSES, images[:-2])
+
+
+def test_precision_and_recall_of_a_single_detection():
+    """One box in each group; the first has one detection, a right one, the second a wrong one."""
+    images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
+    box = [0.0, 0.0, 10.0, 10.0]
+    truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
+    found = pd.DataFrame([("a", 0, 0.5, *box), ("b", 0, 0.9, 20, 20, 30, 30)],
+                         columns=["image", "cls", "conf", *metrics.XYXY])  # fmt: skip
+    m = match_groups(truth, found, 1, images)
+    precision, recall = precision_recall(m, np.array([[1, 0], [0, 1], [1, 1]]), 0.5)
+    assert precision[:, 0].tolist() == recall[:, 0].tolist() == [1, 0, 0.5]

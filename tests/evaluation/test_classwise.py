@@ -222,3 +222,19 @@ def test_figures():
         classwise.published_rows(OPENURINE), table7([fold([], [])], OPENURINE)
     )
     assert classwise.plot_classes(nothing, "synthetic").axes
+
+
+def test_a_patient_with_many_fields_is_drawn_as_one():
+    """Four fields a patient, all alike: the intervals are those of one field a patient."""
+    fields = tuple(f"{patient}{k}" for patient in FIVE for k in range(4))
+    found_on = [name for name in fields if name[0] in "abc"]
+    truth = fold([("RBC", 0)], [], fields=fields, of=fields)
+    found = fold([("RBC", 0)], [("RBC", 0, 0.9)], fields=fields, of=found_on)
+    groups = truth.fields["image"].str[0]
+    t, p = truth.truth, found.predictions
+    scores = evaluate(t, p, OPENURINE.n, fields)
+    many = Scored(t, p, truth.fields.assign(group=groups), scores, 0.5)
+    ends = ["recall_low", "recall_high", "map50_low", "map50_high"]
+    rows = [table7([one], OPENURINE).set_index("row").loc["RBC"] for one in (half("abc"), many)]
+    assert (rows[1]["fields"], rows[1]["groups"]) == (20, 5)
+    assert rows[1][ends].tolist() == pytest.approx(rows[0][ends].tolist())

@@ -135,3 +135,11 @@ def test_figure():
     ax = plot_confusion(confusion_matrix([CASE], OPENURINE), OPENURINE, "synthetic").axes[0]
     inks = {label.get_text(): label.get_color() for label in ax.get_yticklabels()}
     assert inks["RBC"] == style.HEAD_COLOURS["Cells"] and inks["background"] == "black"
+
+
+def test_the_interval_of_the_lead_by_hand():
+    """As above, with no rival: the lead is the share itself, in every draw of five patients."""
+    five = fold([("WBC", 0)], [], fields=FIVE, of=FIVE)
+    wrong = fold([], [("RBC", 0, 0.9)], fields=FIVE, of="abcd")
+    taken = taken_for([five._replace(predictions=wrong.predictions)], OPENURINE, "WBC", "RBC")
+    assert (taken["lead"], taken["lead_low"], taken["lead_high"]) == pytest.approx((80, 40, 100))

@@ -128,3 +128,13 @@ def test_a_pair_is_drawn_on_the_folds_that_both_have(tmp_path, monkeypatch, run)
     assert (pair.metrics[0, :, 1] - pair.metrics[1, :, 1]).min() >= 0
     assert ends.pair("ours-yolo12m", "ours-yolo12m").metrics[0, 0, 1] == pytest.approx(200 / 6)
     assert ends.pair("ours-yolo12m", "without-casts") is None
+
+
+@pytest.mark.parametrize(("patients", "resamples"), [(4, 0), (5, 1000)])
+def test_five_patients_are_enough_for_an_interval(run, patients, resamples):
+    fields = run.dataset.test_images(0, None)[:patients]
+    run.dataset.test_images = lambda fold, limit: fields
+    truth = run.dataset.boxes_of(fields)
+    run.dataset.boxes_of = lambda images: truth[truth["image"].isin(images["image"])]
+    scored = intervals.score_fold(run.dataset, 0, truth[:0].assign(conf=0.5))
+    assert len(fold_and_resamples(scored, TAX.n, 0)) == 1 + resamples

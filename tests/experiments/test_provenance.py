@@ -1,6 +1,9 @@
 """Tables and figures know where they came from, and two runs write the same bytes."""
 
 import json
+import os
+import subprocess
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from openurine_lib import files, open_run
 from openurine_lib.experiments import formatting, provenance
@@ -124,3 +128,66 @@ def test_no_machine_paths_in_a_stamp(run: Run, tmp_path: Path) -> None:
 def test_code_state_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
     assert provenance.code_state() == (None, None)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of two commits that holds a package, in the place of this one."""
+    place = tmp_path / "checkout"
+    package = place / "package"
+    package.mkdir(parents=True)
+    for name in [n for n in os.environ if n.startswith("GIT_")]:
+        monkeypatch.delenv(name)  # a hook that runs the tests names its own checkout
+    git(place, "init", "--quiet")
+    for text in ("first", "second"):
+        (package / "__init__.py").write_text(text)
+        git(place, "add", "--all")
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        git(place, *who, "commit", "--quiet", "--message", text)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    return place
+
+
+def git(place: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(place), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_is_the_one_that_is_checked_out(run: Run, checkout: Path) -> None:
+    last = git(checkout, "log", "-1", "--format=%H", "--grep=second")
+    stamp = provenance.stamp(run)
+    assert (stamp["commit"], stamp["dirty"]) == (last, False) and len(last) == 40
+
+
+@pytest.mark.parametrize("change", ["edited", "staged", "new", "results"])
+def test_a_checkout_with_changes_is_dirty_but_for_its_results(checkout: Path, change: str) -> None:
+    if change == "results":
+        (checkout / "paper_figures").mkdir()
+        (checkout / "paper_figures" / "table4.csv").write_text("row\n")
+    elif change == "new":
+        (checkout / "new.py").write_text("")  # beside the package: the notebooks count, too
+    else:
+        (checkout / "package" / "__init__.py").write_text("third")
+    if change == "staged":
+        git(checkout, "add", "--all")
+    assert provenance.code_state()[1] is (change != "results")
+
+
+def test_what_numbers_depend_on_is_on_record(run: Run) -> None:
+    stamp = provenance.stamp(run)
+    libraries = ("scikit-learn", "opencv-python-headless", "pillow", "scipy", "numpy", "torch")
+    assert {name: metadata.version(name) for name in libraries}.items() <= stamp["versions"].items()
+    information = Path("/proc/cpuinfo")
+    text = information.read_text() if information.exists() else ""
+    models = {line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line}
+    assert stamp["processor"] and (not models or stamp["processor"] in models)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_threads_that_torch_sums_with_are_on_record(run: Run, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert provenance.stamp(run)["threads"] == threads
+    finally:
+        torch.set_num_threads(before)

@@ -125,3 +125,32 @@ def test_a_line_by_hand():
     assert found["difference"] == pytest.approx(10)
     assert (found["low"], found["high"]) == pytest.approx((-9, 29))
     assert found["p"] == pytest.approx(203 / 402)
+
+
+def test_patients_are_resampled_and_not_their_fields(tmp_path, monkeypatch):
+    """Six patients of three fields; the row misses all of one patient and is else the same.
+
+    k of six draws are that patient, binomial(6, 1/6): |k - 1| is 3 or more in 0.9 % of them, so the
+    interval is 1 +- 2 of six. Over eighteen fields it would be half as wide.
+    """
+    run, truth = make_run(tmp_path, monkeypatch, groups=18)
+    images = run.dataset.test_images(0, None)
+    images["group"] = [f"patient {i // 3}" for i in range(18)]
+    store(run, "ours-yolo12m", truth, 1.0)
+    missed = images.loc[images["group"] == "patient 0", "image"]
+    store(run, "yolov8m", truth[~truth["image"].isin(missed)], 1.0)
+    row = line(significance.table4_significance(run, resamples=1999), "yolov8m")
+    assert row["groups"] == 6
+    ends = row["difference"], row["low"], row["high"]
+    # the trapezoid's last step makes half a point of difference
+    assert ends == pytest.approx((-100 / 6, -300 / 6, 100 / 6), abs=1)
+    assert row["p"] > 0.05
+
+
+def test_five_patients_are_enough_for_a_test(tmp_path, monkeypatch):
+    run, truth = make_run(tmp_path, monkeypatch, groups=5)
+    store(run, "ours-yolo12m", truth, 1.0)
+    store(run, "yolov8m", truth, 0.1, seed=1)
+    row = line(significance.table4_significance(run, resamples=999), "yolov8m")
+    # the signs of five patients have 32 patterns, and two ends
+    assert row["p"] == 2 / 2**5 and row["high"] < 0 and row["note"] == ""

@@ -118,3 +118,18 @@ def test_a_checkpoint_of_other_fields_sizes_or_seeds_is_not_gone_on_with(
     monkeypatch.setattr(pretraining, "_step", lambda *a: steps.append(1) or step(*a))
     pretraining.pretrain("yolo12n", fields, 64, 2, 0, tmp_path / "encoder.pt")
     assert len(steps) == (1 if other == "none" else 2), "one step an epoch, of two epochs"
+
+
+def test_a_step_goes_down_the_slope_of_l1_and_of_ssim(monkeypatch):
+    """One step of plain descent, against the slope of the sum of both as torch finds it."""
+    monkeypatch.setenv("OPENURINE_BF16", "0")
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 3, 3, padding=1)
+    x = torch.rand(2, 3, 32, 32)
+    parts = autoencoder.reconstruction_loss(network(x), x)
+    slopes = [torch.autograd.grad(part, network.weight, retain_graph=True)[0] for part in parts]
+    before = network.weight.detach().clone()
+    told = pretraining._step(network, torch.optim.SGD(network.parameters(), lr=1.0), x)
+    assert told == pytest.approx([part.item() for part in parts])
+    assert torch.allclose(before - network.weight, slopes[0] + slopes[1], atol=1e-6)
+    assert min(slope.abs().max() for slope in slopes) > 1e-4, "a part without a slope tests nothing"

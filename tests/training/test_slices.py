@@ -4,6 +4,7 @@ import numpy as np
 import tiny
 from PIL import Image
 
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.training.slices import slices_of
 
 
@@ -39,3 +40,26 @@ def test_boxes_mostly_outside_are_dropped_and_small_fields_stay_whole(tmp_path):
         assert (b.x2 - b.x1) * (b.y2 - b.y1) >= 0.5 * (w.x2 - w.x1) * (w.y2 - w.y1)
     same, same_boxes = slices_of(images, boxes, 96, 4, 0, tmp_path / "none")
     assert list(same.image) == list(images.image) and len(same_boxes) == len(boxes)
+
+
+def test_a_slice_is_its_part_of_the_field_to_the_pixel(tmp_path):
+    """Every pixel of this field tells its own place, so a slice tells where it was cut."""
+    side = 96
+    yy, xx = np.mgrid[:side, :side]
+    field = np.stack([xx, yy, xx + yy], axis=2).astype(np.uint8)
+    Image.fromarray(field).save(tmp_path / "field.png")
+    images, boxes = tiny.frames(tmp_path / "fields", 1, side)
+    images["path"] = str(tmp_path / "field.png")
+    cut, cut_boxes = slices_of(images, boxes, 64, 9, 0, tmp_path / "slices")
+    corners = set()
+    for row in cut.itertuples():
+        pixels = np.asarray(Image.open(row.path))
+        left, top = (int(v) for v in pixels[0, 0, :2])
+        corners.add((left, top))
+        assert np.array_equal(pixels, field[top : top + 64, left : left + 64])
+        mine = cut_boxes[cut_boxes.image == row.image].set_index("cls")
+        whole = boxes.set_index("cls")[XYXY]
+        moved = (whole - [left, top, left, top]).clip(0, 64)
+        assert len(mine) and np.array_equal(mine[XYXY], moved.loc[mine.index])
+    # two slices of 64 pixels reach across 96: one at each end
+    assert corners == {(0, 0), (32, 0), (0, 32), (32, 32)}

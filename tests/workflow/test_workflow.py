@@ -273,6 +273,47 @@ def test_a_folder_made_from_something_else_is_cleared(
     assert "made from another code" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["predict", "train"])
+def test_results_of_other_weights_are_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Predictions are of the weights, a training is of the encoder: new ones, and they go."""
+    import job
+
+    monkeypatch.setattr(fingerprints, "of_dataset", lambda folder: "the same data")
+    monkeypatch.setattr(job.carried, "to_restore", lambda *_: None)
+    run, ours = open_run(), method("ours-yolo12m")
+    source = run.train_dir(ours, 0) / "weights.pt"
+    if kind == "train":
+        source = run.ssl_dir(run.profile.arch(ours), 0) / "encoder.pt"
+    encoder = run.ssl_dir(run.profile.arch(ours), 0) / "encoder.pt"
+    folder = job._folder(run, kind, ours, 0)
+    for file, text in ((encoder, "an encoder"), (source, "first"), (folder / "result", "")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    kept = []
+    for text in ("first", "first", "second"):
+        source.write_text(text)
+        job._keep_or_clear(folder, job._made_from(run, kind, ours, 0))
+        kept.append((folder / "result").exists())
+    assert kept == [True, True, False]
+
+
+def test_a_job_sets_its_threads_whatever_it_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Last digits depend on the threads, so these must not depend on the number of jobs."""
+    import job
+
+    inherited = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENURINE_THREADS"), "7")
+    monkeypatch.setattr(os, "environ", os.environ | inherited)
+    job._set_environment(1)
+    for name in (*inherited, "OPENBLAS_NUM_THREADS"):
+        assert os.environ[name] == "1"
+    # and no rule asks for more, so that {threads} is 1 on every machine
+    rules = (ROOT / "workflow" / "Snakefile").read_text()
+    assert "--threads {threads}" in rules
+    assert "threads:" not in rules and "set-threads" not in rules
+
+
 def test_paper_profile_in_jobs_and_hours(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
