@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import sources
 from tqdm.auto import tqdm
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -88,7 +89,7 @@ def _options() -> argparse.Namespace:
 def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
     from notebook import NotebookFailed, ParameterError, execute, parameters_of
 
-    path = next(REPOSITORY.glob(f"notebooks/{options.number}_*.ipynb"))
+    path = sources.notebook(options.number)
     values = {"data": run.data, "profile": run.profile.name, "seed": run.seed}
     asked = {"method": m.id, "fold": options.fold} if m else {}
     # A notebook over all folds (05-10) may have neither. One job a (method, fold) must have both,
@@ -112,7 +113,7 @@ def _publish(run: Run) -> None:
         "03": f"{train_key(m, p)}-{fold}",
         "04": f"{predict_key(m, p)}-{fold}",
     }
-    for path in sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+    for path in sources.notebooks():
         ending = of_method.get(path.name[:2])
         name = f"{path.stem}-{ending}.ipynb" if ending else path.name
         copy = run.dir / "notebooks" / name
