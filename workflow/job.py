@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import leftovers
 import sources
 from tqdm.auto import tqdm
 
@@ -24,6 +25,7 @@ PAGES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import method, open_run, plan  # noqa: E402
+from openurine_lib.experiments import made_from  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method, predict_key, train_key  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import root  # noqa: E402
@@ -37,6 +39,8 @@ def main() -> int:
     locks = run.dir / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with _alone(locks / f"{options.out.stem}.lock"), _gpu(locks):
+        leftovers.clear_running(options.out.parent, locks)
+        leftovers.clear_temporary(_folders(run, options.kind, m, options.fold))
         if options.kind == "dataset":
             print(run.dataset.name, len(run.dataset.images), "images")
         elif options.kind == "carried":
@@ -56,6 +60,16 @@ def main() -> int:
         if f.exists():
             os.utime(f)  # an unchanged result is now newer than what it was checked against
     return 0
+
+
+def _folders(run: Run, kind: str, m: Method | None, fold: int) -> list[Path]:
+    """Where a job of the kind writes, but for its executed copy."""
+    folders = [run.figures]
+    if kind in ("dataset", "carried"):
+        folders.append(run.dir / {"dataset": "dataset", "carried": "predict"}[kind])
+    elif m is not None and kind != "notebook":
+        folders.append(made_from.folder_of(run, kind, m, fold))
+    return folders
 
 
 def _set_environment(threads: int) -> None:

@@ -21,7 +21,7 @@ BROKEN = {
     "two rules for one file": (
         "rule all:\n    input: 'a'\n"
         "rule b:\n    output: 'a'\n    shell: ':'\nrule c:\n    output: 'a'\n    shell: ':'\n",
-        "Rules c and b are ambiguous",
+        "are ambiguous for the file a",
     ),
 }
 
