@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from typing import Any
 from synthurine.files import atomic_path, plain, write_json, write_text
 
 __all__ = ["PACKAGE", "plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
-__all__ += ["discard", "is_sealed", "seal", "write_json", "write_text"]
+__all__ += ["digest_once", "discard", "is_sealed", "seal", "write_json", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -47,6 +48,17 @@ def digest_of_file(path: str | Path, length: int = 64) -> str:
     """The first ``length`` digits of a file's SHA-256. FileNotFoundError if it is not there."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:length]
+
+
+def digest_once(path: str | Path, length: int = 64) -> str:
+    """The same, but read again within a process only if the file has another size or time."""
+    state = Path(path).stat()
+    return _digest_of_state(str(path), state.st_ino, state.st_size, state.st_mtime_ns)[:length]
+
+
+@functools.cache
+def _digest_of_state(path: str, *state: int) -> str:
+    return digest_of_file(path)
 
 
 def seal(path: Path) -> None:

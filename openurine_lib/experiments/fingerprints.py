@@ -33,7 +33,7 @@ import grimp
 from openurine_lib import HOMES
 from openurine_lib.config import read_config
 from openurine_lib.experiments.methods import Method, Profile, methods
-from openurine_lib.files import PACKAGE, digest, digest_of_file, write_json
+from openurine_lib.files import PACKAGE, digest, digest_once, write_json
 from openurine_lib.training import coco_weights
 
 CONFIG = PACKAGE / "config"
@@ -125,12 +125,7 @@ def _of_preparation(p: Profile, seed: int) -> dict[str, str]:
 
 def of_file(path: str | Path) -> str:
     """Digest of a file's content, read once; FileNotFoundError if it is not there."""
-    return _of_file(Path(path), _state(Path(path)))
-
-
-@functools.cache
-def _of_file(path: Path, state: tuple[int, ...]) -> str:
-    return digest_of_file(path, length=12)
+    return digest_once(path, length=12)
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from openurine_lib import method, open_run
+from openurine_lib import files, method, open_run
 from openurine_lib.experiments import carried, fingerprints, made_from, steps
 from openurine_lib.inference import write_csv
 
@@ -148,10 +148,13 @@ def test_cohort_predictions_that_were_cut_off_are_made_anew(run):
 
 def test_a_second_look_reads_neither_weights_nor_data_again(run, monkeypatch):
     steps.ensure_metrics(run, M, 0)
-    monkeypatch.setattr(fingerprints, "digest_of_file", None)
+    read = []
+    whole = files.digest_of_file
+    monkeypatch.setattr(files, "digest_of_file", lambda path: read.append(path.name) or whole(path))
     monkeypatch.setattr(fingerprints, "_csv_rows", None)
     monkeypatch.setattr(fingerprints, "_code", None)
     steps.ensure_metrics(run, M, 0)
+    assert read == ["metrics.csv"]  # itself, to see whether it is whole
 
 
 def test_a_decorator_of_a_step_is_no_change_of_its_result(tmp_path):
