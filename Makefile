@@ -27,7 +27,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
 EXACT := notebooks/00_start_here.ipynb notebooks/01_dataset_statistics.ipynb notebooks/11_paper_audit.ipynb
-TRAINED := $(filter-out $(EXACT),$(sort $(wildcard notebooks/*.ipynb)))
+# without the copies that Jupyter makes
+OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(findstring -Copy,$(name)),,$(name)))
+TRAINED := $(filter-out $(EXACT),$(OWN))
 
 .PHONY: help reproduce test test-fast lint format bench docs lab lock clean
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from typing import Any
 from synthurine.files import atomic_path, plain, write_json, write_text
 
 __all__ = ["PACKAGE", "plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
-__all__ += ["write_json", "write_text"]
+__all__ += ["digest_once", "discard", "is_sealed", "seal", "write_json", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -47,6 +48,41 @@ def digest_of_file(path: str | Path, length: int = 64) -> str:
     """The first ``length`` digits of a file's SHA-256. FileNotFoundError if it is not there."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:length]
+
+
+def digest_once(path: str | Path, length: int = 64) -> str:
+    """The same, but read again within a process only if the file has another size or time."""
+    state = Path(path).stat()
+    return _digest_of_state(str(path), state.st_ino, state.st_size, state.st_mtime_ns)[:length]
+
+
+@functools.cache
+def _digest_of_state(path: str, *state: int) -> str:
+    return digest_of_file(path)
+
+
+def seal(path: Path) -> None:
+    """Writes the file's digest beside it, as ``sha256sum`` does: a later call knows it is whole."""
+    write_text(_seal_of(path), f"{digest_of_file(path)}  {path.name}")
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file is there, and is what was sealed."""
+    if not (path.is_file() and _seal_of(path).is_file()):
+        return False
+    return _seal_of(path).read_text(encoding="utf-8").split()[:1] == [digest_of_file(path)]
+
+
+def discard(path: Path) -> None:
+    """Removes a file that is not as it was sealed, if it is there, and says so."""
+    if path.exists():
+        print(f"{path} is not whole, or its digest is missing: it is made anew", flush=True)
+        path.unlink()
+    _seal_of(path).unlink(missing_ok=True)
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:

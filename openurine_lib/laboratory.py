@@ -20,6 +20,7 @@ from openurine_lib.clinical.counts import patient_means, per_hpf
 from openurine_lib.data import levels, taxonomy
 from openurine_lib.data.images import look, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.experiments.formatting import defused
 from openurine_lib.experiments.methods import STRIDE
 from openurine_lib.files import atomic_path, write_json
 from openurine_lib.inference import OVERLAP, boxes_on, digests, predict_fields, write_csv
@@ -27,7 +28,6 @@ from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.weights import DETECTOR, WeightsError, check_taxonomy, read_weights
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet lets a formula begin
 RECORD = "made_from.json"  # in a folder of results: the digests of their fields
 
 
@@ -114,14 +114,6 @@ def predict(
             report = _report(fields, boxes, classes)
             write_csv(defused(report), folder / "report.csv")
     return Prediction(boxes, report, per_hpf(fields))
-
-
-def defused(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, with an apostrophe before each text that a spreadsheet would take for a formula.
-
-    An image may be called ``=HYPERLINK(...)``.
-    """
-    return frame.map(lambda v: f"'{v}" if isinstance(v, str) and v.startswith(FORMULA) else v)
 
 
 @contextlib.contextmanager

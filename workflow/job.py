@@ -1,8 +1,7 @@
-"""One job of the workflow: throws away what was made from something else, then runs the notebook.
+"""One job of the workflow: runs a notebook, alone at its results and with its own threads.
 
-A folder of results (a training, predictions) holds `made_from.json`, the digests of what it is
-made from. Where they differ from today's, the folder is cleared first. Where they do not, the job
-uses what is in it: a checkpoint, or finished weights.
+The steps that the notebook takes look up what is stored and throw away what was made from something
+else (openurine_lib/experiments/made_from.py), as they do in a notebook that is run by hand.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import leftovers
+import sources
 from tqdm.auto import tqdm
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -26,10 +25,10 @@ PAGES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import method, open_run, plan  # noqa: E402
-from openurine_lib.experiments import carried, fingerprints  # noqa: E402
+from openurine_lib.experiments import made_from  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method, predict_key, train_key  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
-from openurine_lib.files import root, write_json  # noqa: E402
+from openurine_lib.files import root  # noqa: E402
 
 
 def main() -> int:
@@ -40,9 +39,8 @@ def main() -> int:
     locks = run.dir / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with _alone(locks / f"{options.out.stem}.lock"), _gpu(locks):
-        if m is not None:
-            folder = _folder(run, options.kind, m, options.fold)
-            _keep_or_clear(folder, _made_from(run, options.kind, m, options.fold))
+        leftovers.clear_running(options.out.parent, locks)
+        leftovers.clear_temporary(_folders(run, options.kind, m, options.fold))
         if options.kind == "dataset":
             print(run.dataset.name, len(run.dataset.images), "images")
         elif options.kind == "carried":
@@ -62,6 +60,16 @@ def main() -> int:
         if f.exists():
             os.utime(f)  # an unchanged result is now newer than what it was checked against
     return 0
+
+
+def _folders(run: Run, kind: str, m: Method | None, fold: int) -> list[Path]:
+    """Where a job of the kind writes, but for its executed copy."""
+    folders = [run.figures]
+    if kind in ("dataset", "carried"):
+        folders.append(run.dir / {"dataset": "dataset", "carried": "predict"}[kind])
+    elif m is not None and kind != "notebook":
+        folders.append(made_from.folder_of(run, kind, m, fold))
+    return folders
 
 
 def _set_environment(threads: int) -> None:
@@ -95,7 +103,7 @@ def _options() -> argparse.Namespace:
 def _notebook(run: Run, options: argparse.Namespace, m: Method | None) -> None:
     from notebook import NotebookFailed, ParameterError, execute, parameters_of
 
-    path = next(REPOSITORY.glob(f"notebooks/{options.number}_*.ipynb"))
+    path = sources.notebook(options.number)
     values = {"data": run.data, "profile": run.profile.name, "seed": run.seed}
     asked = {"method": m.id, "fold": options.fold} if m else {}
     # A notebook over all folds (05-10) may have neither. One job a (method, fold) must have both,
@@ -119,7 +127,7 @@ def _publish(run: Run) -> None:
         "03": f"{train_key(m, p)}-{fold}",
         "04": f"{predict_key(m, p)}-{fold}",
     }
-    for path in sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+    for path in sources.notebooks():
         ending = of_method.get(path.name[:2])
         name = f"{path.stem}-{ending}.ipynb" if ending else path.name
         copy = run.dir / "notebooks" / name
@@ -136,46 +144,7 @@ def _restore(run: Run, wanted: list[Path]) -> None:
             folder = run.predict_dir(row, fold)
             if not any(file.is_relative_to(folder) for file in map(Path.absolute, wanted)):
                 continue
-            record = carried.folder_of(run, row, fold) / carried.RECORD
-            made = {"carried": fingerprints.of_file(record)}
-            made["data"] = fingerprints.of_dataset(run.dir / "dataset")
-            _keep_or_clear(folder, made)
             ensure_metrics(run, row, fold)
-
-
-def _folder(run: Run, kind: str, m: Method, fold: int) -> Path:
-    """The folder of results that the job fills."""
-    return {
-        "ssl": run.ssl_dir(run.profile.arch(m), fold),
-        "train": run.train_dir(m, fold),
-        "predict": run.predict_dir(m, fold),
-        "search": run.dir / "search" / m.id,
-    }[kind]
-
-
-def _made_from(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
-    made = fingerprints.ingredients(kind, run.profile, run.seed, m)
-    made["data"] = fingerprints.of_dataset(run.dir / "dataset")
-    # with another carried result, or without them, what was restored is cleared
-    if kind in ("ssl", "train") and (earlier := carried.to_restore(run, kind, m, fold)):
-        made["carried"] = fingerprints.of_file(earlier / carried.RECORD)
-    if kind == "predict":
-        made["weights"] = fingerprints.of_file(run.train_dir(m, fold) / "weights.pt")
-    elif kind != "ssl" and m.ssl:
-        encoder = run.ssl_dir(run.profile.arch(m), fold) / "encoder.pt"
-        made["encoder"] = fingerprints.of_file(encoder)
-    return made
-
-
-def _keep_or_clear(folder: Path, made: dict[str, str]) -> None:
-    record = folder / "made_from.json"
-    if record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        changed = sorted(k for k in made.keys() | before.keys() if made.get(k) != before.get(k))
-        if changed:
-            print(f"made from another {', '.join(changed)}: {folder} is cleared")
-            shutil.rmtree(folder)
-    write_json(record, made)
 
 
 @contextlib.contextmanager

@@ -95,6 +95,17 @@ def to_restore(run: Run, kind: str, m: Method, fold: int) -> Path | None:
     return earlier if earlier and (earlier / WEIGHTS).exists() else None
 
 
+def to_score(run: Run, m: Method, fold: int) -> Path | None:
+    """The carried result whose predictions stand for the row's, if any: one without weights.
+
+    None also where the row was trained here: then its own weights predict.
+    """
+    if (run.train_dir(m, fold) / TRAINED).exists():
+        return None
+    earlier = find(run, m, fold)
+    return earlier if earlier and not (earlier / WEIGHTS).exists() else None
+
+
 def search_valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
     """All that decides what a search finds."""
     return _plain(valid_for(run, m, fold) | {"search": run.profile.search})

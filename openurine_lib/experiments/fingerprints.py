@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import csv
 import functools
 import json
@@ -32,17 +33,18 @@ import grimp
 from openurine_lib import HOMES
 from openurine_lib.config import read_config
 from openurine_lib.experiments.methods import Method, Profile, methods
-from openurine_lib.files import PACKAGE, digest, digest_of_file, write_json
+from openurine_lib.files import PACKAGE, digest, digest_once, write_json
 from openurine_lib.training import coco_weights
 
 CONFIG = PACKAGE / "config"
+DATASET = ("meta.json", "images.csv", "boxes.csv")  # of a prepared data set
 # These write a notebook's tables and figures. Their own code counts for every notebook.
 WRITERS = ("experiments.provenance", "experiments.formatting", "style")
 # Imports of these are not followed: they decide paths, settings, seeds and the choice of fields,
 # which are ingredients by themselves, or only write results down.
 PLUMBING = {"openurine_lib", *(f"openurine_lib.{name}" for name in (
     "cli", "config", "files", "offline", "data.dataset", "paper.report", *WRITERS,
-    *(f"experiments.{name}" for name in ("methods", "run", "steps", "fingerprints")),
+    *(f"experiments.{name}" for name in ("methods", "run", "steps", "made_from", "fingerprints")),
 ))}  # fmt: skip
 STEPS = {
     "ssl": ("ensure_encoder",),
@@ -130,10 +132,17 @@ def _of_preparation(p: Profile, seed: int) -> dict[str, str]:
 
 
 def of_file(path: str | Path) -> str:
-    """Digest of a file's content; FileNotFoundError if it is not there."""
-    return digest_of_file(path, length=12)
+    """Digest of a file's content, read once; FileNotFoundError if it is not there."""
+    return digest_once(path, length=12)
 
 
+def _state(path: Path) -> tuple[int, ...]:
+    """What stands for a file's content within one process."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@functools.cache  # every step asks, and the code of a process does not change
 def of_modules(*roots: str) -> str:
     """Digest of the code of all modules that ``roots`` reach, and of the configuration they read.
 
@@ -152,9 +161,15 @@ def modules_reached(*roots: str) -> frozenset[str]:
 
 
 def of_definition(module: str, name: str) -> str:
-    """Digest of one function or class of openurine_lib; KeyError where there is none."""
+    """Digest of one function or class of openurine_lib; KeyError where there is none.
+
+    A function's decorators do not count: those of a step only say when a stored result is used.
+    """
     for node in _tree(f"openurine_lib.{module}").body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            if isinstance(node, ast.FunctionDef):
+                node = copy.copy(node)
+                node.decorator_list = []
             return digest(ast.dump(node))  # dump: neither comments nor formatting
     raise KeyError(f"openurine_lib/{module.replace('.', '/')}.py has no {name}")
 
@@ -207,6 +222,11 @@ def of_dataset(folder: str | Path) -> str:
     folder = Path(folder)
     if not (folder / "meta.json").exists():
         return "not yet prepared"
+    return _of_dataset(folder, tuple(_state(folder / name) for name in DATASET))
+
+
+@functools.cache  # every step asks, and a large set takes a while to read
+def _of_dataset(folder: Path, states: tuple[tuple[int, ...], ...]) -> str:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     # without the paths, which differ between machines
     images = [_without(row, {"path"}) for row in _csv_rows(folder / "images.csv")]

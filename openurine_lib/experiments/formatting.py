@@ -1,4 +1,4 @@
-"""How a table looks on paper: numbers as text, Markdown and LaTeX."""
+"""How a table looks on paper: numbers as text, Markdown and LaTeX; and text that is no formula."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 # endings of columns: a metric's deviation over folds, and the two ends of its interval
 SPREAD = ("_std", "_low", "_high")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet lets a formula begin
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -44,6 +45,19 @@ def formatted(
     frame = pd.DataFrame(shown, index=df.index)
     frame.attrs["right"] = [str(name) for name in numeric]  # aligned there
     return frame
+
+
+def defused(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame, with an apostrophe before each text that a spreadsheet would take for a formula.
+
+    An image or a patient may be called ``=HYPERLINK(...)``. Numbers stay as they are.
+    """
+    # whole numbers of which some are missing would become decimal ones in a map
+    return frame.apply(lambda column: column if is_numeric_dtype(column) else column.map(_defused))
+
+
+def _defused(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _number(value: Any, places: int, missing: str) -> str:

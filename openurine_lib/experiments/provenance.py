@@ -130,15 +130,17 @@ def save_table(
 ) -> None:
     """Writes ``run.figures/stem`` as csv, md and tex, and its stamp (with ``extra``) as json.
 
-    The csv holds the numbers as they are; md and tex show them as ``formatting.formatted`` does
-    with ``decimals`` and ``missing``. The index is not written: make it a column.
+    The csv holds the numbers as they are, and an apostrophe before text that begins like a formula;
+    md and tex show them as ``formatting.formatted`` does with ``decimals`` and ``missing``. The
+    index is not written: make it a column.
     """
     record = stamp(run, uses_data=uses_data, **extra)
     shown = formatting.formatted(df, decimals, missing)
     full = f"{caption.rstrip('. ')}. ({record['face']})"  # the table says by itself on which data
     with atomic_path(run.figures / f"{stem}.csv") as temporary:
         # ten digits: those behind them depend on the order of sums
-        df.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
+        cells = formatting.defused(df)
+        cells.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
     write_text(run.figures / f"{stem}.md", formatting.markdown(shown, full))
     write_text(run.figures / f"{stem}.tex", formatting.latex(shown, full, stem))
     write_json(run.figures / f"{stem}.json", {"stem": stem, "caption": caption, **record})

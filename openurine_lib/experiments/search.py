@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 
-from openurine_lib.experiments import carried
+from openurine_lib.experiments import carried, made_from
 from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import ensure_encoder, on_record
@@ -52,6 +52,8 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     if earlier := carried.find_search(run, m, fold):
         return pd.read_csv(earlier / TRIALS)
     data, p = run.dataset, run.profile
+    encoder = ensure_encoder(run, p.arch(m), fold) if m.ssl else None
+    made_from.check(run, "search", m, fold)
     split = split_of(run, fold)
     job = TrainJob(
         arch=p.arch(m),
@@ -65,7 +67,7 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
         seed=run.seed,
         dir=folder_of(run, m, fold),
         device=device(),
-        encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+        encoder=encoder,
     )
     truth = data.boxes_of(split.validation)
     with on_record(run, job.dir):

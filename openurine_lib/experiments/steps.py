@@ -1,14 +1,16 @@
 """The steps of a run. Each returns what is stored, or computes and stores it now.
 
 So every notebook runs alone, and no result is computed twice. What the repository carries of an
-earlier training is taken in place of one (``carried``).
+earlier training is taken in place of one (``carried``). What is stored counts only if it would be
+made from the same today (``made_from``), and predictions and metrics only if they are whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,16 @@ import pandas as pd
 
 from openurine_lib import files
 from openurine_lib.evaluation.metrics import evaluate
-from openurine_lib.experiments import carried, provenance, sizes
-from openurine_lib.experiments.methods import Method, predict_key, train_key
+from openurine_lib.experiments import carried, made_from, provenance, sizes
+from openurine_lib.experiments.methods import (
+    OURS,
+    Method,
+    Profile,
+    methods,
+    plan,
+    predict_key,
+    train_key,
+)
 from openurine_lib.experiments.run import Run, first_record
 from openurine_lib.inference import CONFIDENCE, predict_fields, read_predictions
 from openurine_lib.speed.processor import device, devices
@@ -30,6 +40,37 @@ from openurine_lib.training.slices import slices_of
 from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
 
 
+# Decorators, because the code of a step is an ingredient of what it makes, but not whether a stored
+# result is believed (``fingerprints.of_definition`` leaves decorators out).
+def _checked_encoder(step: Callable[[Run, str, int], Path]) -> Callable[[Run, str, int], Path]:
+    @functools.wraps(step)
+    def checked(run: Run, arch: str, fold: int) -> Path:
+        made_from.check(run, "ssl", _method_with(run.profile, arch), fold)
+        return step(run, arch, fold)
+
+    return checked
+
+
+def _checked_training(
+    step: Callable[[Run, Method, int], Path],
+) -> Callable[[Run, Method, int], Path]:
+    @functools.wraps(step)
+    def checked(run: Run, m: Method, fold: int) -> Path:
+        if m.ssl:  # it is an ingredient
+            ensure_encoder(run, run.profile.arch(m), fold)
+        made_from.check(run, "train", m, fold)
+        return step(run, m, fold)
+
+    return checked
+
+
+def _method_with(p: Profile, arch: str) -> Method:
+    """A method with the network ``arch``, the one for which the workflow pretrains it."""
+    rows = [methods()[OURS], *plan(p).ssl.values(), *methods().values()]
+    return next(m for m in rows if p.arch(m) == arch)
+
+
+@_checked_encoder
 def ensure_encoder(run: Run, arch: str, fold: int) -> Path:
     """The backbone of ``arch``, pretrained on fields of patients not in the test part."""
     out = run.ssl_dir(arch, fold) / "encoder.pt"
@@ -45,6 +86,7 @@ def ensure_encoder(run: Run, arch: str, fold: int) -> Path:
     return out
 
 
+@_checked_training
 def ensure_weights(run: Run, m: Method, fold: int) -> Path:
     """The method, trained on the fold's training part; rows of one ``train_key`` share it."""
     out = run.train_dir(m, fold) / "weights.pt"
@@ -101,26 +143,47 @@ def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
 
 def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Boxes on the fold's test fields: image, cls, conf, x1..y2 in pixels of the original image."""
+    _ready(run, m, fold)
     out = run.predict_dir(m, fold) / "predictions.csv"
-    earlier = None if out.exists() else carried.find(run, m, fold)
-    if earlier and not (earlier / carried.WEIGHTS).exists():
-        carried.restore_predictions(earlier, out)
-    return _predict(run, m, fold, run.test_images(fold), out)
+    return _ensure_boxes(run, m, fold, run.test_images(fold), out, carried.to_score(run, m, fold))
 
 
 def ensure_cohort_predictions(run: Run, m: Method, fold: int, images: pd.DataFrame) -> pd.DataFrame:
     """Boxes on the fields of the clinical cohort (Table 8), which no fold trains on.
 
-    Carried ones are taken: the cohort has more fields than the test part, on which the carried
-    weights do predict anew.
+    Carried ones are taken, unless the row was trained here: the cohort has more fields than the
+    test part, on which the carried weights do predict anew.
     """
+    _ready(run, m, fold)
     # another cohort is another file
     fields = files.digest("\n".join(images.image), length=8)
     out = run.predict_dir(m, fold) / f"cohort-{fields}.csv"
-    earlier = None if out.exists() else carried.find(run, m, fold)
-    if earlier and (earlier / out.with_suffix(".npz").name).exists():
+    trained_here = (run.train_dir(m, fold) / carried.TRAINED).exists()
+    earlier = None if trained_here else carried.find(run, m, fold)
+    if earlier and not (earlier / out.with_suffix(".npz").name).exists():
+        earlier = None
+    return _ensure_boxes(run, m, fold, images, out, earlier)
+
+
+def _ready(run: Run, m: Method, fold: int) -> None:
+    """Clears the row's predictions and metrics if they were made from something else."""
+    if carried.to_score(run, m, fold) is None:
+        ensure_weights(run, m, fold)  # they are an ingredient
+    made_from.check(run, "predict", m, fold)
+
+
+def _ensure_boxes(
+    run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path, earlier: Path | None
+) -> pd.DataFrame:
+    """What ``out`` holds; else what ``earlier`` carries; else what is predicted now."""
+    if files.is_sealed(out):
+        return read_predictions(out)
+    files.discard(out)
+    if earlier:
         carried.restore_predictions(earlier, out)
-    return _predict(run, m, fold, images, out)
+    boxes = _predict(run, m, fold, images, out)
+    files.seal(out)
+    return boxes
 
 
 def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) -> pd.DataFrame:
@@ -139,9 +202,11 @@ def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) ->
 
 def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """Per class: boxes, precision, recall, ap50, ap50_95 in 0..1 on the fold's test fields."""
+    _ready(run, m, fold)
     out = run.predict_dir(m, fold) / "metrics.csv"
-    if out.exists():
+    if files.is_sealed(out):
         return pd.read_csv(out)
+    files.discard(out)
     predictions = ensure_predictions(run, m, fold)
     images = run.test_images(fold)
     data = run.dataset
@@ -152,6 +217,7 @@ def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:
     files.write_json(out.with_suffix(".json"), record)
     with files.atomic_path(out) as temporary:
         metrics.to_csv(temporary, index=False)
+    files.seal(out)
     return metrics
 
 

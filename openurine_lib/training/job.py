@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from openurine_lib.data.taxonomy import Taxonomy
-from openurine_lib.files import digest
+from openurine_lib.files import digest, digest_once
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,8 @@ class TrainJob:
         classes = self.taxonomy.classes
         heads = sorted(self.taxonomy.heads.items())
         network = (self.arch, classes, heads, self.heads, self.imgsz, self.epochs)
-        plain = json.dumps(
-            [network, self.settings, self.seed, list(self.images.image)], sort_keys=True
-        )
         # their content: a file may be replaced under the same name
-        started_from = [file.read_bytes() for file in (self.encoder, self.pretrained) if file]
+        fields = [(f.image, digest_once(f.path)) for f in self.images.itertuples()]
+        started_from = [digest_once(file) for file in (self.encoder, self.pretrained) if file]
         boxes = self.boxes.to_csv(index=False)  # a changed label changes the result, too
-        return digest(b"".join([plain.encode(), boxes.encode(), *started_from]), length=64)
+        return digest([network, self.settings, self.seed, fields], boxes, *started_from, length=64)

@@ -15,7 +15,7 @@ from test_images import bad_files
 from openurine_lib import method, open_run
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
-from openurine_lib.experiments import steps
+from openurine_lib.experiments import made_from, steps
 from openurine_lib.inference import predict_image, read_rgb
 from openurine_lib.model.build import build_model
 from openurine_lib.training.engines import engine
@@ -201,7 +201,7 @@ def test_a_run_does_not_predict_with_weights_of_the_taxonomy_that_its_data_had_b
     """The classes of a data set can change under a run; its weights then speak of other classes."""
     run, m = open_run("synthetic", "smoke"), method("yolo12m")
     weights = run.train_dir(m, 0) / "weights.pt"
-    weights.parent.mkdir(parents=True)
+    made_from.check(run, "train", m, 0)
     weights.write_bytes(good.read_bytes())
     with pytest.raises(WeightsError, match="was trained on 8 classes"):
         steps.ensure_predictions(run, m, 0)

@@ -2,10 +2,8 @@
 
 import dataclasses
 import shutil
-from pathlib import Path
 
 import carry
-import job
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +17,7 @@ from openurine_lib import (
     method,
     open_run,
 )
-from openurine_lib.experiments import carried, steps
+from openurine_lib.experiments import carried, made_from, steps
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import write_json
 
@@ -76,7 +74,7 @@ def test_weights_are_carried_in_half_precision_with_their_description(tmp_path):
         assert "yolo12n" in stored.metadata()["meta"]
 
 
-ROW = "ours-yolo12m"
+ROW = "yolo12m-sahi-multi"  # six heads, and no encoder of which it would be made
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +86,7 @@ def source(tmp_path_factory):
         patch.setenv(carried.SWITCH, "0")
         run, row = open_run("synthetic", "smoke"), method(ROW)
         folder = run.train_dir(row, 0)
-        folder.mkdir(parents=True)
+        made_from.check(run, "train", row, 0)
         tiny.untrained(folder)
         (folder / "log.csv").write_text("epoch,loss\n1,2.5\n")
         record = {"minutes": 12.0, "threads": 1, "processor": "P", "commit": "c", "time": "2026"}
@@ -135,31 +133,41 @@ def test_carried_weights_predict_here_and_score_alike(source, elsewhere):
 
 def test_restored_weights_are_cleared_once_nothing_carried_is_wanted(elsewhere, monkeypatch):
     run, row = elsewhere(with_weights=True), method(ROW)
-    monkeypatch.setattr(job.fingerprints, "of_file", lambda path: Path(path).name)  # the encoder's
-    folder = run.train_dir(row, 0)
-
-    def clear_what_is_made_from_something_else():
-        job._keep_or_clear(folder, job._made_from(run, "train", row, 0))
-
-    clear_what_is_made_from_something_else()
     weights = ensure_weights(run, row, 0)
-    clear_what_is_made_from_something_else()
+    made_from.check(run, "train", row, 0)
     assert weights.exists()
     monkeypatch.setenv(carried.SWITCH, "0")
-    clear_what_is_made_from_something_else()
+    made_from.check(run, "train", row, 0)
     assert not weights.exists()
     weights.write_text("trained here")
-    write_json(folder / carried.TRAINED, {"minutes": 1.0})
+    write_json(weights.with_name(carried.TRAINED), {"minutes": 1.0})
     monkeypatch.delenv(carried.SWITCH)
-    clear_what_is_made_from_something_else()
+    made_from.check(run, "train", row, 0)
     assert weights.exists(), "a training of this machine made way for a carried one"
+
+
+def test_carried_predictions_make_way_for_a_training_of_this_machine(source, elsewhere):
+    run, row = elsewhere(with_weights=False), method(ROW)
+    ensure_metrics(run, row, 0)
+    assert (run.predict_dir(row, 0) / carried.RECORD).exists()
+    write_json(run.train_dir(row, 0) / carried.TRAINED, {"minutes": 1.0})
+    made_from.check(run, "train", row, 0)
+    shutil.copytree(
+        source[0] / run.train_dir(row, 0).relative_to(run.dir.parents[1]),
+        run.train_dir(row, 0),
+        dirs_exist_ok=True,
+    )
+    scores = ensure_metrics(run, row, 0)
+    pd.testing.assert_frame_equal(scores, source[1])
+    assert not (run.predict_dir(row, 0) / carried.RECORD).exists()
+    assert not steps.trained(run, row, 0)["earlier"]
 
 
 def test_the_cohort_is_not_predicted_again(source, elsewhere, monkeypatch):
     run = elsewhere(with_weights=True)
     cohort = run.dataset.cohort_images()
     # a prediction would fail; other fields than the carried ones would need one
-    monkeypatch.setattr(steps, "ensure_weights", None)
+    monkeypatch.setattr(steps, "predict_fields", None)
     here = ensure_cohort_predictions(run, method(ROW), 0, cohort)
     assert len(here) and set(here.image) <= set(cohort.image)
     assert here.groupby("image").size().max() <= carried.COHORT_LIMIT

@@ -52,6 +52,17 @@ def test_atomic_path_replaces_on_success_and_leaves_nothing_on_failure(tmp_path:
     assert [f.name for f in target.parent.iterdir()] == ["a.csv"]
 
 
+def test_a_text_is_no_formula_in_a_spreadsheet_and_a_number_stays_one(run: Run) -> None:
+    texts = ["=HYPERLINK(1)", "+1", "-a", "@SUM(1)", "plain"]
+    df = pd.DataFrame({"patient": texts, "d": [-0.5, 1, 2, -3, np.nan], "n": [-1, -2, 3, 4, 5]})
+    df["k"] = pd.array([-1, None, 3, 4, 5], dtype="Int64")
+    provenance.save_table(run, "table8", df, "Patients")
+    back = pd.read_csv(run.figures / "table8.csv", dtype={"k": "Int64"})
+    assert "-1.0" not in (run.figures / "table8.csv").read_text()
+    assert list(back.patient) == ["'=HYPERLINK(1)", "'+1", "'-a", "'@SUM(1)", "plain"]
+    pd.testing.assert_frame_equal(back[["d", "n", "k"]], df[["d", "n", "k"]])
+
+
 def test_table_files(run: Run, df: pd.DataFrame) -> None:
     provenance.save_table(run, "table4", df, "Comparison", decimals={"map50": 2}, fold=0)
     pd.testing.assert_frame_equal(pd.read_csv(run.figures / "table4.csv"), df)

@@ -44,6 +44,7 @@ def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
     images = pd.DataFrame({"image": ["a"], "path": [str(tmp_path / "a.png")]})
     run.dataset.test_images = lambda fold, limit: images
     monkeypatch.setattr(steps, "ensure_weights", lambda *_: None)
+    monkeypatch.setattr(steps.made_from, "check", lambda *_: None)
     monkeypatch.setattr(steps, "read_weights", lambda *_, **__: {"meta": {}})
     monkeypatch.setattr(steps, "check_taxonomy", lambda *_: None)
     adapter = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)

@@ -255,22 +255,7 @@ def test_every_method_has_its_ingredients() -> None:
         ) != fingerprints.ingredients(kind, p, 1, method("ours-yolo12m"))
 
 
-# --- a job
-
-
-def test_a_folder_made_from_something_else_is_cleared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import job
-
-    folder = tmp_path / "train" / "key" / "fold0"
-    job._keep_or_clear(folder, {"code": "1", "data": "a"})
-    (folder / "checkpoint.pt").write_text("half")
-    job._keep_or_clear(folder, {"code": "1", "data": "a"})
-    assert (folder / "checkpoint.pt").exists()
-    job._keep_or_clear(folder, {"code": "2", "data": "a"})
-    assert [f.name for f in folder.iterdir()] == ["made_from.json"]
-    assert "made from another code" in capsys.readouterr().out
+# --- how long
 
 
 @pytest.mark.parametrize("kind", ["predict", "train"])

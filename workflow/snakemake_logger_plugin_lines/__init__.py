@@ -15,6 +15,11 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 EVERY = 30  # seconds between signs of life
 TAIL = 25  # lines of a failed job's log
+SAID_OF_A_JOB = (
+    "CalledProcessError",
+    "job execution failed",
+    "At least one job did not complete successfully",
+)
 
 
 class LogHandler(LogHandlerBase):
@@ -46,12 +51,11 @@ class LogHandler(LogHandlerBase):
             self._finished(record.job_id)  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_ERROR:
             self._failed(record.__dict__)
-        elif (
-            event is None
-            and record.levelno >= logging.ERROR
-            and "job execution failed" not in str(record.msg)
-        ):
-            self._say(record.getMessage())
+        elif event in (None, LogEvent.ERROR) and record.levelno >= logging.ERROR:
+            text = record.getMessage().strip()
+            # of a job that failed, FAILED and its log say more
+            if text and not any(known in text for known in SAID_OF_A_JOB):
+                self._say(f"error: {text}")
 
     def _finished(self, jobid: int) -> None:
         self.done += 1
