@@ -22,7 +22,7 @@ def run(tmp_path, monkeypatch):
     run = open_run("synthetic", "smoke")
     images, boxes = tiny.frames(tmp_path / "fields", 4)
     run.__dict__["dataset"] = SimpleNamespace(
-        taxonomy=tiny.TAXONOMY, synthetic=True, fingerprint="of the data",
+        taxonomy=tiny.TAXONOMY, synthetic=True, fingerprint="of the data", meta={},
         test_images=lambda fold, limit: images, boxes_of=lambda of: boxes,
     )  # fmt: skip
     place = run.dir / "dataset"
@@ -169,3 +169,20 @@ def test_a_decorator_of_a_step_is_no_change_of_its_result(tmp_path):
         assert fingerprints.of_definition("experiments.steps", "ensure_weights") == before
     finally:
         step.decorator_list = decorators
+
+
+@pytest.mark.parametrize("kind", ["predict", "train"])
+def test_results_of_other_weights_are_cleared(run, kind):
+    """Predictions are of the weights, a training is of the encoder: new ones, and they go."""
+    ours = method("ours-yolo12m")
+    encoder = run.ssl_dir(run.profile.arch(ours), 0) / "encoder.pt"
+    source = encoder if kind == "train" else run.train_dir(ours, 0) / "weights.pt"
+    result = made_from.folder_of(run, kind, ours, 0) / "result"
+    kept = []
+    for text in ("first", "first", "second"):
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(text)
+        made_from.check(run, kind, ours, 0)
+        kept.append(result.exists())
+        result.write_text("")
+    assert kept == [False, True, False]

@@ -258,32 +258,6 @@ def test_every_method_has_its_ingredients() -> None:
 # --- how long
 
 
-@pytest.mark.parametrize("kind", ["predict", "train"])
-def test_results_of_other_weights_are_cleared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """Predictions are of the weights, a training is of the encoder: new ones, and they go."""
-    import job
-
-    monkeypatch.setattr(fingerprints, "of_dataset", lambda folder: "the same data")
-    monkeypatch.setattr(job.carried, "to_restore", lambda *_: None)
-    run, ours = open_run(), method("ours-yolo12m")
-    source = run.train_dir(ours, 0) / "weights.pt"
-    if kind == "train":
-        source = run.ssl_dir(run.profile.arch(ours), 0) / "encoder.pt"
-    encoder = run.ssl_dir(run.profile.arch(ours), 0) / "encoder.pt"
-    folder = job._folder(run, kind, ours, 0)
-    for file, text in ((encoder, "an encoder"), (source, "first"), (folder / "result", "")):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    kept = []
-    for text in ("first", "first", "second"):
-        source.write_text(text)
-        job._keep_or_clear(folder, job._made_from(run, kind, ours, 0))
-        kept.append((folder / "result").exists())
-    assert kept == [True, True, False]
-
-
 def test_a_job_sets_its_threads_whatever_it_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Last digits depend on the threads, so these must not depend on the number of jobs."""
     import job
