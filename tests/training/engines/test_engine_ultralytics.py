@@ -209,8 +209,8 @@ def test_two_threads_learn_as_one_does_but_not_to_the_digit(tmp_path, monkeypatc
 
     In float32 that was the sixth digit of a first loss. A processor with units for bfloat16 rounds
     to three digits: there the parts of the loss differed by up to 5 % after two steps. With one
-    number of threads the digits are equal (the first test of this file). So provenance records ``threads``, and a job of
-    the workflow sets them itself.
+    number of threads the digits are equal (the first test of this file). So provenance records
+    ``threads``, and a job of the workflow sets them itself.
     """
     before = torch.get_num_threads()
     losses = []
