@@ -202,3 +202,17 @@ def test_random_fields_add_up():
         ).all()
     )
     assert score(one.truth, one.predictions, TAX.n, ["f0"]).confidence < 1
+
+
+def test_patients_are_resampled_and_not_their_fields():
+    """One patient of six has nothing found: three fields a patient say as little as one does."""
+    rows = []
+    for fields in (1, 3):
+        one = fold([(RBC, 0)], [(RBC, 0, 0.9)], groups=6 * fields)
+        group_of = {f"f{i}": f"g{i // fields}" for i in range(6 * fields)}
+        groups = one.fields["image"].map(group_of)
+        found = one.predictions[one.predictions["image"].map(group_of) != "g0"]
+        one = one._replace(fields=one.fields.assign(group=groups), predictions=found)
+        rows.append(gains([one], TAX.n).set_index("kind").loc["missed"])
+    assert rows[1].tolist() == pytest.approx(rows[0].tolist())
+    assert rows[0]["gain_low"] < 0 < rows[0]["gain"] < rows[0]["gain_high"]

@@ -207,10 +207,10 @@ def test_the_moving_average_of_the_weights_is_kept(tmp_path, monkeypatch):
 def test_two_threads_learn_as_one_does_but_not_to_the_digit(tmp_path, monkeypatch):
     """Threads share out the sums, and a sum in another order has other last digits.
 
-    In an untrained network such digits decide which cells an object is assigned to: on two cores
-    the parts of the loss differed by up to 5 % after two steps. With one number of threads the
-    digits are equal (the first test of this file). So provenance records ``threads``, and a job of
-    the workflow sets them itself.
+    In float32 that was the sixth digit of a first loss. A processor with units for bfloat16 rounds
+    to three digits: there the parts of the loss differed by up to 5 % after two steps. With one
+    number of threads the digits are equal (the first test of this file). So provenance records
+    ``threads``, and a job of the workflow sets them itself.
     """
     before = torch.get_num_threads()
     losses = []
