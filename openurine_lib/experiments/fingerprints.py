@@ -136,12 +136,6 @@ def of_file(path: str | Path) -> str:
     return digest_once(path, length=12)
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """What stands for a file's content within one process."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
 @functools.cache  # every step asks, and the code of a process does not change
 def of_modules(*roots: str) -> str:
     """Digest of the code of all modules that ``roots`` reach, and of the configuration they read.
@@ -156,7 +150,6 @@ def of_modules(*roots: str) -> str:
 @functools.cache  # the same question comes for every job of a run
 def modules_reached(*roots: str) -> frozenset[str]:
     """``roots`` and the modules of both packages that they import, also inside functions."""
-    # upstream: what a module imports
     return frozenset(roots).union(*map(_graph().find_upstream_modules, roots))
 
 
@@ -222,11 +215,11 @@ def of_dataset(folder: str | Path) -> str:
     folder = Path(folder)
     if not (folder / "meta.json").exists():
         return "not yet prepared"
-    return _of_dataset(folder, tuple(_state(folder / name) for name in DATASET))
+    return _of_dataset(folder, tuple(of_file(folder / name) for name in DATASET))
 
 
 @functools.cache  # every step asks, and a large set takes a while to read
-def _of_dataset(folder: Path, states: tuple[tuple[int, ...], ...]) -> str:
+def _of_dataset(folder: Path, contents: tuple[str, ...]) -> str:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     # without the paths, which differ between machines
     images = [_without(row, {"path"}) for row in _csv_rows(folder / "images.csv")]
@@ -239,7 +232,6 @@ def of_review(path: str | Path) -> str:
     columns = ("group", "component", "reviewer_level")
     rows = _csv_rows(path) if Path(path).is_file() else []
     texts = [[(row.get(c) or "").strip() for c in columns] for row in rows]
-    # row[-1]: the level, if the reviewer gave one
     return digest(sorted(row for row in texts if row[-1]))
 
 
