@@ -53,7 +53,7 @@ STEPS = {
 }
 # Fields of a method that only say what it is called, and of a profile that do not concern a
 # training or are counted in another way. A field that is added later counts.
-NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size"}
+NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size", "imgsz"}  # px stands for it
 NOT_OF_A_TRAINING = {
     *("name", "about", "rows", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
     *(

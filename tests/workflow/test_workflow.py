@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from reproduce import headline
 
-from openurine_lib import method, open_run, profile
+from openurine_lib import method, methods, open_run, plan, profile
 from openurine_lib.experiments import fingerprints
 from openurine_lib.experiments import run as run_module
 from openurine_lib.experiments.methods import predict_key, train_key
@@ -129,6 +129,20 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("openurine_lib", "synthurine"):
         shutil.copytree(ROOT / name, folder / name)
     return folder / "openurine_lib"
+
+
+@pytest.mark.parametrize("name", ["smoke", "demo", "study", "paper"])
+def test_rows_that_share_a_result_ask_for_it_alike(name: str) -> None:
+    """Otherwise one row's notebook would clear what another's has made."""
+    p = profile(name)
+    jobs = plan(p)
+    for m in methods().values():
+        for kind, first in (
+            ("train", jobs.train[train_key(m, p)]),
+            ("predict", jobs.predict[predict_key(m, p)]),
+        ):
+            made = [fingerprints.ingredients(kind, p, 0, row) for row in (m, first)]
+            assert made[0] == made[1], (kind, m.id, first.id)
 
 
 @pytest.mark.parametrize(
