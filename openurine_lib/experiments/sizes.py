@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sahi.models.base import DetectionModel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from openurine_lib.config import CONFIG
 from openurine_lib.experiments.methods import Method, rows_of_table
@@ -71,7 +71,8 @@ def of_detector(detector: DetectionModel, imgsz: int) -> dict[str, float]:
 
 def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) -> dict[str, float]:
     """Parameters of a network, and what ``forward`` computes with it on ``imgsz`` pixels."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    own = {op: _of_convolution for op in _fused_convolutions()}
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=own) as counter:
         try:
             forward()
         except RuntimeError as error:
@@ -81,6 +82,18 @@ def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) ->
                 raise
     params = sum(p.numel() for p in network.parameters())
     return {"params_m": params / 1e6, "gflops": counter.get_total_flops() / 1e9, "px": imgsz}
+
+
+def _fused_convolutions() -> list[Any]:
+    """The calls of ``speed.layers`` that are a convolution and its activation at once; torch's
+    counter does not know them."""
+    known = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    return [known] if known is not None else []
+
+
+def _of_convolution(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **more: Any) -> int:
+    """Operations of a convolution, from the shapes of its input, its weights and its output."""
+    return conv_flop_count(x, weight, out_shape)
 
 
 def noise(px: int) -> np.ndarray:

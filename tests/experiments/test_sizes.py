@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 from methods_page import of_untrained
 from PIL import Image
@@ -15,6 +16,7 @@ from test_comparison import make_run
 from openurine_lib.experiments import sizes, steps
 from openurine_lib.experiments.methods import method, methods
 from openurine_lib.experiments.sizes import of_detector, paper_sizes
+from openurine_lib.training.engines import ultralytics
 
 
 class OneConvolution(DetectionModel):
@@ -35,6 +37,16 @@ def test_by_hand_through_sahis_door():
     assert size["params_m"] == pytest.approx(8 * 3 * 9 / 1e6)
     assert size["gflops"] == pytest.approx(2 * 8 * 3 * 9 * 32 * 32 / 1e9)
     assert size["px"] == 32
+
+
+def test_a_detector_made_fast_counts_as_the_stock_one(tmp_path):
+    """Its convolutions are one call with their activations, and batch norm is folded into them."""
+    weights = tiny.untrained(tmp_path)
+    fast, stock = (
+        of_detector(ultralytics.detector(weights, 0.25, "cpu", 96, exact), 96)["gflops"]
+        for exact in (False, True)
+    )
+    assert fast == pytest.approx(stock, rel=0.01) and fast > 0.1
 
 
 def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
