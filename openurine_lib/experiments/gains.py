@@ -22,10 +22,12 @@ PARTS = {
     "slices": ("yolo12m", "yolo12m-sahi"),
     "self-supervised pretraining": ("yolo12m-sahi", "yolo12m-sahi-ssl"),
     "six heads": ("yolo12m-sahi", "yolo12m-sahi-multi"),
+    "pretraining and six heads together": ("yolo12m-sahi", OURS),
     "all three together": ("yolo12m", OURS),
 }
 HELPS, HURTS, UNDECIDED, NOT_RUN = "helps", "hurts", "undecided", "not run"
 METRIC = "map50"
+IN_WORDS = {HELPS: "a gain", HURTS: "a loss", UNDECIDED: "undecided"}
 
 
 def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +73,8 @@ def sentences(gains: pd.DataFrame) -> Iterator[str]:
             yield f"{name}: not run here ({paper} points of mAP50)."
             continue
         ends = "no interval" if math.isnan(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
-        yield f"{name}: {row.verdict} here, {row.here:+.1f} points of mAP50 {ends}; {paper}."
+        what = IN_WORDS[str(row.verdict)]
+        yield f"{name}: {row.here:+.1f} points of mAP50 here {ends}, {what}; {paper}."
 
 
 def _minutes(run: Run, name: str) -> float:
