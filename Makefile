@@ -69,7 +69,7 @@ test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the note
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
 	$(PY) -m pytest -q -n 2 -m 'not slow' tests && \
-	OPENURINE_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile --durations 8 -m slow tests && \
+	$(PY) -m pytest -q --durations 8 -m slow tests && \
 	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
 	$(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax $(TRAINED)
 
