@@ -71,7 +71,10 @@ def of_detector(detector: DetectionModel, imgsz: int) -> dict[str, float]:
 
 def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) -> dict[str, float]:
     """Parameters of a network, and what ``forward`` computes with it on ``imgsz`` pixels."""
-    own = {op: _of_convolution for op in _fused_convolutions()}
+    # a convolution and its activation in one call (``speed.layers``); torch's counter has no number
+    # for it, and a processor without oneDNN has no such call
+    fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    own = {fused: _of_convolution} if fused else {}
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=own) as counter:
         try:
             forward()
@@ -82,13 +85,6 @@ def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) ->
                 raise
     params = sum(p.numel() for p in network.parameters())
     return {"params_m": params / 1e6, "gflops": counter.get_total_flops() / 1e9, "px": imgsz}
-
-
-def _fused_convolutions() -> list[Any]:
-    """The calls of ``speed.layers`` that are a convolution and its activation at once; torch's
-    counter does not know them."""
-    known = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-    return [known] if known is not None else []
 
 
 def _of_convolution(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **more: Any) -> int:

@@ -81,14 +81,18 @@ def test_precision_and_recall_are_counts_at_the_confidence():
     assert np.isnan(precision).all() and recall[0, 0] == 0 and np.isnan(recall[0, 3])
 
 
-def test_by_hand_two_groups():
+def two_groups():
     """g0: a box that is found; g1: a missed box and a false detection, surer than the right one."""
     images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
     box = [0.0, 0.0, 10.0, 10.0]
     truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
     found = pd.DataFrame([("a", 0, 0.5, *box), ("b", 0, 0.9, 20, 20, 30, 30)],
                          columns=["image", "cls", "conf", *metrics.XYXY])  # fmt: skip
-    m = match_groups(truth, found, 1, images)
+    return match_groups(truth, found, 1, images)
+
+
+def test_by_hand_two_groups():
+    m = two_groups()
     ap = average_precision(m, np.array([[1, 1], [2, 0], [0, 2]]))[:, 0]
     # of both: half recall at precision 1/2, on 50 of the recall points 0, 0.01, ..., the first of
     # them at half weight
@@ -149,12 +153,6 @@ def test_other_peoples_boxes_are_refused():
 
 
 def test_precision_and_recall_of_a_single_detection():
-    """One box in each group; the first has one detection, a right one, the second a wrong one."""
-    images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
-    box = [0.0, 0.0, 10.0, 10.0]
-    truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
-    found = pd.DataFrame([("a", 0, 0.5, *box), ("b", 0, 0.9, 20, 20, 30, 30)],
-                         columns=["image", "cls", "conf", *metrics.XYXY])  # fmt: skip
-    m = match_groups(truth, found, 1, images)
+    m = two_groups()
     precision, recall = precision_recall(m, np.array([[1, 0], [0, 1], [1, 1]]), 0.5)
     assert precision[:, 0].tolist() == recall[:, 0].tolist() == [1, 0, 0.5]
