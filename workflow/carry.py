@@ -32,19 +32,18 @@ def main() -> None:
     options = _options()
     run = open_run(options.data, options.profile, options.seed)
     todo = plan(run.profile)
-    kept = map(method, options.weights)
-    encoders = {run.profile.arch(row) for row in kept if row.ssl}
+    kept = [method(name) for name in options.weights]
+    # one of the rows that start from a network's encoder, which they share
+    encoders = {run.profile.arch(row): row for row in kept if row.ssl}
     for fold in range(FOLDS):
         for row in todo.predict.values():
-            source, target = run.predict_dir(row, fold), carried.folder_of(run, row, fold)
+            target = carried.folder_of(run, "predict", row, fold)
+            source = run.predict_dir(row, fold)
             ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
             if ours and (source / "metrics.csv").exists() and not _is_newer(target, source):
                 carry(run, row, fold, target, with_weights=row.id in options.weights)
-        for arch in encoders:
-            source = run.ssl_dir(arch, fold)
-            target = carried.folder_of_encoder(run, arch, fold)
-            if (source / TRAINED).exists() and not target.exists():
-                carry_encoder(run, arch, fold, target)
+        for row in encoders.values():
+            carry_encoder(run, row, fold)
         carry_search(run, method(OURS), fold)
 
 
@@ -65,32 +64,37 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
         shutil.copyfile(predicted / name, target / name)
     if with_weights:
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
-    valid = carried.valid_for(run, row, fold)
+    valid = carried.valid_for(run, "predict", row, fold)
     carried.write_record(target, valid, first_record([training / TRAINED]), method=row.id)
     _say(target)
 
 
-def carry_encoder(run: Run, arch: str, fold: int, target: Path) -> None:
-    """Writes a pretraining into ``target``: in single precision, as a detector starts from it."""
-    source = run.ssl_dir(arch, fold)
-    target.mkdir(parents=True, exist_ok=True)
+def carry_encoder(run: Run, row: Method, fold: int) -> None:
+    """Writes a pretraining: in single precision, as a detector starts from it."""
+    source = run.ssl_dir(run.profile.arch(row), fold)
+    target = carried.folder_of(run, "ssl", row, fold)
+    if target.exists() or not (source / TRAINED).exists():
+        return
+    target.mkdir(parents=True)
     carried.save_weights(source / "encoder.pt", target / carried.WEIGHTS, half=False)
     shutil.copyfile(source / "log.csv", target / "log.csv")
     carried.pack_examples(source / carried.EXAMPLES, target / carried.EXAMPLES)
-    valid = carried.encoder_valid_for(run, arch, fold)
-    carried.write_record(target, valid, first_record([source / TRAINED]), network=arch)
+    valid = carried.valid_for(run, "ssl", row, fold)
+    carried.write_record(
+        target, valid, first_record([source / TRAINED]), network=run.profile.arch(row)
+    )
     _say(target)
 
 
 def carry_search(run: Run, row: Method, fold: int) -> None:
     """Writes the trials of a search that is complete; one that is packed already stays."""
-    source = search.folder_of(run, row, fold)
-    target = carried.folder_of_search(run, row, fold)
+    source = run.search_dir(row, fold)
+    target = carried.folder_of(run, "search", row, fold)
     if target.exists() or not (source / search.TRIALS).exists():
         return
     target.mkdir(parents=True)
     shutil.copyfile(source / search.TRIALS, target / search.TRIALS)
-    valid = carried.search_valid_for(run, row, fold)
+    valid = carried.valid_for(run, "search", row, fold)
     carried.write_record(target, valid, first_record([source / TRAINED]), method=row.id)
     _say(target)
 

@@ -52,34 +52,26 @@ def store() -> Path:
     return PACKAGE.parent / "carried"
 
 
-def folder_of(run: Run, m: Method, fold: int) -> Path:
-    """Where a row's carried result is or would be."""
-    return store() / run.name / predict_key(m, run.profile) / f"fold{fold}"
+def folder_of(run: Run, kind: str, m: Method, fold: int) -> Path:
+    """Where a carried result is or would be.
+
+    kind: ``ssl`` (the pretraining of the method's network), ``predict`` (a row: its training and
+    its predictions) or ``search``.
+    """
+    name = {
+        "ssl": f"encoder-{run.profile.arch(m)}",
+        "predict": predict_key(m, run.profile),
+        "search": f"search-{m.id}",
+    }[kind]
+    return store() / run.name / name / f"fold{fold}"
 
 
-def folder_of_encoder(run: Run, arch: str, fold: int) -> Path:
-    """Where a carried pretraining is or would be."""
-    return store() / run.name / f"encoder-{arch}" / f"fold{fold}"
-
-
-def find(run: Run, m: Method, fold: int) -> Path | None:
-    """The folder of the row's carried result, if there is one that is valid for this run."""
-    return _valid(folder_of(run, m, fold), lambda: valid_for(run, m, fold))
-
-
-def find_encoder(run: Run, arch: str, fold: int) -> Path | None:
-    """The folder of the backbone's carried pretraining, if it is valid for this run."""
-    return _valid(folder_of_encoder(run, arch, fold), lambda: encoder_valid_for(run, arch, fold))
-
-
-def folder_of_search(run: Run, m: Method, fold: int) -> Path:
-    """Where a carried search of hyperparameters is or would be."""
-    return store() / run.name / f"search-{m.id}" / f"fold{fold}"
-
-
-def find_search(run: Run, m: Method, fold: int) -> Path | None:
-    """The folder of the carried search, if it is valid for this run."""
-    return _valid(folder_of_search(run, m, fold), lambda: search_valid_for(run, m, fold))
+def find(run: Run, kind: str, m: Method, fold: int) -> Path | None:
+    """The folder of the carried result, if there is one that is valid for this run."""
+    folder = folder_of(run, kind, m, fold)
+    if os.environ.get(SWITCH) == "0" or not (folder / RECORD).is_file():
+        return None
+    return folder if record_of(folder)["valid_for"] == valid_for(run, kind, m, fold) else None
 
 
 def to_restore(run: Run, kind: str, m: Method, fold: int) -> Path | None:
@@ -87,11 +79,11 @@ def to_restore(run: Run, kind: str, m: Method, fold: int) -> Path | None:
 
     None also where the folder holds a training that was made here: that one is kept.
     """
-    arch = run.profile.arch(m)
-    place = run.ssl_dir(arch, fold) if kind == "ssl" else run.train_dir(m, fold)
+    ssl = kind == "ssl"
+    place = run.ssl_dir(run.profile.arch(m), fold) if ssl else run.train_dir(m, fold)
     if (place / TRAINED).exists():
         return None
-    earlier = find_encoder(run, arch, fold) if kind == "ssl" else find(run, m, fold)
+    earlier = find(run, "ssl" if ssl else "predict", m, fold)
     return earlier if earlier and (earlier / WEIGHTS).exists() else None
 
 
@@ -102,17 +94,20 @@ def to_score(run: Run, m: Method, fold: int) -> Path | None:
     """
     if (run.train_dir(m, fold) / TRAINED).exists():
         return None
-    earlier = find(run, m, fold)
+    earlier = find(run, "predict", m, fold)
     return earlier if earlier and not (earlier / WEIGHTS).exists() else None
 
 
-def search_valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
-    """All that decides what a search finds."""
-    return _plain(valid_for(run, m, fold) | {"search": run.profile.search})
+def valid_for(run: Run, kind: str, m: Method, fold: int) -> dict[str, Any]:
+    """All that decides what comes out, in plain values, as they come back from JSON."""
+    decides = _of_encoder(run, m, fold) if kind == "ssl" else _of_row(run, m, fold)
+    if kind == "search":
+        decides["search"] = run.profile.search
+    return json.loads(json.dumps(decides | _data(run, fold), sort_keys=True))
 
 
-def valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
-    """All that decides what a row's training and prediction give, in plain values."""
+def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """All that decides what a row's training and prediction give, but the data."""
     p = run.profile
     settings = p.settings_of(m)
     if not m.sliced:
@@ -124,20 +119,19 @@ def valid_for(run: Run, m: Method, fold: int) -> dict[str, Any]:
         "slices_per_field": p.slices_per_field if m.sliced else 0,
     }  # fmt: skip
     if m.ssl:
-        row["encoder"] = encoder_valid_for(run, p.arch(m), fold)
-    return _plain(row | _data(run, fold))
+        row["encoder"] = valid_for(run, "ssl", m, fold)
+    return row
 
 
-def encoder_valid_for(run: Run, arch: str, fold: int) -> dict[str, Any]:
-    """All that decides what a pretraining gives."""
+def _of_encoder(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """All that decides what a pretraining gives, but the data."""
     p = run.profile
     fields = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
-    own = {
-        "network": arch, "pretext": PRETEXT, "epochs": p.ssl_epochs,
+    return {
+        "network": p.arch(m), "pretext": PRETEXT, "epochs": p.ssl_epochs,
         "px": p.settings["imgsz"], "crop": p.ssl_px,
         "fields": digest("\n".join(fields["image"])),
     }  # fmt: skip
-    return _plain(own | _data(run, fold))
 
 
 def _data(run: Run, fold: int) -> dict[str, Any]:
@@ -163,17 +157,6 @@ def _labels(data: Any, fold: int, limits: tuple[int | None, int | None]) -> str:
         ordered = boxes[columns].sort_values(columns)
         parts += ["\n".join(sorted(images["image"])), ordered.to_csv(index=False)]
     return digest(*parts)
-
-
-def _plain(content: dict[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON, so that both sides of a comparison are alike."""
-    return json.loads(json.dumps(content, sort_keys=True))
-
-
-def _valid(folder: Path, wanted: Any) -> Path | None:
-    if os.environ.get(SWITCH) == "0" or not (folder / RECORD).is_file():
-        return None
-    return folder if record_of(folder)["valid_for"] == wanted() else None
 
 
 def record_of(folder: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def folder_of(run: Run, kind: str, m: Method, fold: int) -> Path:
         "ssl": run.ssl_dir(run.profile.arch(m), fold),
         "train": run.train_dir(m, fold),
         "predict": run.predict_dir(m, fold),
-        "search": run.dir / "search" / m.id,
+        "search": run.search_dir(m, fold),
     }[kind]
 
 

@@ -29,7 +29,7 @@ NOT_LOSSES = ("epoch", "lr")
 
 def of_training(run: Run, m: Method, fold: int) -> pd.DataFrame | None:
     """[part, earlier, here, relative]: the losses of epoch 1; None if nothing was carried."""
-    earlier = carried.find(run, m, fold)
+    earlier = carried.find(run, "predict", m, fold)
     if earlier is None:
         return None
     folder = run.dir / "replay" / train_key(m, run.profile) / f"fold{fold}"
@@ -46,11 +46,12 @@ def of_training(run: Run, m: Method, fold: int) -> pd.DataFrame | None:
     return _beside(earlier / "log.csv", log)
 
 
-def of_pretraining(run: Run, arch: str, fold: int) -> pd.DataFrame | None:
+def of_pretraining(run: Run, m: Method, fold: int) -> pd.DataFrame | None:
     """The same of the autoencoder's first epoch."""
-    earlier = carried.find_encoder(run, arch, fold)
+    earlier = carried.find(run, "ssl", m, fold)
     if earlier is None:
         return None
+    arch = run.profile.arch(m)
     out = run.dir / "replay" / f"encoder-{arch}" / f"fold{fold}" / "encoder.pt"
     log = out.with_name("log.csv")
     if not log.exists():

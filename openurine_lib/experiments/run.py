@@ -65,6 +65,9 @@ class Run:
     def predict_dir(self, m: Method, fold: int) -> Path:
         return self.dir / "predict" / predict_key(m, self.profile) / f"fold{fold}"
 
+    def search_dir(self, m: Method, fold: int) -> Path:
+        return self.dir / "search" / m.id / f"fold{fold}"
+
     @cached_property
     def dataset(self) -> Dataset:
         """The checked data set with its folds; drawn (if synthetic) and prepared once.

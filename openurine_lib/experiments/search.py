@@ -7,8 +7,6 @@ TPE sampler proposes the settings, in the ranges of ultralytics' own tuner: the 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import optuna
 import pandas as pd
 
@@ -28,11 +26,6 @@ TRIALS = "trials.csv"  # of a finished search, in its folder
 PRUNER = optuna.pruners.MedianPruner(n_startup_trials=8)
 
 
-def folder_of(run: Run, m: Method, fold: int) -> Path:
-    """Where a search keeps its study and its trials."""
-    return run.dir / "search" / m.id / f"fold{fold}"
-
-
 def split_of(run: Run, fold: int) -> Split:
     """What the trials train on, and what they are scored on: fields of the fold's training part,
     at most as many as the profile's ``search.fields`` says, cut by patient."""
@@ -49,10 +42,10 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     row a trial, in order: its number, the names of ``trials.SPACE``, the epochs that it was given,
     the metrics in 0..1 and the objective after half of the epochs.
     """
-    if earlier := carried.find_search(run, m, fold):
+    if earlier := carried.find(run, "search", m, fold):
         return pd.read_csv(earlier / TRIALS)
     data, p = run.dataset, run.profile
-    encoder = ensure_encoder(run, p.arch(m), fold) if m.ssl else None
+    encoder = ensure_encoder(run, m, fold) if m.ssl else None
     made_from.check(run, "search", m, fold)
     split = split_of(run, fold)
     job = TrainJob(
@@ -65,7 +58,7 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
         epochs=p.search["epochs"],
         settings=p.settings,
         seed=run.seed,
-        dir=folder_of(run, m, fold),
+        dir=run.search_dir(m, fold),
         device=device(),
         encoder=encoder,
     )

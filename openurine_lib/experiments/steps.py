@@ -20,15 +20,7 @@ import pandas as pd
 from openurine_lib import files
 from openurine_lib.evaluation.metrics import evaluate
 from openurine_lib.experiments import carried, made_from, provenance, sizes
-from openurine_lib.experiments.methods import (
-    OURS,
-    Method,
-    Profile,
-    methods,
-    plan,
-    predict_key,
-    train_key,
-)
+from openurine_lib.experiments.methods import Method, predict_key, train_key
 from openurine_lib.experiments.run import Run, first_record
 from openurine_lib.inference import CONFIDENCE, predict_fields, read_predictions
 from openurine_lib.speed.processor import device, devices
@@ -39,61 +31,50 @@ from openurine_lib.training.pretraining import pretrain
 from openurine_lib.training.slices import slices_of
 from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
 
-
-# Decorators, because the code of a step is an ingredient of what it makes, but not whether a stored
-# result is believed (``fingerprints.of_definition`` leaves decorators out).
-def _checked_encoder(step: Callable[[Run, str, int], Path]) -> Callable[[Run, str, int], Path]:
-    @functools.wraps(step)
-    def checked(run: Run, arch: str, fold: int) -> Path:
-        made_from.check(run, "ssl", _method_with(run.profile, arch), fold)
-        return step(run, arch, fold)
-
-    return checked
+Step = Callable[[Run, Method, int], Path]  # for a row and a fold, it returns the file that it made
 
 
-def _checked_training(
-    step: Callable[[Run, Method, int], Path],
-) -> Callable[[Run, Method, int], Path]:
-    @functools.wraps(step)
-    def checked(run: Run, m: Method, fold: int) -> Path:
-        if m.ssl:  # it is an ingredient
-            ensure_encoder(run, run.profile.arch(m), fold)
-        made_from.check(run, "train", m, fold)
-        return step(run, m, fold)
+# A decorator, because the code of a step is an ingredient of what it makes, but not whether a
+# stored result is believed (``fingerprints.of_definition`` leaves decorators out).
+def _checked(kind: str) -> Callable[[Step], Step]:
+    """The step looks first whether its folder's results are made from what they would be today."""
 
-    return checked
+    def decorate(step: Step) -> Step:
+        @functools.wraps(step)
+        def checked(run: Run, m: Method, fold: int) -> Path:
+            if kind == "train" and m.ssl:  # the encoder is an ingredient
+                ensure_encoder(run, m, fold)
+            made_from.check(run, kind, m, fold)
+            return step(run, m, fold)
+
+        return checked
+
+    return decorate
 
 
-def _method_with(p: Profile, arch: str) -> Method:
-    """A method with the network ``arch``, the one for which the workflow pretrains it."""
-    rows = [methods()[OURS], *plan(p).ssl.values(), *methods().values()]
-    return next(m for m in rows if p.arch(m) == arch)
-
-
-@_checked_encoder
-def ensure_encoder(run: Run, arch: str, fold: int) -> Path:
-    """The backbone of ``arch``, pretrained on fields of patients not in the test part."""
-    out = run.ssl_dir(arch, fold) / "encoder.pt"
+@_checked("ssl")
+def ensure_encoder(run: Run, m: Method, fold: int) -> Path:
+    """The method's backbone, pretrained on fields of patients not in the test part."""
+    p = run.profile
+    out = run.ssl_dir(p.arch(m), fold) / "encoder.pt"
     if out.exists():
         return out
-    if earlier := carried.find_encoder(run, arch, fold):
+    if earlier := carried.to_restore(run, "ssl", m, fold):
         return carried.restore_weights(earlier, out)
-    p = run.profile
     images = run.dataset.unlabelled_images(fold, p.max_unlabelled_fields)
     with on_record(run, out.parent):
         size, crop = p.settings["imgsz"], p.ssl_px
-        pretrain(arch, images, size, p.ssl_epochs, run.seed, out, device(), crop)
+        pretrain(p.arch(m), images, size, p.ssl_epochs, run.seed, out, device(), crop)
     return out
 
 
-@_checked_training
+@_checked("train")
 def ensure_weights(run: Run, m: Method, fold: int) -> Path:
     """The method, trained on the fold's training part; rows of one ``train_key`` share it."""
     out = run.train_dir(m, fold) / "weights.pt"
     if out.exists():
         return out
-    earlier = carried.find(run, m, fold)
-    if earlier and (earlier / carried.WEIGHTS).exists():
+    if earlier := carried.to_restore(run, "train", m, fold):
         return carried.restore_weights(earlier, out)
     job = training_job(run, m, fold, out.parent)
     with on_record(run, out.parent):
@@ -129,7 +110,7 @@ def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
         dir=folder,
         # only ultralytics trains on several GPUs
         device=devices() if m.engine == "ultralytics" else device(),
-        encoder=ensure_encoder(run, p.arch(m), fold) if m.ssl else None,
+        encoder=ensure_encoder(run, m, fold) if m.ssl else None,
         pretrained=coco_weights.find(p.arch(m)),
         meta={
             "key": train_key(m, p),
@@ -159,7 +140,7 @@ def ensure_cohort_predictions(run: Run, m: Method, fold: int, images: pd.DataFra
     fields = files.digest("\n".join(images.image), length=8)
     out = run.predict_dir(m, fold) / f"cohort-{fields}.csv"
     trained_here = (run.train_dir(m, fold) / carried.TRAINED).exists()
-    earlier = None if trained_here else carried.find(run, m, fold)
+    earlier = None if trained_here else carried.find(run, "predict", m, fold)
     if earlier and not (earlier / out.with_suffix(".npz").name).exists():
         earlier = None
     return _ensure_boxes(run, m, fold, images, out, earlier)

@@ -105,7 +105,7 @@ def elsewhere(source, tmp_path, monkeypatch):
         monkeypatch.setattr(steps, "training_job", None)  # a training would fail
         monkeypatch.setenv("OPENURINE_ROOT", str(source[0]))
         run = open_run("synthetic", "smoke")
-        target = carried.folder_of(run, method(ROW), 0)
+        target = carried.folder_of(run, "predict", method(ROW), 0)
         carry.carry(run, method(ROW), 0, target, with_weights)
         shutil.copytree(run.dir / "dataset", tmp_path / "runs" / "smoke" / "dataset")
         monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
@@ -181,8 +181,8 @@ def test_carried_results_are_for_the_same_data_settings_and_seed_alone(
 ):
     run = elsewhere(with_weights=False)
     row = method(ROW)
-    assert carried.find(run, row, 0)
-    folder = carried.folder_of(run, row, 0)
+    assert carried.find(run, "predict", row, 0)
+    folder = carried.folder_of(run, "predict", row, 0)
     if change == "seed":
         monkeypatch.setattr(carried, "folder_of", lambda *_: folder)
         run = dataclasses.replace(run, seed=1)
@@ -197,10 +197,10 @@ def test_carried_results_are_for_the_same_data_settings_and_seed_alone(
         carried._labels.cache_clear()
     else:
         monkeypatch.setenv(carried.SWITCH, "0")
-    assert carried.find(run, row, 0) is None
+    assert carried.find(run, "predict", row, 0) is None
 
 
 def test_pixels_and_code_do_not_make_a_carried_result_invalid(elsewhere):
     run = elsewhere(with_weights=False)
     run.dataset.boxes["x1"] += 0.3  # as another processor may draw
-    assert carried.find(run, method(ROW), 0)
+    assert carried.find(run, "predict", method(ROW), 0)

@@ -43,7 +43,7 @@ def study(prepared: tuple[Path, Run], monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_a_small_row_trained_again_has_the_losses_that_are_carried(study):
-    folder = carried.find(study, method(SMALL), 0)
+    folder = carried.find(study, "predict", method(SMALL), 0)
     assert folder is not None, f"nothing valid is carried of {SMALL}"
     job = training_job(study, method(SMALL), 0, study.dir / "again")
     engine("ultralytics").fit(dataclasses.replace(job, stop_after=EPOCHS))
@@ -55,7 +55,7 @@ def test_a_small_row_trained_again_has_the_losses_that_are_carried(study):
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_carried_weights_predict_what_is_carried(study, name):
     row = method(name)
-    folder = carried.find(study, row, 0)
+    folder = carried.find(study, "predict", row, 0)
     assert folder is not None and (folder / carried.WEIGHTS).exists()
     ensure_weights(study, row, 0)
     here = summary(ensure_metrics(study, row, 0))["map50"]

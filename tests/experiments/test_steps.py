@@ -122,7 +122,7 @@ def test_rows_with_pretraining_start_from_the_folds_encoder(run, jobs, pretraini
     assert jobs[0].encoder is None and not pretrainings
     ensure_weights(run, ours, fold)
     (asked,) = pretrainings
-    assert jobs[1].encoder == asked["out"] == ensure_encoder(run, jobs[1].arch, fold)
+    assert jobs[1].encoder == asked["out"] == ensure_encoder(run, ours, fold)
     assert asked["arch"] == jobs[1].arch == run.profile.arch(ours)
     assert len(pretrainings) == 1, "an encoder that is there was pretrained again"
 
@@ -137,7 +137,7 @@ def test_the_encoder_sees_no_patient_of_the_test_part(run, pretrainings, fold):
     images.loc[unlabelled[::2], "group"] = min(tested)
     images.loc[unlabelled[1::2], "group"] = min(others)
     run.__dict__["dataset"] = dataclasses.replace(run.dataset, images=images)
-    ensure_encoder(run, "yolo12n", fold)
+    ensure_encoder(run, method(OURS), fold)
     assert set(pretrainings[0]["images"]["path"]) == set(images.loc[unlabelled[1::2], "path"])
 
 
