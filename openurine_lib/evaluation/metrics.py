@@ -75,8 +75,8 @@ class ByImage(dict[Any, pd.DataFrame]):
 class _Matcher(BaseValidator):
     """The matching of ultralytics' validator, without the data that a validator loads."""
 
-    def __init__(self) -> None:
-        self.iouv = IOUS  # all that its matching reads
+    def __init__(self, ious: torch.Tensor) -> None:
+        self.iouv = ious  # all that its matching reads
 
 
 def corners(boxes: pd.DataFrame) -> torch.Tensor:
@@ -115,18 +115,20 @@ def check(
             )
 
 
-def matches(truth: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Which detections are right: (N, 10) booleans, one column an IoU threshold.
+def matches(
+    truth: pd.DataFrame, predictions: pd.DataFrame, ious: torch.Tensor = IOUS
+) -> np.ndarray:
+    """Which detections are right: (N, T) booleans, one column for each of the T thresholds.
 
     Rows are as in ``predictions``, which must be in descending confidence (``surest_first``).
     """
-    right = np.zeros((len(predictions), len(IOUS)), dtype=bool)
+    right = np.zeros((len(predictions), len(ious)), dtype=bool)
     truth_on = ByImage(truth)
-    matcher = _Matcher()
+    matcher = _Matcher(ious)
     for image, found in predictions.reset_index(drop=True).groupby("image"):
         true = truth_on[image]
         iou = box_iou(corners(true), corners(found))  # (M, N)
-        hits = matcher.match_predictions(classes_of(found), classes_of(true), iou)  # (N, 10)
+        hits = matcher.match_predictions(classes_of(found), classes_of(true), iou)  # (N, T)
         right[found.index] = hits.numpy()
     return right
 
@@ -141,36 +143,58 @@ def score(
     """
     check(truth, predictions, n_classes, images)
     ranked = surest_first(predictions)
-    right = matches(truth, ranked)  # (N, 10)
-    cls = ranked["cls"].to_numpy(dtype=int)
-    true_cls = truth["cls"].to_numpy(dtype=int)
-
-    # Every array below has a row for each class that has true boxes.
-    ultralytics = Metric()
-    results = ap_per_class(right, ranked["conf"].to_numpy(dtype=float), cls, true_cls)
-    ultralytics.update(results[2:])  # the first two are numbers of detections, which it leaves out
+    ultralytics, ap = _scored(truth, ranked, IOUS)
     present = ultralytics.ap_class_index
-    # (C, 10)
-    ap = ultralytics.all_ap + LAST_STEP * _precision_at_full_recall(right, cls, true_cls, present)
     # ``ap_per_class`` chooses the best F1 in this way, but does not return its confidence.
     best = smooth(ultralytics.f1_curve.mean(0), 0.1).argmax() if len(present) else 0
     confidence = float(ultralytics.px[best])  # one of 1000
-    detected = np.isin(present, cls[ranked["conf"].to_numpy(dtype=float) >= confidence])
+    detected = np.isin(present, ranked.loc[ranked["conf"] >= confidence, "cls"])
     precision = np.where(detected, ultralytics.p, np.nan)
     measured = [precision, ultralytics.r, ap[:, 0], ap.mean(1)]  # in the order of PER_CLASS
     by_class = pd.DataFrame(dict(zip(PER_CLASS.values(), measured, strict=True)), index=present)
     by_class[CONVENTION] = ultralytics.p
 
-    boxes = np.bincount(true_cls, minlength=n_classes)
+    boxes = np.bincount(truth["cls"].to_numpy(dtype=int), minlength=n_classes)
     # NaN without boxes
     table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}).join(by_class)
     return Scores(table, confidence)
 
 
+def average_precision(
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    n_classes: int,
+    images: Sequence[str],
+    iou: float,
+) -> pd.Series:
+    """AP of each class in 0..1, where a detection has to overlap a true box by ``iou``.
+
+    Arguments and errors are as in ``score``. NaN for a class without a true box.
+    """
+    check(truth, predictions, n_classes, images)
+    ultralytics, ap = _scored(truth, surest_first(predictions), torch.tensor([iou]))
+    return pd.Series(ap[:, 0], index=ultralytics.ap_class_index).reindex(range(n_classes))
+
+
+def _scored(
+    truth: pd.DataFrame, ranked: pd.DataFrame, ious: torch.Tensor
+) -> tuple[Metric, np.ndarray]:
+    """What ultralytics makes of the detections, and AP (C, T) of the classes with true boxes."""
+    right = matches(truth, ranked, ious)  # (N, T)
+    cls = ranked["cls"].to_numpy(dtype=int)
+    true_cls = truth["cls"].to_numpy(dtype=int)
+    ultralytics = Metric()
+    results = ap_per_class(right, ranked["conf"].to_numpy(dtype=float), cls, true_cls)
+    ultralytics.update(results[2:])  # the first two are numbers of detections, which it leaves out
+    present = ultralytics.ap_class_index
+    ap = ultralytics.all_ap + LAST_STEP * _precision_at_full_recall(right, cls, true_cls, present)
+    return ultralytics, ap
+
+
 def _precision_at_full_recall(
     right: np.ndarray, cls: np.ndarray, true_cls: np.ndarray, present: np.ndarray
 ) -> np.ndarray:
-    """Precision where the recall reaches 1, else 0: (C, 10), from ``right`` (N, 10)."""
+    """Precision where the recall reaches 1, else 0: (C, T), from ``right`` (N, T)."""
     precision = np.zeros((len(present), right.shape[1]))
     for row, c in enumerate(present):
         hits = right[cls == c]
