@@ -68,14 +68,15 @@ reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.htm
 
 # One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.
 # Every slow test has one thread, so two run at a time. SPYDER: tqdm draws its bars as text, as in the executed copies.
+# --rootdir: files of two trees, whose cells must not have the same names.
 test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the notebooks themselves
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
 	$(PY) -m pytest -q -n 2 -m 'not slow' tests && \
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m slow tests && \
 	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
-	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --nbval-sanitize-with tests/shapes.cfg \
-	    $(TRAINED) $(SHOWN:notebooks/%="$$root"/runs/smoke/notebooks/%)
+	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --rootdir / \
+	    --nbval-sanitize-with tests/shapes.cfg $(TRAINED) $(SHOWN:notebooks/%="$$root"/runs/smoke/notebooks/%)
 
 test-fast: $(STAMP) ## the unit tests alone
 	@$(PY) -m pytest -q -n 2 -m 'not slow' tests
