@@ -29,7 +29,9 @@ NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovide
 EXACT := notebooks/00_start_here.ipynb notebooks/01_dataset_statistics.ipynb notebooks/11_paper_audit.ipynb
 # without the copies that Jupyter makes
 OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(findstring -Copy,$(name)),,$(name)))
-TRAINED := $(filter-out $(EXACT),$(OWN))
+# These show tables: they are compared, by shape, with the copies that the whole run has executed.
+SHOWN := $(filter $(foreach n,05 06 07 08 09 10,notebooks/$(n)_%),$(OWN))
+TRAINED := $(filter-out $(EXACT) $(SHOWN),$(OWN))
 
 .PHONY: help reproduce test test-fast lint format bench docs lab lock clean
 .DEFAULT_GOAL := help
@@ -65,13 +67,16 @@ reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.htm
 	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image="$$SECONDS_PER_IMAGE")
 
 # One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.
+# Every slow test has one thread, so two run at a time. SPYDER: tqdm draws its bars as text, as in the executed copies.
+# --rootdir: files of two trees, whose cells must not have the same names.
 test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the notebooks themselves
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
 	$(PY) -m pytest -q -n 2 -m 'not slow' tests && \
-	$(PY) -m pytest -q --durations 8 -m slow tests && \
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m slow tests && \
 	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
-	$(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax $(TRAINED)
+	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --rootdir / \
+	    --nbval-sanitize-with tests/shapes.cfg $(TRAINED) $(SHOWN:notebooks/%="$$root"/runs/smoke/notebooks/%)
 
 test-fast: $(STAMP) ## the unit tests alone
 	@$(PY) -m pytest -q -n 2 -m 'not slow' tests

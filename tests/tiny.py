@@ -1,4 +1,4 @@
-"""Small inputs that several tests share: drawn fields, a training job, untrained weights."""
+"""Small inputs that several tests share: drawn fields, a job, untrained weights, stored rows."""
 
 from pathlib import Path
 
@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from openurine_lib import files
 from openurine_lib.data.taxonomy import Taxonomy
-from openurine_lib.experiments.methods import profile
+from openurine_lib.experiments import made_from
+from openurine_lib.experiments.methods import method, profile
+from openurine_lib.experiments.run import Run
 from openurine_lib.training.job import TrainJob
 
+NO_CLASS = pd.DataFrame(columns=["cls", "boxes", "precision", "recall", "ap50", "ap50_95"])
 TAXONOMY = Taxonomy("tiny", ("disc", "square", "bar"), {"Cells": (0,), "Crystals": (1, 2)}, {}, {})
 
 
@@ -90,3 +94,21 @@ def untrained(folder: Path) -> Path:
     path = folder / "weights.pt"
     torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
     return path
+
+
+def store(run: Run, name: str, fold: int = 0, **tables: pd.DataFrame) -> None:
+    """Leaves a row as the steps leave it: empty weights, records, and sealed tables.
+
+    tables: ``predictions`` and ``metrics``; one that is not given is empty, unless it is there.
+    """
+    m = method(name)
+    sources = [("ssl", "encoder.pt")] * m.ssl + [("train", "weights.pt")]
+    for kind, file in sources:
+        made_from.check(run, kind, m, fold)
+        (made_from.folder_of(run, kind, m, fold) / file).touch()
+    made_from.check(run, "predict", m, fold)
+    for stem in ("predictions", "metrics"):
+        out = run.predict_dir(m, fold) / f"{stem}.csv"
+        if stem in tables or not out.exists():
+            tables.get(stem, NO_CLASS).to_csv(out, index=False)
+            files.seal(out)

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 WORKFLOW = Path(__file__).resolve().parent
@@ -41,8 +42,11 @@ def main() -> int:
 
         describe(run, options.seconds_per_image)
         return 0
-    run.dir.mkdir(parents=True, exist_ok=True)
-    lock = (run.dir / "reproduce.lock").open("a")
+    try:
+        run.dir.mkdir(parents=True, exist_ok=True)
+        lock = (run.dir / "reproduce.lock").open("a")
+    except OSError as error:  # a disk that is full, a folder that is none or not one's own
+        return _refuse(f"{error.filename}: {error.strerror}; give a folder that you may write to")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however it ends
     except BlockingIOError:
@@ -84,7 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--data", default="synthetic", help="'synthetic' or the folder of a data set"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_at_least(0), default=0)
     parser.add_argument(
         "--rows",
         choices=("all", "carried"),
@@ -92,7 +96,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=_at_least(1),
         default=os.cpu_count() or 1,
         help="notebooks at once; the cores by default",
     )
@@ -104,7 +108,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--gpus",
-        type=int,
+        type=_at_least(0),
         default=_gpus(),
         help="GPUs of this machine; those that nvidia-smi lists by default",
     )
@@ -115,6 +119,15 @@ def _options() -> argparse.Namespace:
         "--seconds-per-image", type=float, help="for --dry: a measured training step on your GPU"
     )
     return parser.parse_args()
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return number
 
 
 def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from openurine_lib import published, style
 from openurine_lib.evaluation.metrics import CONVENTION, as_ultralytics, over_folds, summary
-from openurine_lib.experiments import carried
+from openurine_lib.experiments import carried, made_from
 from openurine_lib.experiments.families import COLOURS, family
 from openurine_lib.experiments.fidelity import fidelity
 from openurine_lib.experiments.formatting import SPREAD
@@ -28,6 +28,7 @@ TITLES = dict(
     zip(METRICS, ["Precision (%)", "Recall (%)", "mAP50 (%)", "mAP50-95 (%)"], strict=True)
 )
 FULL = "Full (all six heads)"  # Table 5's row that the others are set against
+OUTDATED = "its stored result is of other code, settings, weights or data: run it again"
 
 
 def reproduced_table(run: Run, n: int) -> pd.DataFrame:
@@ -48,8 +49,8 @@ def reproduced_table(run: Run, n: int) -> pd.DataFrame:
 
 def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
     p = run.profile
-    files = [run.predict_dir(m, fold) / "metrics.csv" for fold in p.folds]
-    scores = [pd.read_csv(file) for file in files if file.exists()]
+    done = made_from.folds_of_today(run, m)
+    scores = [pd.read_csv(run.predict_dir(m, fold) / "metrics.csv") for fold in done]
     summaries = [summary(of_fold) for of_fold in scores]
     mean, std = over_folds(summaries)
     columns = [CONVENTION, "undetected"]
@@ -69,8 +70,14 @@ def _line(run: Run, m: Method, n: int) -> dict[str, Any]:
         "fidelity": fidelity(m, p),
         "doi": m.doi,
         "note": "; ".join(_notes(run, m, n, len(summaries))),
-        "reason": "" if summaries else "not run",
+        "reason": "" if summaries else _reason(run, m),
     }
+
+
+def _reason(run: Run, m: Method) -> str:
+    """Why a row has no number."""
+    stored = any((run.predict_dir(m, fold) / "metrics.csv").exists() for fold in run.profile.folds)
+    return OUTDATED if stored else "not run"
 
 
 def _notes(run: Run, m: Method, n: int, folds: int) -> list[str]:

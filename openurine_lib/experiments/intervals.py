@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from openurine_lib.evaluation import bootstrap
 from openurine_lib.evaluation.classwise import LIMITS, METRICS, limits, resampled, resampled_average
 from openurine_lib.evaluation.metrics import PER_CLASS, Scored, score_fold
+from openurine_lib.experiments import made_from
 from openurine_lib.experiments.comparison import FULL
 from openurine_lib.experiments.methods import method, predict_key
 from openurine_lib.experiments.run import Run
@@ -90,9 +91,8 @@ class Intervals:
         return value, float(low), float(high)
 
     def folds(self, name: str) -> list[int]:
-        """The folds of the profile on which the method has predictions."""
-        places = {fold: self.run.predict_dir(method(name), fold) for fold in self.run.profile.folds}
-        return [fold for fold, place in places.items() if (place / "predictions.csv").exists()]
+        """The folds of the profile on which the method has predictions of today."""
+        return made_from.folds_of_today(self.run, method(name))
 
     def pair(self, a: str, b: str) -> Pair | None:
         """Two methods on their common folds; None if there is none."""

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from openurine_lib import style
 from openurine_lib.data.images import read_rgb
+from openurine_lib.experiments import made_from
 from openurine_lib.experiments.comparison import TITLES
 from openurine_lib.experiments.families import COLOURS, family
 from openurine_lib.experiments.methods import (
@@ -56,7 +57,7 @@ def measure(run: Run, n: int = 4, fields: int = FIELDS, rounds: int = ROUNDS) ->
     multiple of the paper's method's; NaN without it). Rows that are one run are timed once.
     """
     fold = run.profile.folds[0]
-    rows = [m for m in rows_of_table(n) if (run.train_dir(m, fold) / "weights.pt").exists()]
+    rows = [m for m in rows_of_table(n) if _has_weights(run, m, fold)]
     images = [read_rgb(path) for path in run.test_images(fold)["path"][:fields]]
     timed = first_of_each(predict_key, rows, run.profile)
     detectors = {key: _detector(run, m, fold) for key, m in timed.items()}
@@ -68,6 +69,12 @@ def measure(run: Run, n: int = 4, fields: int = FIELDS, rounds: int = ROUNDS) ->
     for r, i, key in tqdm(turns, desc="timing", unit="field", disable=not turns):
         ms[key][r, i] = 1000 * _timed(run, timed[key], detectors[key], images[i])
     return latency_table(run, rows, ms)
+
+
+def _has_weights(run: Run, m: Method, fold: int) -> bool:
+    """Whether there are weights to time, and they are those of the row's numbers."""
+    there = (run.train_dir(m, fold) / "weights.pt").exists()
+    return there and fold in made_from.folds_of_today(run, m)
 
 
 def _detector(run: Run, m: Method, fold: int) -> Any:

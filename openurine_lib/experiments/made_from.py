@@ -6,7 +6,8 @@ from. A step compares them with today's before it looks into the folder. Where t
 what lies there is used: finished weights, or the checkpoint of an interrupted training. Where they
 differ, or where there is no record, the folder is cleared and its results are made anew.
 
-A notebook that runs alone and the workflow come here by the same way (``steps``, ``search``).
+A notebook that runs alone and the workflow come here by the same way (``steps``, ``search``). A
+table that only shows what is stored leaves out what is not of today (``folds_of_today``).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from openurine_lib import files
 from openurine_lib.experiments import carried, fingerprints
 from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
-from openurine_lib.files import write_json
 
 RECORD = "made_from.json"
 # what decides the metrics of predictions that are carried
@@ -82,12 +83,36 @@ def keep_or_clear(folder: Path, made: dict[str, str]) -> None:
             folder.rename(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.cleared"))
         for old in folder.parent.glob(f".{folder.name}.*.cleared"):  # also of a kill
             shutil.rmtree(old)
-        write_json(folder / RECORD, made)
+        files.write_json(folder / RECORD, made)
 
 
 def check(run: Run, kind: str, m: Method, fold: int) -> None:
     """Clears the folder of a result unless it is made from what it would be made from today."""
     keep_or_clear(folder_of(run, kind, m, fold), ingredients(run, kind, m, fold))
+
+
+def folds_of_today(run: Run, m: Method) -> list[int]:
+    """The profile's folds whose stored predictions and metrics are whole, and as made today.
+
+    Nothing is cleared. Without its weights a row is not of today: what they were is not known.
+    """
+    return [fold for fold in run.profile.folds if _of_today(run, m, fold)]
+
+
+def _of_today(run: Run, m: Method, fold: int) -> bool:
+    place = run.predict_dir(m, fold)
+    stored = [place / name for name in ("predictions.csv", "metrics.csv")]
+    if not all(map(files.is_sealed, stored)):
+        return False
+    kinds = ["ssl", "train", "predict"][0 if m.ssl else 1 :]
+    if carried.to_score(run, m, fold):
+        kinds = ["predict"]  # nothing is trained here
+    with contextlib.suppress(FileNotFoundError):  # of weights or of an encoder
+        return all(
+            _recorded(folder_of(run, kind, m, fold)) == ingredients(run, kind, m, fold)
+            for kind in kinds
+        )
+    return False
 
 
 def _recorded(folder: Path) -> dict[str, str] | None:

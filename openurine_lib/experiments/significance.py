@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from openurine_lib.evaluation import bootstrap
 from openurine_lib.evaluation.bootstrap import MIN_GROUPS, RESAMPLES
+from openurine_lib.experiments import made_from
 from openurine_lib.experiments.methods import (
     OURS,
     Method,
@@ -83,9 +84,9 @@ def note_differences(table4: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFra
 
 
 def _common_folds(run: Run, *ms: Method) -> list[int]:
-    """The profile's folds on which all of the methods have predictions."""
-    files = {f: [run.predict_dir(m, f) / "predictions.csv" for m in ms] for f in run.profile.folds}
-    return [fold for fold in files if all(file.exists() for file in files[fold])]
+    """The profile's folds on which all of the methods have predictions of today."""
+    done = [made_from.folds_of_today(run, m) for m in ms]
+    return [fold for fold in run.profile.folds if all(fold in folds for folds in done)]
 
 
 def _compared(

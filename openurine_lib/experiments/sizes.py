@@ -19,6 +19,7 @@ from sahi.models.base import DetectionModel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from openurine_lib.config import CONFIG
+from openurine_lib.experiments.made_from import folds_of_today
 from openurine_lib.experiments.methods import Method, rows_of_table
 from openurine_lib.experiments.run import Run, first_record
 from openurine_lib.inference import predict_image
@@ -55,7 +56,7 @@ def table4_sizes(run: Run, n: int = 4) -> pd.DataFrame:
 
 def size_of_run(run: Run, m: Method) -> dict[str, Any]:
     """What was counted when the row was predicted (``of_detector``); empty if it was not."""
-    return first_record(run.predict_dir(m, fold) / FILE for fold in run.profile.folds)
+    return first_record(run.predict_dir(m, fold) / FILE for fold in folds_of_today(run, m))
 
 
 def paper_sizes() -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from openurine_lib.evaluation.bootstrap import (
     mean_over_classes,
     p_value,
     precision_recall,
+    ratio_interval,
     symmetric_interval,
 )
 
@@ -156,3 +157,13 @@ def test_precision_and_recall_of_a_single_detection():
     m = two_groups()
     precision, recall = precision_recall(m, np.array([[1, 0], [0, 1], [1, 1]]), 0.5)
     assert precision[:, 0].tolist() == recall[:, 0].tolist() == [1, 0, 0.5]
+
+
+def test_an_interval_of_a_ratio_is_that_of_shares_and_needs_groups_with_a_whole():
+    """Eight groups of ten: of four all is found, of four nothing."""
+    low, high = ratio_interval([10] * 4 + [0] * 4, [10] * 8)
+    assert 0 < low < 0.5 < high < 1
+    assert ratio_interval([20] * 4 + [0] * 4, [20] * 8) == (low, high)
+    assert ratio_interval([10] * 4 + [0] * 6, [10] * 8 + [0] * 2) == (low, high)
+    assert ratio_interval([10] * 8, [10] * 8) == (1, 1)
+    assert np.isnan(ratio_interval([1] * 9, [1] * 4 + [0] * 5)).all()

@@ -73,6 +73,8 @@ def test_each_failure_is_found(fold):
 def test_inside_is_a_share_of_the_true_box():
     boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60]], dtype=float)
     assert share_inside(boxes, np.array([[5, 0, 100, 10.0]])).tolist() == [[0.5], [0]]
+    long = np.array([[20, 10, 60, 20.0]])  # 40 by 10 pixels, of which 10 by 5 are covered
+    assert share_inside(long, np.array([[50, 15, 90, 90.0]])).tolist() == [[0.125]]
 
 
 def test_one_a_field_as_far_as_there_are_others(fold):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from openurine_lib import published
 from openurine_lib.data import taxonomy
@@ -29,10 +30,8 @@ def make_run(profile_name, classes="openurine"):
 
 def store(run, name, fold=0, ap50=0.5):
     """A metrics file of two classes, one of them absent."""
-    out = run.predict_dir(method(name), fold) / "metrics.csv"
-    out.parent.mkdir(parents=True, exist_ok=True)
     row = {"cls": 0, "boxes": 5, "precision": 0.8, "recall": 0.6, "ap50": ap50, "ap50_95": 0.3}
-    pd.DataFrame([row, {"cls": 1, "boxes": 0}]).to_csv(out, index=False)
+    tiny.store(run, name, fold, metrics=pd.DataFrame([row, {"cls": 1, "boxes": 0}]))
 
 
 def line(table, name):
@@ -48,14 +47,12 @@ def test_every_published_row_has_a_method_in_the_papers_order(run, n):
 
 
 def test_the_precision_is_over_detected_classes_and_ultralytics_mean_stands_beside(run):
-    out = run.predict_dir(method("yolov8m"), 0) / "metrics.csv"
-    out.parent.mkdir(parents=True)
     common = {"boxes": 5, "recall": 0.5, "ap50": 0.5, "ap50_95": 0.3}
     rows = [
         common | {"cls": 0, "precision": 0.6, "precision_ultralytics": 0.6},
         common | {"cls": 1, "precision": np.nan, "precision_ultralytics": 1.0},
     ]
-    pd.DataFrame(rows).to_csv(out, index=False)
+    tiny.store(run, "yolov8m", metrics=pd.DataFrame(rows))
     row = line(comparison.reproduced_table(run, 4), "yolov8m")
     assert row["precision"] == pytest.approx(60)
     assert (row["precision_ultralytics"], row["undetected"]) == (pytest.approx(80), 1)

@@ -18,7 +18,7 @@ def table(run):  # noqa: F811
     stored(run, "yolo12m-sahi-ssl", "abcde")
     for name in ("yolo12m", "yolo12m-sahi"):
         folder = run.train_dir(gains.method(name), 0)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "trained.json").write_text('{"minutes": 12.5}')
     both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
     return gains.table4_gains(run, both).set_index("part")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import comparison, intervals
@@ -23,9 +24,7 @@ def stored(run, name, found_on):
     rows = pd.DataFrame(
         [(f, RBC, 0.9, *BOX) for f in found_on], columns=["image", "cls", "conf", *COLUMNS]
     )
-    folder = run.predict_dir(method(name), 0)
-    folder.mkdir(parents=True)
-    rows.to_csv(folder / "predictions.csv", index=False)
+    tiny.store(run, name, predictions=rows)
 
 
 @pytest.fixture
@@ -118,9 +117,7 @@ def test_a_pair_is_drawn_on_the_folds_that_both_have(tmp_path, monkeypatch, run)
     for name, found_on in (("ours-yolo12m", "abcd"), ("without-crystals", "abc")):
         stored(both, name, found_on)
     rows = pd.DataFrame(columns=["image", "cls", "conf", *COLUMNS])
-    folder = both.predict_dir(method("ours-yolo12m"), 1)
-    folder.mkdir(parents=True)
-    rows.to_csv(folder / "predictions.csv", index=False)
+    tiny.store(both, "ours-yolo12m", 1, predictions=rows)
     ends = Intervals(both)
     pair = ends.pair("ours-yolo12m", "without-crystals")
     assert pair.metrics[:, 0, 1].tolist() == pytest.approx([400 / 6, 50])

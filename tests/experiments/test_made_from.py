@@ -3,13 +3,23 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
 import torch
 
 from openurine_lib import files, method, open_run
-from openurine_lib.experiments import carried, fingerprints, made_from, steps
+from openurine_lib.experiments import (
+    carried,
+    comparison,
+    fingerprints,
+    intervals,
+    made_from,
+    significance,
+    sizes,
+    steps,
+)
 from openurine_lib.inference import write_csv
 
 M = method("yolo12m-sahi")
@@ -186,3 +196,34 @@ def test_results_of_other_weights_are_cleared(run, kind):
         kept.append(result.exists())
         result.write_text("")
     assert kept == [False, True, False]
+
+
+def test_tables_show_rows_of_today_alone_and_clear_nothing(run):
+    """Notebooks 06 and 07 show rows that they do not make: one of other labels says so."""
+    row = lambda: comparison.reproduced_table(run, 4).set_index("method").loc[M.id]  # noqa: E731
+    assert row().reason == "not run"
+    steps.ensure_metrics(run, M, 0)
+    assert row().reason == "" and row().folds == 1 and made_from.folds_of_today(run, M) == [0]
+    boxes = run.dir / "dataset" / "boxes.csv"
+    before = boxes.read_bytes()
+    pd.read_csv(boxes).assign(cls=0).to_csv(boxes, index=False)
+    assert row().reason == comparison.OUTDATED and np.isnan(row().map50)
+    boxes.write_bytes(before)
+    assert row().reason == "" and run.calls == ["trained", "predicted"]
+
+
+@pytest.mark.parametrize("harm", ["weights", "training", "predictions", "metrics"])
+def test_a_row_without_all_that_it_was_made_of_is_not_of_today(run, harm):
+    steps.ensure_metrics(run, M, 0)
+    place = run.predict_dir(M, 0)
+    if harm == "weights":
+        (run.train_dir(M, 0) / "weights.pt").write_text("another's")
+    elif harm == "training":  # of other settings
+        files.write_json(run.train_dir(M, 0) / made_from.RECORD, {"settings": "others"})
+    else:
+        text = (place / f"{harm}.csv").read_text()
+        (place / f"{harm}.csv").write_text(text[: len(text) // 2])
+    assert made_from.folds_of_today(run, M) == []
+    assert intervals.Intervals(run).folds(M.id) == []
+    assert significance.table4_significance(run).empty
+    assert sizes.size_of_run(run, M) == {}

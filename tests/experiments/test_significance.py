@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from openurine_lib.data import taxonomy
 from openurine_lib.evaluation.metrics import XYXY
 from openurine_lib.experiments import significance
-from openurine_lib.experiments.methods import method, profile
+from openurine_lib.experiments.methods import profile
 from openurine_lib.experiments.run import Run
 
 BOXES = 6  # a field
@@ -45,10 +46,9 @@ def store(run, name, truth, share, seed=0, fold=0):
     """Predictions that find ``share`` of the true boxes."""
     rng = np.random.default_rng(seed)
     found = truth[rng.random(len(truth)) < share]
-    out = run.predict_dir(method(name), fold) / "predictions.csv"
-    out.parent.mkdir(parents=True, exist_ok=True)
     columns = ["image", "cls", "conf", *XYXY]
-    found.assign(conf=rng.uniform(0.2, 0.9, len(found)))[columns].to_csv(out, index=False)
+    found = found.assign(conf=rng.uniform(0.2, 0.9, len(found)))[columns]
+    tiny.store(run, name, fold, predictions=found)
 
 
 def line(table, name):

@@ -148,6 +148,11 @@ def test_an_empty_head_is_not_the_loudest():
     assert objects > 1 and loss.heads["Casts"].assigner.N_i == 0
     assert torch.allclose(apart["Casts/cls"] / shared["Casts/cls"], objects)
     assert torch.allclose(apart["Cells/cls"], shared["Cells/cls"])
+    # the library's own loss, which divides by as many
+    cells = {"batch_idx": b["batch_idx"], "bboxes": crowd, "cls": torch.zeros(40)}
+    with torch.no_grad():
+        losses = loss.heads["Cells"].get_assigned_targets_and_loss(preds["Cells"], cells)[1]
+    assert torch.allclose(shared["Cells/cls"], loss.heads["Cells"].with_gains(*losses)["cls"])
 
 
 def test_a_batch_without_any_object_has_a_finite_loss_and_gradient():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from scipy import stats
 
 from openurine_lib import open_run, published
@@ -16,7 +17,6 @@ from openurine_lib.data import taxonomy
 from openurine_lib.evaluation import confusion
 from openurine_lib.experiments import comparison
 from openurine_lib.experiments.intervals import Intervals
-from openurine_lib.experiments.methods import method
 from openurine_lib.experiments.run import Run
 from openurine_lib.paper import claims
 from openurine_lib.paper.claims import amounts, order, sources, verdict
@@ -88,11 +88,8 @@ def predict(run: Run, name: str, found: int, yeasts: int = PATIENTS) -> dict[str
     truth = run.dataset.boxes_of(None)
     place = truth.groupby("cls").cumcount()
     right = truth[place < truth["cls"].map({RBC: found, YEAST: yeasts})]
-    folder = run.predict_dir(method(name), 0)
-    folder.mkdir(parents=True, exist_ok=True)
-    right.assign(conf=0.9)[["image", "cls", "conf", *BOX]].to_csv(
-        folder / "predictions.csv", index=False
-    )
+    found = right.assign(conf=0.9)[["image", "cls", "conf", *BOX]]
+    tiny.store(run, name, predictions=found)
     numbers = Intervals(run).pair(name, name)
     assert numbers is not None
     return dict(zip(ALL, numbers.metrics[0, 0], strict=True))

@@ -1,0 +1,120 @@
+"""The whole workflow at the smallest size: complete, done once, and the same after twenty kills."""
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import campaign
+import pandas as pd
+import pytest
+
+from openurine_lib import Run, method, open_run
+from openurine_lib.paper import claims
+
+pytestmark = pytest.mark.slow
+
+OURS = method("ours-yolo12m")
+# twenty kills, in the order of a run; 06 to 10 are the notebooks of tables and figures
+KILLS = {"dataset": 3, "ssl": 3, "train": 3, "predict": 3, "search": 3}
+KILLS |= dict.fromkeys(["06", "08", "09", "10", "report"], 1)
+SEED = 0
+# columns that hold times
+TIMES = {"table4_latency.csv": ["ms", "ms_low", "ms_high", "against_ours"]}
+TIMES |= {"table4_gains.csv": ["minutes_without", "minutes_with"]}
+
+
+def tables(figures: Path) -> dict[str, bytes]:
+    """Every table of a run by name, to the byte; without columns that hold times."""
+    found = {}
+    for path in sorted(figures.glob("*.csv")):
+        found[path.name] = path.read_bytes()
+        if path.name in TIMES:
+            frame = pd.read_csv(path, dtype=str).drop(columns=TIMES[path.name])
+            found[path.name] = frame.to_csv().encode()
+    return found
+
+
+def made_by(run: Run) -> dict[str, list[Path]]:
+    """What each phase makes for the paper's method."""
+    tables = {"06": "table4*", "08": "table7*", "10": "table8*"}
+    found = {phase: [*run.figures.glob(pattern)] for phase, pattern in tables.items()}
+    return found | {
+        "dataset": [run.dir / "dataset"],
+        "ssl": [run.ssl_dir(run.profile.arch(OURS), 0)],
+        "train": [run.train_dir(OURS, 0)],
+        "predict": [run.predict_dir(OURS, 0)],
+        "search": [run.dir / "search", *run.figures.glob("table3*"), *run.figures.glob("fig4*")],
+        "09": [*run.figures.glob("fig5*"), *run.figures.glob("attention*")],
+        "report": [run.figures / "claims.csv", run.figures / "index.html"],
+    }
+
+
+def remove(paths: list[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the operations of the undisturbed run are counted."""
+    return tmp_path_factory.mktemp("counts")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, counts: Path) -> Path:
+    """The project folder of a whole run.
+
+    With OPENURINE_WHOLE_RUN the run stays for the notebooks' own tests.
+    """
+    place = os.environ.get("OPENURINE_WHOLE_RUN") or tmp_path_factory.mktemp("whole")
+    done = campaign.started(Path(place), counts)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert done.stdout.rstrip().endswith("paper_figures/smoke/index.html")
+    return Path(place)
+
+
+def test_every_table_and_figure_is_there(root: Path) -> None:
+    figures = root / "paper_figures" / "smoke"
+    assert "Missing" not in (figures / "index.html").read_text()
+    assert len(pd.read_csv(figures / "claims.csv")) == len(claims.printed()) == 48
+    for stem in [f"table{n}" for n in range(1, 9)]:
+        for suffix in ("csv", "md", "tex", "json"):
+            assert (figures / f"{stem}.{suffix}").stat().st_size, stem
+    for stem in ("fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5"):
+        assert all((figures / f"{stem}.{s}").stat().st_size for s in ("png", "pdf")), stem
+
+
+def test_a_second_call_does_nothing(root: Path, tmp_path: Path) -> None:
+    again = campaign.started(root, tmp_path)
+    assert again.returncode == 0 and "[" not in again.stderr, again.stderr
+
+
+def test_twenty_kills_change_no_table(
+    root: Path, counts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kill is followed by a call of the same run, and the last call ends.
+
+    The data and the method's results are removed first; nothing else is trained again.
+    """
+    monkeypatch.setenv("OPENURINE_ROOT", str(root))
+    run = open_run()
+    before = tables(run.figures)
+    assert sum(KILLS.values()) == 20
+    remove([path for paths in made_by(run).values() for path in paths])
+    said = ""
+    for phase, n in KILLS.items():
+        remove(made_by(run)[phase])  # it may have been finished beside another one
+        for i, moment in enumerate(campaign.moments(counts, [phase] * n, SEED)):
+            killed = campaign.started(root, tmp_path / f"{phase}-{i}", moment)
+            said += killed.stderr
+            assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr[-5000:]}"
+    last = campaign.started(root, tmp_path / "last")
+    assert last.returncode == 0, last.stderr[-5000:]
+    said += last.stderr
+    trained = set(re.findall(r"\] 03 training: (\S+), fold", said))  # that were finished
+    assert trained == {run.train_dir(OURS, 0).parent.name}
+    assert tables(run.figures) == before
