@@ -1,4 +1,4 @@
-"""The sam engine: it draws boxes anew around what is in them; the weights say what drew them."""
+"""The sam engine: a mask confirms a box or removes it, and moves none; the weights say by what."""
 
 import numpy as np
 import pytest
@@ -41,13 +41,14 @@ def test_grabcut_at_the_edges_and_on_nothing():
     ).shape == (1, 4)
 
 
-def test_a_mask_that_has_little_to_do_with_its_box_changes_nothing():
+def test_a_box_whose_mask_is_empty_or_lies_elsewhere_is_not_confirmed():
     boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]])
-    drawn = np.array([[1.0, 1, 9, 9], [0, 0, 3, 10], [np.nan] * 4])
-    assert engine.agreed(drawn, boxes).tolist() == [[1, 1, 9, 9], [0, 0, 10, 10], [0, 0, 10, 10]]
+    seen = np.array([[1.0, 1, 9, 9], [0, 0, 3, 10], [np.nan] * 4])
+    assert engine.confirmed(seen, boxes).tolist() == [True, False, False]
 
 
-def test_only_confident_boxes_are_prompts(monkeypatch):
+def test_masks_remove_boxes_and_move_none(monkeypatch):
+    """A disc, two empty places and an unsure box: only a sure box in an empty place goes."""
     found, prompter = (
         engine.Segmented(
             model=torch.nn.Identity(),
@@ -59,22 +60,24 @@ def test_only_confident_boxes_are_prompts(monkeypatch):
     )
     found.prompter = prompter
     given = (
-        np.array([[54.0, 34, 106, 86], [10, 10, 50, 50]]),
-        np.array([0.9, 0.2]),
-        np.array([0, 0]),
+        np.array([[54.0, 34, 106, 86], [110, 110, 150, 150], [10, 100, 50, 140]]),
+        np.array([0.9, 0.8, 0.2]),
+        np.array([0, 0, 0]),
     )
     monkeypatch.setattr(found.prompter, "boxes", lambda image: given)
     prompts = []
-    found.segment = lambda image, boxes: (
-        prompts.append(boxes.tolist()) or engine.grabcut(image, boxes)
-    )
+
+    def segment(image, boxes):
+        prompts.append(boxes.tolist())
+        seen = engine.grabcut(image, boxes)
+        seen[1] = np.nan  # noise has a shape, too; here it has none
+        return seen
+
+    found.segment = segment
     boxes = predict_image(found, field(), None)
-    assert prompts == [[[54, 34, 106, 86]]]
-    np.testing.assert_allclose(boxes.iloc[0, 2:].astype(float), [60, 40, 101, 81], atol=1)
-    assert boxes.iloc[1, 2:].tolist() == [10, 10, 50, 50] and boxes.conf.round(2).tolist() == [
-        0.9,
-        0.2,
-    ]
+    assert prompts == [given[0][:2].tolist()], "only sure boxes are prompts"
+    assert boxes[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == given[0][[0, 2]].tolist()
+    assert boxes.conf.round(2).tolist() == [0.9, 0.2]
 
 
 def test_weights_say_what_they_were_made_for(tmp_path, monkeypatch):
