@@ -40,7 +40,7 @@ def build(arch: str, n_classes: int, imgsz: int, conf: float = 0.001) -> nn.Modu
     if arch in two_stage.DFPN:
         return two_stage.dfpn(arch, n_classes, imgsz, conf)
     if arch in two_stage.RESTORED:
-        return two_stage.vgg(arch, n_classes, imgsz, conf)
+        return two_stage.on_restored(arch, n_classes, imgsz, conf)
     model = _retinanet(n_classes) if arch == OURS else _stock(arch, n_classes)
     if arch.startswith("ssd"):
         ratios = model.anchor_generator.aspect_ratios

@@ -6,6 +6,7 @@ Anchors are half as large as torchvision's, for small particles.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,15 +32,17 @@ DFPN = {
     "fasterrcnn_densenet121_dfpn": (32, (6, 12, 24, 16), 64, 256, 1024),
     "fasterrcnn_densenet_tiny_dfpn": (8, (2, 2, 2, 2), 16, 48, 128),
 }
-#: channels of the layers ("M" halves the map), width of the head;
-#: at full size VGG's configuration D, less its last "M"
-RESTORED: dict[str, tuple[list[Any], int]] = {
+#: channels of the convolutions ("M" halves the map), width of the head, side of a region in cells;
+#: at full size AlexNet's, and VGG's configuration D, less the last halving of both
+RESTORED: dict[str, tuple[list[Any], int, int]] = {
+    "fasterrcnn_alexnet_restored": ([64, 192, 384, 256, 256], 4096, 6),
+    "fasterrcnn_alexnet_tiny_restored": ([16, 48, 96, 64, 64], 128, 6),
     "fasterrcnn_vgg16_restored": (
         [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512],
-        4096,
+        4096, POOLED,
     ),
-    "fasterrcnn_vgg_tiny_restored": ([16, "M", 32, "M", 64, "M", 96, 96], 128),
-}
+    "fasterrcnn_vgg_tiny_restored": ([16, "M", 32, "M", 64, "M", 96, 96], 128, POOLED),
+}  # fmt: skip
 
 
 def two_stage(
@@ -117,22 +120,47 @@ class AttentivePredictor(nn.Module):
         return self.score(whole) + attended, self.boxes(whole)
 
 
-def vgg(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
-    """Faster R-CNN on VGG16, for fields that ``restoration`` has made twice as large as ``imgsz``.
+def on_restored(arch: str, n_classes: int, imgsz: int, conf: float) -> FasterRCNN:
+    """Faster R-CNN on AlexNet or VGG16, for fields that ``restoration`` has made twice as large as
+    ``imgsz``.
 
-    It has batch normalisation, without which VGG16 does not learn from random weights.
+    Both have batch normalisation, without which they do not learn from random weights.
     """
-    layers, hidden = RESTORED[arch]
+    layers, hidden, pooled = RESTORED[arch]
     width = layers[-1]  # channels of the last map
-    backbone = make_layers(layers, batch_norm=True)
+    backbone = alexnet(layers) if "alexnet" in arch else make_layers(layers, batch_norm=True)
     for module in backbone:
         if isinstance(module, nn.Conv2d):  # as torchvision's VGG starts
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     backbone.out_channels = width  # FasterRCNN reads it
     return two_stage(
         backbone, 2 * imgsz, conf, "tiny" in arch, [SIDES],
-        # one map only; each of the 7 x 7 cells is the mean of 2 x 2 samples
-        box_roi_pool=MultiScaleRoIAlign(["0"], POOLED, 2),
-        box_head=TwoMLPHead(width * POOLED**2, hidden),
+        # one map only; each of a region's cells is the mean of 2 x 2 samples
+        box_roi_pool=MultiScaleRoIAlign(["0"], pooled, 2),
+        box_head=TwoMLPHead(width * pooled**2, hidden),
         box_predictor=FastRCNNPredictor(hidden, n_classes + 1),
     )  # fmt: skip
+
+
+def alexnet(channels: Sequence[int]) -> nn.Sequential:
+    """AlexNet's five convolutions (https://doi.org/10.1145/3065386) without the last pooling.
+
+    The layers have torchvision's numbers, so that its weights fit. They are padded until a cell of
+    the map (stride 16) lies where it belongs: the anchors stand on cells.
+    """
+    c = [3, *channels]
+    convolutions = {
+        0: nn.Conv2d(c[0], c[1], 11, stride=4, padding=5),
+        3: nn.Conv2d(c[1], c[2], 5, padding=2),
+        6: nn.Conv2d(c[2], c[3], 3, padding=1),
+        8: nn.Conv2d(c[3], c[4], 3, padding=1),
+        10: nn.Conv2d(c[4], c[5], 3, padding=1),
+    }
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for i, convolution in convolutions.items():
+        layers[str(i)] = convolution
+        layers[f"{i}_norm"] = nn.BatchNorm2d(convolution.out_channels)
+        layers[str(i + 1)] = nn.ReLU(inplace=True)
+        if i in (0, 3):
+            layers[str(i + 2)] = nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(layers)
