@@ -25,7 +25,8 @@ def test_every_row_is_there_once_and_numbers_are_numbers(n):
 @pytest.mark.parametrize("n", [4, 5, 6])
 def test_experiment_list_and_published_rows_answer_each_other(n):
     answered = {m.answers[n] for m in methods().values() if n in m.answers}
-    assert answered == set(published.table(n)["row"])
+    more = {"YOLO26-medium (not in the paper)"} if n == 4 else set()
+    assert answered == set(published.table(n)["row"]) | more
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 7])

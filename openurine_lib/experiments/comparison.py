@@ -41,7 +41,8 @@ def reproduced_table(run: Run, n: int) -> pd.DataFrame:
     over folds), fidelity, doi, note (what to know of the number), reason (why there is none).
     """
     order = {row: i for i, row in enumerate(published.table(n)["row"])}
-    rows = sorted(rows_of_table(n), key=lambda m: order[m.answers[n]])
+    # a row that the paper does not have comes last
+    rows = sorted(rows_of_table(n), key=lambda m: order.get(m.answers[n], len(order)))
     table = pd.DataFrame([_line(run, m, n) for m in rows])
     # integers that may be missing
     return table.astype({"epochs": "Int64", "nominal": "Int64", "effective": "Int64"})
@@ -93,7 +94,9 @@ def _notes(run: Run, m: Method, n: int, folds: int) -> list[str]:
     origin = first_record(run.train_dir(m, fold) / coco_weights.FILE for fold in p.folds)
     if origin:
         tensors = f"{origin['tensors']} of {origin['of']} tensors"
-        notes.append(f"COCO-pretrained ({origin['file']}, {tensors})")
+        notes.append(f"pretrained ({origin['file']}, {tensors})")
+    elif m.starts_from and folds:
+        notes.append(f"from random weights, where its authors start from {m.starts_from}")
     places = [run.train_dir(m, fold) for fold in p.folds]
     places += [run.predict_dir(m, fold) for fold in p.folds]
     if earlier := first_record(place / carried.RECORD for place in places):

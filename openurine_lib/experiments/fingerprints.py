@@ -53,7 +53,11 @@ STEPS = {
 }
 # Fields of a method that only say what it is called, and of a profile that do not concern a
 # training or are counted in another way. A field that is added later counts.
-NAMES = {"id", "answers", "fidelity", "why", "doi", "published_size", "imgsz"}  # px stands for it
+NAMES = {
+    *("id", "answers", "fidelity", "why", "doi", "published_size", "starts_from"),
+    # what became of these in the profile is counted: pixels, passes, settings
+    *("imgsz", "epochs", "train"),
+}
 NOT_OF_A_TRAINING = {
     *("name", "about", "rows", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
     *(
@@ -97,8 +101,9 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         # without slices in training a sliced row and a whole one share its weights
         if not p.slices_per_field:  # then a training knows nothing of slices
             del network["sliced"], trained_with["sahi"]
-        start = coco_weights.find(p.arch(m))  # COCO's weights, if the user has any
-        used = [network, size, p.epochs_of(m), trained_with, start and of_file(start)]
+        # pretrained weights, if the user has any
+        starts = [start and of_file(start) for start in map(coco_weights.find, parts_of(m, p))]
+        used = [network, size, p.epochs_of(m), trained_with, *starts]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]
         used = [network, settings["sahi"], p.max_test_fields]
@@ -117,6 +122,11 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         "settings": digest(used, seed),
         "libraries": digest([_version(name) for name in libraries]),
     }
+
+
+def parts_of(m: Method, p: Profile) -> list[str]:
+    """The networks that a method trains: one, or the members of an ensemble."""
+    return p.arch(m).split("_") if m.engine == "ensemble" else [p.arch(m)]
 
 
 def _of_preparation(p: Profile, seed: int) -> dict[str, str]:

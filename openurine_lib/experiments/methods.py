@@ -36,6 +36,9 @@ class Method:
     why: str = ""
     doi: str = ""
     published_size: dict[str, float] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    starts_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ class Profile:
         return table3
 
     def settings_of(self, method: Method) -> dict[str, Any]:
-        """The settings that a method trains with."""
+        """The settings that a method trains with: Table 3's, in their place its authors' own where
+        ``methods.yaml`` has some, in their place the profile's."""
+        of_authors = {name: value for name, value in method.train.items() if name not in self.train}
         # the one system that searches its settings by itself is told how long
         own_search = {"search": self.search} if method.engine == "genetic" else {}
-        return self.settings | own_search
+        return self.settings | of_authors | own_search
 
     @property
     def ssl_px(self) -> int:
@@ -106,8 +111,10 @@ class Profile:
         return self.slices_per_field > 0 and method.sliced
 
     def epochs_of(self, method: Method) -> int:
-        """Epochs of a training; each shows every field once, or one slice of it."""
-        return self.epochs_for.get(self.arch(method), self.epochs)
+        """Epochs of a training; each shows every field once, or one slice of it. Its authors' own
+        number counts where the profile has time for it."""
+        epochs = min(self.epochs, method.epochs or self.epochs)
+        return self.epochs_for.get(self.arch(method), epochs)
 
 
 @functools.cache

@@ -1,9 +1,10 @@
-"""Weights pretrained on COCO, if the user has some: nothing is downloaded, and nothing needs them.
+"""Pretrained weights, if the user has some: nothing is downloaded, and nothing needs them.
 
 A file of the network's name (``yolo12m.pt``, ``ssd300_vgg16.safetensors``), in ``pretrained/`` or
-the folder ``OPENURINE_PRETRAINED``, is what that network's trainings start from. It must hold
-tensors only: the files that YOLO's authors publish are pickled programs, which this project does
-not open (docs/pretrained.md converts them).
+the folder ``OPENURINE_PRETRAINED``, is what that network's trainings start from; such files were
+mostly trained on COCO. Where there is none, a file of its backbone serves (``BACKBONES``), trained
+on ImageNet. A file must hold tensors only: the files that YOLO's authors publish are pickled
+programs, which this project does not open (docs/pretrained.md converts them).
 """
 
 from __future__ import annotations
@@ -20,6 +21,30 @@ if TYPE_CHECKING:
 
 VARIABLE = "OPENURINE_PRETRAINED"
 SUFFIXES = (".safetensors", ".pt", ".pth")
+#: What an engine adds to the name of a library's network, which trains from that network's file.
+ADDED = ("-sam", "-ga", "-dp", "-pgi")
+OF_TIMM = {  # names in the published files of plain vision transformers -> in transformers' ViTDet
+    "patch_embed.proj": "backbone.vit.embeddings.projection",
+    "pos_embed": "backbone.vit.embeddings.position_embeddings",
+    "blocks.": "backbone.vit.encoder.layer.",
+    "attn.": "attention.",
+}
+#: Network -> file of its backbone, and what its tensors' names become here. torchvision's, but for
+#: ``mae_vit_base``: a transformer that its authors pretrained as a masked autoencoder.
+BACKBONES: dict[str, tuple[str, dict[str, str]]] = {
+    "fasterrcnn_alexnet_restored": ("alexnet", {
+        "features.": "backbone.",
+        "classifier.1.": "roi_heads.box_head.fc6.", "classifier.4.": "roi_heads.box_head.fc7.",
+    }),
+    "fasterrcnn_vgg16_restored": ("vgg16_bn", {
+        "features.": "backbone.",
+        "classifier.0.": "roi_heads.box_head.fc6.", "classifier.3.": "roi_heads.box_head.fc7.",
+    }),
+    "fasterrcnn_densenet121_dfpn": ("densenet121", {"features.": "backbone.body."}),
+    "fasterrcnn_resnet50_fpn_v2": ("resnet50", {"": "backbone.body."}),
+    "retinanet_resnet50_fpn_v2": ("resnet50", {"": "backbone.body."}),
+    "vitdet_b": ("mae_vit_base", OF_TIMM),
+}  # fmt: skip
 FILE = "pretrained.json"  # in a training's folder: what it started from
 
 
@@ -38,9 +63,17 @@ def folder() -> Path | None:
 def find(arch: str) -> Path | None:
     """The file for a network, or None."""
     place = folder()
-    # the first suffix that exists is taken
-    files = [place / f"{arch}{suffix}" for suffix in SUFFIXES] if place else []
+    # the first that exists is taken
+    files = [place / name for name in _names(arch)] if place else []
     return next((file for file in files if file.is_file()), None)
+
+
+def _names(arch: str) -> list[str]:
+    """Names of files that serve a network, the best first."""
+    stems = [arch, *(arch.removesuffix(end) for end in ADDED if arch.endswith(end))]
+    if arch in BACKBONES:
+        stems.append(BACKBONES[arch][0])
+    return [stem + suffix for stem in stems for suffix in SUFFIXES]
 
 
 def say(arch: str, used: dict[str, Any] | None) -> None:
@@ -53,8 +86,7 @@ def say(arch: str, used: dict[str, Any] | None) -> None:
     elif file:
         print(f"{arch} starts from random weights: its engine takes no {file.name}")
     elif place:
-        names = " or ".join(arch + suffix for suffix in SUFFIXES)
-        print(f"{arch} starts from random weights: {place} holds no {names}")
+        print(f"{arch} starts from random weights: {place} holds no {' or '.join(_names(arch))}")
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -71,8 +103,9 @@ def read(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = str(error).splitlines()[0]  # the rest is advice to torch's users
         raise WeightsError(f"{path} cannot be read safely; {remedy} it ({reason})") from error
-    # some files hold the tensors themselves, others below ``state_dict``
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    # some files hold the tensors themselves, others below ``state_dict`` or ``model``
+    state = content if isinstance(content, dict) else {}
+    state = state.get("state_dict") or state.get("model") or state
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no state_dict; {remedy} it")
     return state
@@ -81,13 +114,16 @@ def read(path: Path) -> dict[str, Tensor]:
 def load_matching(model: nn.Module, path: Path) -> dict[str, Any]:
     """Puts every tensor of the file whose name and shape ``model`` has into it; others stay random.
 
-    Returns what provenance keeps: file, sha256, tensors (how many were taken), of (how many the
-    model has). Raises WeightsError if none fits: the file is then that of another network.
+    Of a backbone's file (``BACKBONES``) the names become the network's first. Returns what
+    provenance keeps: file, sha256, tensors (how many were taken), of (how many the model has).
+    Raises WeightsError if none fits: the file is then that of another network.
     """
     state = model.state_dict()
     shapes = {name: tensor.shape for name, tensor in state.items()}
+    renaming = next((names for stem, names in BACKBONES.values() if stem == path.stem), {})
     # a head for COCO's 80 classes has other shapes than ours, and is left out
-    fitting = {k: tensor for k, tensor in read(path).items() if shapes.get(k) == tensor.shape}
+    given = {_renamed(name, renaming): tensor for name, tensor in read(path).items()}
+    fitting = {name: tensor for name, tensor in given.items() if shapes.get(name) == tensor.shape}
     if not fitting:
         raise WeightsError(
             f"{path}: no tensor fits this network by name and shape; is it the file of another one?"
@@ -96,3 +132,9 @@ def load_matching(model: nn.Module, path: Path) -> dict[str, Any]:
     model.load_state_dict(fitting, strict=False)
     taken = {"tensors": len(fitting), "of": len(state)}
     return {"file": path.name, "sha256": digest_of_file(path), **taken}
+
+
+def _renamed(name: str, renaming: dict[str, str]) -> str:
+    for before, after in renaming.items():
+        name = name.replace(before, after, 1)  # "" is replaced at the front
+    return name

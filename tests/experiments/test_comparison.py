@@ -41,7 +41,9 @@ def line(table, name):
 @pytest.mark.parametrize("n", [4, 5, 6])
 def test_every_published_row_has_a_method_in_the_papers_order(run, n):
     table = comparison.reproduced_table(run, n)
-    assert list(dict.fromkeys(table["row"])) == list(published.table(n)["row"])
+    rows = list(dict.fromkeys(table["row"]))
+    more = ["YOLO26-medium (not in the paper)"] if n == 4 else []
+    assert rows == [*published.table(n)["row"], *more]
     assert set(table["method"]) == {m.id for m in methods().values() if n in m.answers}
     assert set(table["reason"]) <= {"not run"}
 

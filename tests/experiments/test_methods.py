@@ -62,6 +62,16 @@ def test_small_profiles_scale_sizes_and_slices_alike():
     assert demo.setting("head_weights.Casts") == 1.5
 
 
+def test_an_authors_own_settings_stand_where_a_profile_has_none():
+    paper, demo, row = profile("paper"), profile("demo"), method("naznine2025")
+    own, small, table3 = paper.settings_of(row), demo.settings_of(row), paper.settings
+    assert (own["batch"], own["mixup"], own["scale"]) == (8, 0.15, 0.9) and "mixup" not in table3
+    assert own["translate"] != table3["translate"] and own["head_weights"] == table3["head_weights"]
+    assert (small["batch"], small["optimizer"]) == (4, "AdamW") and small["mixup"] == 0.15
+    assert (paper.epochs_of(row), demo.epochs_of(row)) == (100, 4)
+    assert paper.settings_of(method("yolo12m")) == table3
+
+
 def test_unknown_names_are_refused_with_the_list():
     with pytest.raises(UnknownName, match="no method 'yolo13' in methods.yaml; it lists: yolov8m"):
         method("yolo13")

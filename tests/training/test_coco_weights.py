@@ -127,6 +127,50 @@ def test_the_shared_loop_starts_from_it_too(place, tmp_path):
     )  # all but the classes
 
 
+def test_a_backbones_own_file_serves_where_the_network_has_none(place):
+    """ImageNet's AlexNet goes into the backbone and the head of Faster R-CNN."""
+    import torchvision as library
+
+    from openurine_lib.training.engines import torchvision
+
+    arch = "fasterrcnn_alexnet_restored"
+    path = place / "alexnet.pth"
+    published = library.models.alexnet().state_dict()
+    torch.save(published, path)
+    assert coco_weights.find(arch) == path and coco_weights.find("yolo12n") is None
+    model = torchvision.build(arch, 3, 96)
+    used = coco_weights.load_matching(model, path)
+    assert used["tensors"] == len(published) - 2, "all but its own classes"
+    assert torch.equal(model.backbone[0].weight, published["features.0.weight"])
+    assert torch.equal(model.roi_heads.box_head.fc7.weight, published["classifier.4.weight"])
+    (place / f"{arch}.pt").touch()
+    assert coco_weights.find(arch).stem == arch, "a file of the whole network comes first"
+
+
+def test_a_masked_autoencoders_transformer_becomes_vitdets_and_learns_layer_by_layer(place):
+    from openurine_lib.training.engines import transformers
+
+    with torch.device("meta"):
+        model = transformers.build("vitdet_b", 3, 960)
+    own = model.backbone.vit.state_dict()
+    named = {after: before for before, after in coco_weights.OF_TIMM.items()}
+    state = {}
+    for name, tensor in own.items():
+        name = f"backbone.vit.{name}"
+        for after, before in named.items():
+            name = name.replace(after, before, 1)
+        if "rel_pos" not in name:  # pretrained without them
+            state[name] = torch.empty(tensor.shape, device="meta")
+    assert {"pos_embed", "patch_embed.proj.weight", "blocks.11.attn.qkv.weight"} < set(state)
+    assert state["pos_embed"].shape == (1, 197, 768), "as published: 224 px in patches of 16"
+    renamed = {coco_weights._renamed(name, coco_weights.OF_TIMM) for name in state}
+    assert renamed < set(model.state_dict())
+    groups = transformers.layerwise(model, 1.0)
+    rates = [group["lr"] for group in groups]
+    assert rates == pytest.approx([1, *(0.7**n for n in range(13, 0, -1))])
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
 def test_a_new_file_is_a_change_of_the_training_only(place):
     demo, ours = profile("demo"), method("ours-yolo12m")
     before = {k: fingerprints.ingredients(k, demo, 0, ours) for k in ("ssl", "train", "predict")}
@@ -146,4 +190,4 @@ def test_the_table_tells(place):
     told.parent.mkdir(parents=True)
     told.write_text(json.dumps({"file": "yolov8n.pt", "sha256": "0", "tensors": 3, "of": 4}))
     note = line(comparison.reproduced_table(run, 4), "yolov8m")["note"]
-    assert note == "yolov8n stands for yolov8m; COCO-pretrained (yolov8n.pt, 3 of 4 tensors)"
+    assert note == "yolov8n stands for yolov8m; pretrained (yolov8n.pt, 3 of 4 tensors)"

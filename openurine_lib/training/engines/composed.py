@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.model.build import build_model
+from openurine_lib.training import coco_weights
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import read_weights, save
@@ -27,7 +28,8 @@ def train_part(job: TrainJob, name: str, engine_name: str, arch: str) -> Path:
 
     A finished part is trained again only if its fields or settings were others.
     """
-    part = dataclasses.replace(job, arch=arch, dir=job.dir / name)
+    start = coco_weights.find(arch)
+    part = dataclasses.replace(job, arch=arch, dir=job.dir / name, pretrained=start)
     # the signature is stored, so that the next call can tell whether the part is the same
     part = dataclasses.replace(part, meta=job.meta | {"signature": part.signature()})
     weights = part.dir / "weights.pt"

@@ -56,6 +56,8 @@ class Recipe:
     # Parts of the network that may compute in bfloat16. Backbones and heads belong here; anchors,
     # matching and losses, to which a pixel matters, do not.
     bf16_parts: Callable[[Any], Sequence[nn.Module]] = lambda model: ()
+    # a pretrained network's parameters in groups with rates of their own: of (network, lr)
+    groups: Callable[[Any, float], list[dict[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,11 @@ class Engine:
             fields, batch, shuffle=sampler is None, sampler=sampler, drop_last=drop_last,
             collate_fn=_collate,
         )  # fmt: skip
+        grouped = recipe.groups if job.pretrained else None
         optimizer = torch.optim.AdamW(
-            model.parameters(), recipe.lr, weight_decay=job.settings["weight_decay"]
-        )
+            grouped(model, recipe.lr) if grouped else model.parameters(),
+            recipe.lr, weight_decay=job.settings["weight_decay"],
+        )  # fmt: skip
         scheduler = _warm_up_and_decay(optimizer, job, steps=len(loader))
         identity = job.described(self.name) | {"seed": job.seed}
         checkpoint = Checkpoint(

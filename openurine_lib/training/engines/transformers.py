@@ -3,7 +3,9 @@
 RT-DETRv2 (Lv et al. 2024, https://doi.org/10.48550/arXiv.2407.17140) is the library's, with its
 matching and losses. Of ViTDet (Li et al. 2022, https://doi.org/10.48550/arXiv.2203.16527) the
 library has the backbone; the simple pyramid is here, and the rest is torchvision's Faster R-CNN.
-Configurations are built in code and weights are random: nothing is downloaded.
+Stochastic depth and, from pretrained weights, rates that fall layer by layer are as in its authors'
+configuration (detectron2, projects/ViTDet, mask_rcnn_vitdet_b_100ep). Configurations are built in
+code and weights are random unless the user gives some: nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -41,13 +43,16 @@ RTDETR: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # backbone, detect
 }  # fmt: skip
 VITDET: dict[str, tuple[dict[str, Any], int]] = {  # backbone, channels of the pyramid
     # ViT-B with global attention in the last layer of every quarter, as in the publication
-    "vitdet_b": ({"image_size": 1024, "window_size": 14,
+    "vitdet_b": ({"image_size": 1024, "pretrain_image_size": 224, "window_size": 14,
+                  "drop_path_rate": 0.1,
                   "window_block_indices": [0, 1, 3, 4, 6, 7, 9, 10]}, 256),
-    "vitdet_tiny": ({"image_size": 128, "hidden_size": 96, "num_hidden_layers": 2,
+    "vitdet_tiny": ({"image_size": 128, "pretrain_image_size": 128, "hidden_size": 96,
+                     "num_hidden_layers": 2,
                      "num_attention_heads": 4, "window_size": 4, "window_block_indices": [0]}, 48),
 }  # fmt: skip
 ARCHITECTURES = (*RTDETR, *VITDET)
 LEARNING_RATE = {"rtdetr": 2e-4, "vitdet": 3e-4}  # AdamW's, from random weights, by family
+LAYER_DECAY = 0.7  # a pretrained ViT-B's layer learns at this part of the next one's rate
 LOSSES = ("loss_vfl", "loss_bbox", "loss_giou")  # RT-DETR's: of classes, L1, generalised IoU
 
 
@@ -142,11 +147,8 @@ class SimplePyramid(nn.Module):
 def vitdet(arch: str, n_classes: int, imgsz: int, conf: float) -> nn.Module:
     """Faster R-CNN on a vision transformer, with two and four convolutions in its heads."""
     backbone, width = VITDET[arch]
-    # of the embedded positions; for fields of another size the library interpolates them
-    size = backbone["image_size"]
-    config = VitDetConfig(
-        **backbone, pretrain_image_size=size, use_relative_position_embeddings=True
-    )
+    # positions are embedded for fields of ``pretrain_image_size``; for others they are interpolated
+    config = VitDetConfig(**backbone, use_relative_position_embeddings=True)
     pooled = (width, two_stage.POOLED, two_stage.POOLED)  # a region's features (C, 7, 7)
     return two_stage.two_stage(
         SimplePyramid(config, width), imgsz, conf, "tiny" in arch,
@@ -168,7 +170,21 @@ def recipe(arch: str, imgsz: int) -> loop.Recipe:
     """How ``engines/loop.py`` trains an architecture; ViTDet keeps label 0 for the background."""
     if arch in RTDETR:
         return loop.Recipe(LEARNING_RATE["rtdetr"], bf16_parts=lambda m: [m.net.model.backbone])
-    return loop.Recipe(LEARNING_RATE["vitdet"], 1, bf16_parts=two_stage.bf16_parts)
+    rate = LEARNING_RATE["vitdet"]
+    return loop.Recipe(rate, 1, groups=layerwise, bf16_parts=two_stage.bf16_parts)
+
+
+def layerwise(model: Any, lr: float) -> list[dict[str, Any]]:
+    """A ViTDet's parameters, a group a layer: the deeper in the backbone, the lower its rate."""
+    vit = model.backbone.vit
+    blocks = [vit.embeddings, *vit.encoder.layer]  # the first is ``len(blocks)`` steps below
+    groups = [
+        {"params": list(block.parameters()), "lr": lr * LAYER_DECAY ** (len(blocks) - i)}
+        for i, block in enumerate(blocks)
+    ]
+    grouped = {id(p) for group in groups for p in group["params"]}
+    rest = [p for p in model.parameters() if id(p) not in grouped]  # pyramid and heads: the rate
+    return [{"params": rest, "lr": lr}, *groups]
 
 
 ENGINE = loop.Engine("transformers", build, recipe)
