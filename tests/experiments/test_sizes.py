@@ -13,9 +13,11 @@ from PIL import Image
 from sahi.models.base import DetectionModel
 from test_comparison import make_run
 
+from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.experiments import sizes, steps
 from openurine_lib.experiments.methods import method, methods
-from openurine_lib.experiments.sizes import of_detector, paper_sizes
+from openurine_lib.experiments.sizes import counted, of_detector, paper_sizes
+from openurine_lib.model.build import build_model
 from openurine_lib.training.engines import ultralytics
 
 
@@ -77,6 +79,16 @@ def test_near_the_published_size(name):
     )  # 39 classes, not 80
     # a quarter of the pixels; ultralytics' count of YOLO12 has less of its attention
     assert 4 * size["gflops"] == pytest.approx(m.published_size["gflops"], rel=0.15)
+
+
+def test_yolo26_is_as_large_as_printed_without_the_branch_that_only_trains():
+    m = method("yolo26m")
+    classes = Taxonomy("", tuple(map(str, range(80))), {"": tuple(range(80))}, {}, {})
+    network = build_model(m.arch, classes, m.heads).eval().fuse(verbose=False)
+    image = torch.zeros(1, 3, 160, 160)
+    size = counted(network, lambda: network(image), 160)
+    assert size["params_m"] == pytest.approx(m.published_size["params_m"], rel=0.01)
+    assert size["gflops"] * 4**2 == pytest.approx(m.published_size["gflops"], rel=0.03)
 
 
 def test_the_file_is_up_to_date():

@@ -54,7 +54,7 @@ LOGGER.setLevel("WARNING")  # one progress bar is enough
 ARGUMENTS = (
     "batch", "nbs", "optimizer", "momentum", "lr0", "lrf", "weight_decay", "box", "cls", "dfl",
     "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "close_mosaic",
-    "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "mosaic",
+    "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "mosaic", "mixup", "copy_paste",
 )  # fmt: skip
 
 
@@ -208,6 +208,11 @@ class _Frames(_Trainer):
             self.ema.updates = state["updates"]
             self.start_epoch = len(self.rows)
             self.scheduler.last_epoch = self.start_epoch - 1  # it steps as an epoch begins
+            criterion = unwrap_model(self.model).init_criterion()
+            if hasattr(criterion, "updates"):  # YOLO26's, whose parts change weight by epoch
+                criterion.updates = self.start_epoch - 1
+                criterion.update()
+                unwrap_model(self.model).criterion = criterion
         steps = len(self.train_loader)
         self.bar = tqdm(
             total=self.epochs * steps, initial=self.start_epoch * steps, unit="batch",

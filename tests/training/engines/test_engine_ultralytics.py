@@ -12,7 +12,7 @@ import tiny
 import torch
 
 from openurine_lib.evaluation.metrics import evaluate, summary
-from openurine_lib.inference import predict_fields
+from openurine_lib.inference import predict_fields, predict_image, read_rgb
 from openurine_lib.model import autoencoder
 from openurine_lib.training import pretraining
 from openurine_lib.training.engines import ultralytics as engine
@@ -66,6 +66,25 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path,
     assert equal(state(whole), state(broken))
     logs = [(j.dir / "log.csv").read_bytes() for j in (whole, broken)]
     assert logs[0] == logs[1] and not (broken.dir / "state.pt").exists()
+
+
+def test_yolo26s_losses_go_on_with_the_weights_that_they_had(tmp_path, monkeypatch):
+    """Its two branches change weight from epoch to epoch, which no checkpoint of it holds."""
+    whole, broken = (
+        tiny.job(tmp_path / name, "single", "yolo26n", 3, 4, nbs=4) for name in ("whole", "broken")
+    )
+    engine.fit(whole)
+    with monkeypatch.context() as patch, pytest.raises(Kill):
+        kill_after(patch, 0)
+        engine.fit(broken)
+    engine.fit(broken)
+    assert equal(state(whole), state(broken))
+    boxes = predict_image(
+        engine.detector(broken.dir / "weights.pt", 1e-6, "cpu", 96),
+        read_rgb(broken.images.path[0]).repeat(2, 0).repeat(2, 1),
+        None,
+    )
+    assert len(boxes) and boxes[["x2", "y2"]].max().min() > 96, "in the network's pixels"
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed_from(tmp_path, monkeypatch):
