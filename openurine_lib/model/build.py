@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.model import dp_yolo, pgi
 from openurine_lib.model.architectures import network_of
-from openurine_lib.model.dp_yolo import SUFFIX, DPModel
 from openurine_lib.model.heads import HEAD_WEIGHTS, MultiHeadModel, SingleHeadModel
 from openurine_lib.speed.layers import use_lean_attention
 
@@ -18,16 +18,19 @@ def build_model(
 ) -> DetectionModel:
     """An untrained detector. lambdas, gain_obj: of the six heads, see ``MultiHeadModel``.
 
-    arch: an ultralytics architecture (``yolo12m``, ``rtdetr-l``), or with ``-dp`` the DP-YOLO on
-    it; UnknownArchitecture where there is none. heads: ``single`` (stock) or ``multi``, which
+    arch: an ultralytics architecture (``yolo12m``, ``rtdetr-l``), with ``-dp`` the DP-YOLO on it,
+    with ``-pgi`` YOLOv9-e and its auxiliary branch; UnknownArchitecture where there is none.
+    heads: ``single`` (stock) or ``multi``, which
     raises ValueError for an RT-DETR.
     """
     if heads == "multi" and arch.startswith("rtdetr"):
         raise ValueError(f"{arch} has a transformer decoder, no Detect head to be replaced by six")
     if heads == "multi":
         model = MultiHeadModel(arch, taxonomy.heads, lambdas, gain_obj)
-    elif arch.endswith(SUFFIX):
-        model = DPModel(arch, taxonomy.n)
+    elif arch.endswith(dp_yolo.SUFFIX):
+        model = dp_yolo.DPModel(arch, taxonomy.n)
+    elif arch.endswith(pgi.SUFFIX):
+        model = pgi.GuidedModel(arch, taxonomy.n)
     else:
         kind = RTDETRDetectionModel if arch.startswith("rtdetr") else SingleHeadModel
         model = kind(network_of(arch), nc=taxonomy.n, verbose=False)

@@ -1,19 +1,25 @@
 """The ensemble engine: several detectors, each trained by its own engine, whose boxes are fused.
 
-It serves Naznine et al. 2025 (https://doi.org/10.1109/ACCESS.2025.3577959), who merge YOLOv9e and
-KD-YOLOX-ViT. The fusion is weighted boxes fusion (https://doi.org/10.1016/j.imavis.2021.104117)
-with its authors' defaults and equal weights; the publication's abstract does not say how it merges.
+It serves Naznine et al. 2025 (https://doi.org/10.1109/ACCESS.2025.3577959), who merge YOLOv9-e and
+KD-YOLOX-ViT. Their repository (github.com/naznine/An-Ensemble-Deep-Learning-Approach-for-Accurate-
+Urinary-Sediment-Detection, UTI-Revision2) has a notebook for each of two fusions: weighted boxes
+fusion (https://doi.org/10.1016/j.imavis.2021.104117) with equal weights, and non-maximum
+suppression with weights that prefer YOLOv9-e. The setting ``fusion`` chooses.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from ensemble_boxes import weighted_boxes_fusion
 from torch import Tensor, nn
+from torchvision.ops import batched_nms
 
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.files import atomic_path
@@ -23,7 +29,13 @@ from openurine_lib.training.engines.composed import BoxDetector, as_file, stock,
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import read_weights, save
 
-FUSION_IOU = 0.55  # boxes that overlap more are taken for one particle
+WBF, NMS = FUSIONS = ("wbf", "nms")
+#: As in the authors' notebooks: boxes that overlap more are taken for one particle, and boxes less
+#: sure than this are left out.
+WBF_LIMITS = {"iou_thr": 0.3, "skip_box_thr": 0.001}
+NMS_IOU = 0.5
+NMS_SURE = 0.1
+WEIGHTS = (0.7, 0.3)  # of YOLOv9-e's and KD-YOLOX-ViT's scores before the suppression
 
 
 def members(arch: str) -> dict[str, str]:
@@ -57,7 +69,13 @@ def build(arch: str, n_classes: int, imgsz: int) -> nn.Module:
 def fit(job: TrainJob) -> Path:
     """Trains the members, each in a folder of its name; returns a file with the weights of all.
 
-    ``log.csv`` has the members' losses, and ``loss`` is their sum."""
+    ``log.csv`` has the members' losses, and ``loss`` is their sum. ValueError for a setting
+    ``fusion`` that is none of FUSIONS."""
+    settings = dict(job.settings)
+    fusion = settings.pop("fusion", WBF)  # it concerns no member's training
+    if fusion not in FUSIONS:
+        raise ValueError(f"no fusion {fusion!r}; there are {', '.join(FUSIONS)}")
+    job = dataclasses.replace(job, settings=settings)
     state: dict[str, Tensor] = {}
     metas: dict[str, Any] = {}
     losses = {}
@@ -74,7 +92,7 @@ def fit(job: TrainJob) -> Path:
     with atomic_path(job.dir / "log.csv") as temporary:
         table.to_csv(temporary)
     first = next(iter(metas.values()))  # classes and image size are the same for all
-    meta = first | {"engine": "ensemble", "arch": job.arch, "members": metas}
+    meta = first | {"engine": "ensemble", "arch": job.arch, "members": metas, "fusion": fusion}
     save({"state_dict": state, "meta": meta}, job.dir / "weights.pt")
     return job.dir / "weights.pt"
 
@@ -83,20 +101,43 @@ class Fused(BoxDetector):
     """The members' boxes of an image, fused."""
 
     members: list[Any]  # sahi's adapters of the members
+    fusion: str = WBF
 
     def boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See ``BoxDetector``. A box that one of n members finds keeps 1/n of its score."""
+        """See ``BoxDetector``. Weighted fusion leaves 1/n of its score to a box that one of n
+        members finds."""
         height, width = image.shape[:2]
         size = np.array([width, height, width, height])  # the fusion wants corners in 0..1
         # None: without slices, since sahi has already cut the image
         found = [predict_image(member, image, None) for member in self.members]
-        xyxy, scores, labels = weighted_boxes_fusion(
-            [(f[XYXY].to_numpy() / size).clip(0, 1) for f in found],
-            [f.conf.to_numpy() for f in found],
-            [f.cls.to_numpy() for f in found],
-            iou_thr=FUSION_IOU,
+        if not any(map(len, found)):
+            return np.zeros((0, 4)), np.zeros(0), np.zeros(0)
+        xyxy, scores, labels = (suppressed if self.fusion == NMS else weighted)(
+            [(f[XYXY].to_numpy(float) / size).clip(0, 1) for f in found],
+            [f.conf.to_numpy(float) for f in found],
+            [f.cls.to_numpy(int) for f in found],
         )
         return xyxy * size, scores, labels  # pixels again
+
+
+weighted = partial(weighted_boxes_fusion, **WBF_LIMITS)
+
+
+def suppressed(
+    xyxy: list[np.ndarray], scores: list[np.ndarray], labels: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The boxes (N, 4) of all members but for those that overlap with a better one of their class,
+    scores (N,) times the members' weights, and classes (N,)."""
+    sure = [s >= NMS_SURE for s in scores]
+    weighed = [w * s[of] for w, s, of in zip(WEIGHTS, scores, sure, strict=True)]
+    together = (
+        [b[of] for b, of in zip(xyxy, sure, strict=True)],
+        weighed,
+        [c[of] for c, of in zip(labels, sure, strict=True)],
+    )
+    boxes, points, classes = (torch.from_numpy(np.concatenate(part)) for part in together)
+    kept = batched_nms(boxes, points, classes, NMS_IOU)
+    return boxes[kept].numpy(), points[kept].numpy(), classes[kept].numpy()
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
@@ -113,4 +154,5 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
     networks = nn.ModuleList(member.model for member in opened)
     fused = sahi_adapter(Fused, networks, content["meta"]["classes"], conf, device, imgsz)
     fused.members = opened
+    fused.fusion = content["meta"].get("fusion", WBF)
     return fused

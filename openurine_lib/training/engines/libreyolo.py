@@ -9,9 +9,11 @@ weights on a validation set. What the authors leave open, and what is done here:
   go from backbone to neck; varifocal instead of cross-entropy for classes and objectness.
 - Komori et al. 2023: YOLOv7 with attention modules in the backbone. Here: CBAM behind each of its
   four ELAN blocks.
-- KD-YOLOX-ViT (as Naznine et al. 2025 name it; https://arxiv.org/abs/2403.09313): the backbone's
-  last stage ends in a transformer, and a larger network of the same design teaches:
-  L = (hard + soft) / 2.
+- KD-YOLOX-ViT (as Naznine et al. 2025 name it; https://arxiv.org/abs/2403.09313, and its authors'
+  github.com/remaro-network/KD-YOLOX-ViT): the backbone's last stage ends in a transformer with four
+  heads, and a larger network of the same design teaches: L = hard + soft / 2. The soft loss is
+  theirs (``_distance``) but for two oddities of their code: it takes the student's objectness
+  through the sigmoid twice, and softmax along a row of the map instead of over the classes.
 
 All three: AdamW, no mosaic; YOLOX with the L1 term that its authors use once mosaic is off.
 """
@@ -28,7 +30,7 @@ from libreyolo.models.yolo7.loss import YOLOv7Loss
 from libreyolo.models.yolo7.net import _V7_YAML, YOLOv7Model
 from libreyolo.models.yolox.nn import LibreYOLOXModel
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn import functional as F
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 from ultralytics.nn.modules.block import C3TR
@@ -41,6 +43,8 @@ from openurine_lib.training.engines.composed import train_part
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import read_weights
 
+BOX_GAIN = 5.0  # YOLOX's weight of the loss of boxes
+SOFT = 0.5  # weight of what the teacher says
 LEARNING_RATE = 1e-3  # AdamW's, from random weights
 NANO_RATE = 4e-3  # YOLOX-n's depthwise filters learn slowly
 NMS_IOU = 0.65  # YOLOX's
@@ -161,28 +165,13 @@ class Network(nn.Module):
         teacher = self.teacher[0]
         if teacher is None:
             return hard
-        soft = self._distance(outputs, teacher.taught(x))
-        return {name: loss / 2 for name, loss in (hard | soft).items()}  # L = (hard + soft) / 2
+        return hard | _distance(_levels(outputs, origins), teacher.taught(x))
 
     @torch.no_grad()
-    def taught(self, x: Tensor) -> Tensor:
-        """(B, A, 4 + 1 + C): boxes cxcywh in pixels, logits of object and classes."""
-        return self.net.head.forward_train_maps(self.net.backbone(x))[0]
-
-    def _distance(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-        """How far two outputs (B, A, 4 + 1 + C) are apart, where the teacher sees an object."""
-        sees = teacher[..., 4].sigmoid()  # (B, A)
-        norm = sees.sum().clamp(min=1)  # the teacher may see nothing
-        boxes = (output[..., :4].reshape(-1, 4) for output in (student, teacher))  # (B A, 4) each
-        iou = self.net.head.iou_loss(*boxes).view_as(sees)
-        obj = binary_cross_entropy_with_logits(student[..., 4], sees, reduction="none")  # (B, A)
-        classes = teacher[..., 5:].sigmoid()  # (B, A, C)
-        cls = binary_cross_entropy_with_logits(student[..., 5:], classes, reduction="none").sum(-1)
-        return {
-            "soft_iou": 5 * (iou * sees).sum() / norm,  # weighted as the hard one
-            "soft_obj": obj.sum() / norm,
-            "soft_cls": (cls * sees).sum() / norm,
-        }
+    def taught(self, x: Tensor) -> list[Tensor]:
+        """What a teacher says of images (B, 3, H, W): see ``_levels``."""
+        outputs, *_, origins = self.net.head.forward_train_maps(self.net.backbone(x))
+        return _levels(outputs, origins)
 
     def _decoded(self, x: Tensor) -> Tensor:
         """x (B, 3, H, W) -> (B, A, 4 + C): boxes cxcywh in pixels, scores in 0..1."""
@@ -208,6 +197,30 @@ class Network(nn.Module):
         left = batched_nms(boxes, scores[best], labels[best], NMS_IOU)[:MAX_DETECTIONS]
         best = best[left]
         return {"boxes": boxes[left], "scores": scores[best], "labels": labels[best]}
+
+
+def _levels(outputs: Tensor, origins: list[Tensor]) -> list[Tensor]:
+    """YOLOX's raw output, level by level: (B, A_l, 4 + 1 + C), box, logits of object and classes.
+
+    outputs: (B, A, 4 + 1 + C) of all levels, boxes decoded. origins: (B, A_l, 4), not decoded.
+    """
+    raw = torch.cat((torch.cat(origins, 1), outputs[..., 4:]), -1)
+    return list(raw.split([level.shape[1] for level in origins], 1))
+
+
+def _distance(student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
+    """The soft loss between two raw outputs (``_levels``), a mean over levels.
+
+    Squared error of boxes, cross-entropy of objectness, divergence of the classes' softmax.
+    """
+    losses = {"soft_iou": [], "soft_obj": [], "soft_cls": []}  # type: dict[str, list[Tensor]]
+    for ours, theirs in zip(student, teacher, strict=True):
+        sees = theirs[..., 4].sigmoid()
+        logs = (level[..., 5:].log_softmax(-1) for level in (ours, theirs))
+        losses["soft_iou"].append(BOX_GAIN * F.mse_loss(ours[..., :4], theirs[..., :4]))
+        losses["soft_obj"].append(F.binary_cross_entropy_with_logits(ours[..., 4], sees))
+        losses["soft_cls"].append(F.kl_div(*logs, reduction="none", log_target=True).mean())
+    return {name: SOFT * torch.stack(levels).mean() for name, levels in losses.items()}
 
 
 def _padded(targets: list[dict[str, Tensor]]) -> Tensor:

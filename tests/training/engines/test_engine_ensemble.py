@@ -55,6 +55,22 @@ def test_boxes_are_fused_by_their_scores():
     np.testing.assert_allclose(found.to_numpy(float), expected, atol=0.01)
 
 
+def test_a_suppression_prefers_the_first_member_and_moves_no_box():
+    one = fixed([[10, 10, 30, 30]], [0.5], [1])
+    two = fixed([[14, 10, 34, 30], [60, 60, 90, 80], [0, 0, 9, 9]], [0.9, 0.6, 0.05], [1, 2, 2])
+    fused = adapter(engine.Fused)
+    fused.members, fused.fusion = [one, two], "nms"
+    found = predict_image(fused, np.zeros((100, 200, 3), np.uint8), None)
+    expected = [[1, 0.7 * 0.5, 10, 10, 30, 30], [2, 0.3 * 0.6, 60, 60, 90, 80]]
+    np.testing.assert_allclose(found.to_numpy(float), expected, atol=0.01)
+
+
+def test_a_fusion_that_there_is_not_is_refused_before_any_training(tmp_path):
+    job = tiny.job(tmp_path, "single", SMALLEST, epochs=1, n=4, fusion="mean")
+    with pytest.raises(ValueError, match="no fusion 'mean'; there are wbf, nms"):
+        engine.fit(job)
+
+
 def test_no_more_boxes_than_of_any_engine():
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 900, (MAX_DETECTIONS, 2))
@@ -71,8 +87,8 @@ def test_no_more_boxes_than_of_any_engine():
 
 
 def test_the_name_tells_the_members():
-    assert engine.members("yolov9e_kd-yolox-vit-s") == {
-        "yolov9e": "ultralytics",
+    assert engine.members("yolov9e-pgi_kd-yolox-vit-s") == {
+        "yolov9e-pgi": "ultralytics",
         "kd-yolox-vit-s": "libreyolo",
     }
     for wrong in ("yolov9e", "yolov9e_yolov9e"):

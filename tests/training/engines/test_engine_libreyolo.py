@@ -77,14 +77,23 @@ def test_a_student_learns_from_its_teacher_and_does_not_carry_it():
     assert student.state_dict().keys() == alone.state_dict().keys()
     images, targets = [torch.rand(3, 64, 64)] * 2, [TARGET] * 2
     hard, both = alone(images, targets), student(images, targets)
-    assert all(torch.isclose(both[name], hard[name] / 2) for name in hard)
+    assert all(torch.isclose(both[name], hard[name]) for name in hard)
     assert set(both) - set(hard) == {"soft_iou", "soft_obj", "soft_cls"}
-    outputs = teacher.taught(torch.rand(1, 3, 64, 64) * 255)
-    assert float(student._distance(outputs, outputs)["soft_iou"]) < 1e-4, (
-        "equal boxes are no distance apart"
-    )
     sum(both.values()).backward()
     assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_the_distance_from_a_teacher_by_hand():
+    """One cell and one level, two classes: box, object, classes."""
+    student = torch.tensor([[[1.0, 0, 0, 0, 0, 0, 0]]])
+    teacher = torch.tensor([[[3.0, 0, 0, 0, 2, math.log(3), 0]]])
+    found = engine._distance([student], [teacher])
+    assert math.isclose(found["soft_iou"], 0.5 * 5 * (3 - 1) ** 2 / 4)
+    assert math.isclose(found["soft_obj"], 0.5 * math.log(2), rel_tol=1e-6)  # at 1/2, whatever p is
+    divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert math.isclose(found["soft_cls"], 0.5 * divergence / 2, rel_tol=1e-5)
+    same = engine._distance([teacher], [teacher])
+    assert same["soft_iou"] == 0 and abs(float(same["soft_cls"])) < 1e-7
 
 
 def test_boxes_come_back_in_the_images_own_pixels(tmp_path, monkeypatch):
