@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from openurine_lib.config import read_config
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import formatting
 from openurine_lib.experiments.methods import Method, methods, profile
@@ -21,6 +22,7 @@ from openurine_lib.model.build import build_model
 from openurine_lib.training.engines import engine
 
 SMALL = ("smoke", "demo")
+BRIEF = "demo"  # the profile whose budget some stand-ins cannot learn in
 HEAD = """# The rows of Tables 4 to 6
 
 Written from `openurine_lib/config/methods.yaml` by `make docs`; a test holds the two together.
@@ -34,7 +36,17 @@ Written from `openurine_lib/config/methods.yaml` by `make docs`; a test holds th
 - **published**: what its authors or its library print, with COCO's classes, at the pixels given; in
   brackets what we count at the same pixels. From docs.ultralytics.com/models for YOLO, arXiv
   2304.08069 (Table 2) for RT-DETR, torchvision's weights for SSD (its multiply-adds doubled).
-- All rows train from random weights unless you give [pretrained ones](pretrained.md).
+- All rows train from random weights unless you give [pretrained ones](pretrained.md). Table 4's
+  notes name the rows whose authors did not.
+- *Could be read* means: found among stored public web pages (publishers, indexes, readers' notes),
+  package documentation and public repositories, in November 2026. Where only an abstract or a title
+  was found there, the row says so.
+"""
+STAND_INS = """## Stand-ins on small machines
+
+The profiles `smoke`, `demo` and `study` train these networks in place of the larger ones. *Path
+only*: in the budget of `demo` the network learns to find nothing, so its row shows only that the
+path from fields to scores is whole.
 """
 TITLES = {4: "Table 4: comparison", 5: "Table 5: a head removed", 6: "Table 6: the input size"}
 COLUMNS = [
@@ -53,7 +65,25 @@ def page() -> str:
             formatting.rows_of(formatting.formatted(pd.DataFrame([_line(m, n) for m in rows]))),
             "",
         ]
+    parts += [STAND_INS, formatting.rows_of(formatting.formatted(stand_ins()))]
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def stand_ins() -> pd.DataFrame:
+    """The networks of small profiles: what they stand for and what they leave out."""
+    p = profile(BRIEF)
+    left_out = read_config("stand_ins.yaml")
+    lines = []
+    for small, what in left_out.items():
+        full = [name for name, other in p.smaller.items() if other == small]
+        kind = "path only" if small in p.path_only else ""
+        lines.append({"network": small, "for": ", ".join(full), "leaves out": what, "demo": kind})
+    lines += [
+        {"network": name, "for": name, "leaves out": "nothing, but one pass", "demo": "path only"}
+        for name in p.path_only
+        if name not in left_out
+    ]
+    return pd.DataFrame(lines)
 
 
 def _line(m: Method, n: int) -> dict[str, str]:

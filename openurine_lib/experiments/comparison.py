@@ -86,6 +86,8 @@ def _notes(run: Run, m: Method, n: int, folds: int) -> list[str]:
     notes = []
     if p.arch(m) != m.arch:
         notes.append(f"{p.arch(m)} stands for {m.arch}")
+    if p.arch(m) in p.path_only:
+        notes.append("path only: in so few passes it learns to find nothing")
     if same := same_run_as(run, m, n):
         notes.append(f"same run as {same}")
     if m.without_head and m.without_head not in run.dataset.taxonomy.heads:

@@ -54,22 +54,14 @@ STEPS = {
 # Fields of a method that only say what it is called, and of a profile that do not concern a
 # training or are counted in another way. A field that is added later counts.
 NAMES = {
-    *("id", "answers", "fidelity", "why", "doi", "published_size", "starts_from"),
-    # what became of these in the profile is counted: pixels, passes, settings
-    *("imgsz", "epochs", "train"),
-}
+    "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
+    "imgsz", "epochs", "train",  # counted as the pixels, passes and settings of the profile
+}  # fmt: skip
 NOT_OF_A_TRAINING = {
-    *("name", "about", "rows", "folds", "px_scale", "smaller", "epochs", "epochs_for", "train"),
-    *(
-        "synthetic",
-        "given",
-        "ssl_epochs",
-        "ssl_crop",
-        "max_unlabelled_fields",
-        "max_test_fields",
-        "search",
-    ),
-}
+    "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",
+    "train", "synthetic", "given", "ssl_epochs", "ssl_crop", "max_unlabelled_fields",
+    "max_test_fields", "search",
+}  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
 LIBRARIES_OF_ENGINES = {
     "torchvision": ("scikit-image", "pywavelets"),
@@ -102,7 +94,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         if not p.slices_per_field:  # then a training knows nothing of slices
             del network["sliced"], trained_with["sahi"]
         # pretrained weights, if the user has any
-        starts = [start and of_file(start) for start in map(coco_weights.find, parts_of(m, p))]
+        starts = [start and of_file(start) for start in map(coco_weights.find, p.networks(m))]
         used = [network, size, p.epochs_of(m), trained_with, *starts]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]
@@ -122,11 +114,6 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         "settings": digest(used, seed),
         "libraries": digest([_version(name) for name in libraries]),
     }
-
-
-def parts_of(m: Method, p: Profile) -> list[str]:
-    """The networks that a method trains: one, or the members of an ensemble."""
-    return p.arch(m).split("_") if m.engine == "ensemble" else [p.arch(m)]
 
 
 def _of_preparation(p: Profile, seed: int) -> dict[str, str]:

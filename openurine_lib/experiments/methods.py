@@ -62,6 +62,7 @@ class Profile:
     synthetic: dict[str, int] = field(default_factory=dict)
     rows: str = "all"
     ssl_crop: int | None = None
+    path_only: list[str] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)
 
     def for_given_data(self) -> Profile:
@@ -105,6 +106,10 @@ class Profile:
     def arch(self, method: Method) -> str:
         """The network that stands for the method's in this profile."""
         return self.smaller.get(method.arch, method.arch)
+
+    def networks(self, method: Method) -> list[str]:
+        """All that are trained for the method: one, or the members of an ensemble."""
+        return self.arch(method).split("_") if method.engine == "ensemble" else [self.arch(method)]
 
     def trains_on_slices(self, method: Method) -> bool:
         """Whether the method's training part is cut into slices, as its inference will be."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import methods_page
 
-from openurine_lib.experiments.methods import method, methods
+from openurine_lib.config import read_config
+from openurine_lib.experiments.methods import method, methods, profile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 
@@ -32,3 +33,15 @@ def test_a_line_by_hand():
         methods_page._published(method("yolov8m"), {"gflops_at_published_px": 79.0})
         == "25.9 M, 78.9 at 640 px (79.0)"
     )
+
+
+def test_every_stand_in_says_what_it_leaves_out():
+    small = profile("demo").smaller
+    assert set(read_config("stand_ins.yaml")) == set(small.values())
+    assert small == profile("smoke").smaller == profile("study").smaller
+    known = set(small.values()) | {m.arch for m in methods().values()}
+    assert set(profile("demo").path_only) <= known
+    table = methods_page.stand_ins().set_index("network")
+    assert table.loc["yolo12n", "for"] == "yolo12s, yolo12m, yolo12l, yolo12x"
+    assert table.loc["vitdet_tiny", "demo"] == table.loc["rtdetr-l", "demo"] == "path only"
+    assert table.loc["yolo12n", "demo"] == ""

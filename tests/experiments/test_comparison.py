@@ -167,3 +167,13 @@ def test_figures(run):
         )
         == 4
     )
+
+
+def test_a_row_that_cannot_learn_in_the_budget_says_path_only(run, tmp_path):
+    store(run, "vitdet")
+    note = line(comparison.reproduced_table(run, 4), "vitdet")["note"]
+    assert "; path only: in so few passes it learns to find nothing; from random weights" in note
+    assert "where its authors start from a masked autoencoder's ImageNet weights" in note
+    assert "path only" not in line(comparison.reproduced_table(run, 4), "yolov8m")["note"]
+    study = make_run("study")
+    assert "path only" not in line(comparison.reproduced_table(study, 4), "vitdet")["note"]
