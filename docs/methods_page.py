@@ -35,7 +35,8 @@ Written from `openurine_lib/config/methods.yaml` by `make docs`; a test holds th
   attention included). A sliced row takes one pass a slice.
 - **published**: what its authors or its library print, with COCO's classes, at the pixels given; in
   brackets what we count at the same pixels. From docs.ultralytics.com/models for YOLO, arXiv
-  2304.08069 (Table 2) for RT-DETR, torchvision's weights for SSD (its multiply-adds doubled).
+  2304.08069 (Table 2) for RT-DETR, torchvision's weights for SSD (its multiply-adds doubled), and
+  their article for DP-YOLO (Wang et al.).
 - All rows train from random weights unless you give [pretrained ones](pretrained.md). Table 4's
   notes name the rows whose authors did not.
 - *Could be read* means: found among stored public web pages (publishers, indexes, readers' notes),

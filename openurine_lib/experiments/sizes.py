@@ -9,12 +9,14 @@ one that its authors or its library print.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import torchvision  # noqa: F401  (it registers its operators)
 from sahi.models.base import DetectionModel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
@@ -75,7 +77,8 @@ def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) ->
     # a convolution and its activation in one call (``speed.layers``); torch's counter has no number
     # for it, and a processor without oneDNN has no such call
     fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-    own = {fused: _of_convolution} if fused else {}
+    own: dict[Any, Any] = {fused: _of_convolution} if fused else {}
+    own[torch.ops.torchvision.deform_conv2d] = _of_deformable  # it has no number for this, either
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=own) as counter:
         try:
             forward()
@@ -91,6 +94,11 @@ def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) ->
 def _of_convolution(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **more: Any) -> int:
     """Operations of a convolution, from the shapes of its input, its weights and its output."""
     return conv_flop_count(x, weight, out_shape)
+
+
+def _of_deformable(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **more: Any) -> int:
+    """Operations of a deformable convolution, without those of finding its samples."""
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
 def noise(px: int) -> np.ndarray:

@@ -1,13 +1,14 @@
-"""DP-YOLO (Wang et al. 2023, https://doi.org/10.3390/app132111676) on ultralytics' YOLOv5.
+"""DP-YOLO (Wang et al. 2023, https://doi.org/10.3390/app132111676) on YOLOv5.
 
-Only the abstract and the headings of that paper could be read, so this is the nearest reading:
+Of the article abstract and headings could be read: "deformable convolution into the backbone
+network of YOLOv5s", "the distinct properties of various deformable convolution operators", and
+petals as positive samples. A reader of its section 3.2 told that the C3 blocks of every stage but
+the last have Deformable ConvNets v2 (https://doi.org/10.1109/CVPR.2019.00953) and the last one
+version 3 (https://doi.org/10.1109/CVPR52729.2023.01385), and that the network has 7.6 million
+parameters and 17.7 GFLOPs at 640 pixels. Where the layers lie in a block was found by those sizes:
 
-- "deformable YOLOv5 backbone": the 3 x 3 convolutions of the bottlenecks in the backbone's last two
-  stages (strides 16 and 32) are deformable, as in Deformable ConvNets v2
-  (https://doi.org/10.1109/CVPR.2019.00953). They start as ordinary convolutions.
-- "petal-like sample amplification": at each level the cell of a box's centre and the four cells
-  that touch it may answer for the box; YOLOv5 takes the centre's and two. The library's
-  task-aligned assigner chooses among them, since its YOLOv5 has no anchor boxes.
+- version 2 takes the place of the 3 x 3 convolution in every bottleneck, and starts as that;
+- version 3, with a group for 16 channels, follows the 3 x 3 convolution of the last stage.
 """
 
 from __future__ import annotations
@@ -15,19 +16,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import deform_conv2d
 from ultralytics.nn.modules.block import C3
 from ultralytics.nn.modules.conv import Conv
-from ultralytics.utils.loss import v8DetectionLoss
-from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 from ultralytics.utils.torch_utils import initialize_weights
 
+from openurine_lib.model.anchors import AnchorDetect, AnchorLoss
 from openurine_lib.model.architectures import network_of
 from openurine_lib.model.heads import SingleHeadModel
 
 SUFFIX = "-dp"  # yolov5s-dp is the DP-YOLO on yolov5s
-DEFORMABLE = (6, 8)  # layers of the backbone: its C3 stages at strides 16 and 32
+STAGES = (2, 4, 6)  # layers of the backbone: its C3 stages at strides 4, 8 and 16
+LAST = 8  # at stride 32
+GROUP = 16  # channels that share a way of sampling in version 3
+KERNEL = 3
 
 
 class DeformableConv(nn.Module):
@@ -60,36 +65,41 @@ class DeformableConv(nn.Module):
         return self.act(self.bn(y))
 
 
-class PetalAssigner(TaskAlignedAssigner):
-    """The task-aligned assigner, with the petals of a box as its candidates."""
+class DeformableV3(nn.Module):
+    """Version 3: a group of channels takes nine samples where it wants, in shares that add up to 1.
 
-    strides: Tensor  # (A, 1), pixels of a cell of each anchor point's level; set before each call
+    Its result is added to its input, which at first it only blurs.
+    """
 
-    def select_candidates_in_gts(
-        self, xy_centers: Tensor, gt_bboxes: Tensor, mask_gt: Tensor, eps: float = 1e-9
-    ) -> Tensor:
-        """xy_centers (A, 2) and gt_bboxes (B, N, 4) xyxy, pixels -> candidates (B, N, A), bool."""
-        inside = super().select_candidates_in_gts(xy_centers, gt_bboxes, mask_gt, eps)  # (B, N, A)
-        centre = ((gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2).unsqueeze(2)  # (B, N, 1, 2)
-        cell_of_box = (centre / self.strides).floor()  # (B, N, A, 2)
-        cell = (xy_centers / self.strides).floor()  # (A, 2)
-        # 0 steps away is the centre's cell, 1 step are the four that share a side with it
-        return inside & ((cell_of_box - cell).abs().sum(-1) <= 1)
+    def __init__(self, channels: int):
+        super().__init__()
+        self.groups = max(channels // GROUP, 1)
+        K = KERNEL**2
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.look = nn.Sequential(
+            nn.Conv2d(channels, channels, KERNEL, padding=1, groups=channels),
+            LayerNorm2d(channels),
+            nn.GELU(),
+        )
+        # for each group and sample an offset (y, x), and a share
+        self.offsets = nn.Conv2d(channels, self.groups * 2 * K, 1)
+        self.shares = nn.Conv2d(channels, self.groups * K, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        for layer in (self.offsets, self.shares):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)  # at first the nine neighbours, in equal shares
+        # a sample is taken as it is: one weight of 1 a channel
+        self.register_buffer("ones", torch.ones(channels, 1, KERNEL, KERNEL), persistent=False)
 
-
-class PetalLoss(v8DetectionLoss):
-    """The stock loss of boxes and classes, with ``PetalAssigner``."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__(model)
-        # as in ultralytics' own loss
-        settings = {"topk": 10, "alpha": 0.5, "beta": 6.0, "stride": self.stride.tolist()}
-        self.assigner = PetalAssigner(num_classes=self.nc, **settings)
-
-    def get_assigned_targets_and_loss(self, preds: Any, batch: Any, **kwargs: Any) -> Any:
-        # make_anchors gives points (A, 2) and strides (A, 1); A follows the batch's image size
-        self.assigner.strides = make_anchors(preds["feats"], self.stride)[1]
-        return super().get_assigned_targets_and_loss(preds, batch, **kwargs)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        B, _, H, W = x.shape
+        seen = self.look(x)
+        offsets = self.offsets(seen).float().nan_to_num()
+        shares = self.shares(seen).float().view(B, self.groups, -1, H, W).softmax(2).flatten(1, 2)
+        samples = self.value(x).float()
+        y = deform_conv2d(samples, offsets, self.ones.float(), padding=1, mask=shares)
+        return x + self.out(y.to(x.dtype))
 
 
 class DPModel(SingleHeadModel):
@@ -97,12 +107,25 @@ class DPModel(SingleHeadModel):
 
     def __init__(self, arch: str, nc: int):
         super().__init__(network_of(arch.removesuffix(SUFFIX)), nc=nc, verbose=False)
-        for i in DEFORMABLE:
+        for i in (*STAGES, LAST):
             if not isinstance(self.model[i], C3):
                 raise ValueError(f"{arch}: DP-YOLO is made of a YOLOv5; layer {i} is no C3 stage")
             for bottleneck in self.model[i].m:
-                bottleneck.cv2 = DeformableConv(bottleneck.cv2)  # cv1 is 1 x 1, cv2 is 3 x 3
+                stock = bottleneck.cv2  # cv1 is 1 x 1, cv2 is 3 x 3
+                moving = (
+                    nn.Sequential(stock, DeformableV3(stock.conv.out_channels))
+                    if i == LAST
+                    else DeformableConv(stock)
+                )
+                bottleneck.cv2 = moving
                 initialize_weights(bottleneck)
+        stock_head: Any = self.model[-1]
+        channels = [branch[0].conv.in_channels for branch in stock_head.cv2]
+        head = AnchorDetect(nc, channels, stock_head.stride)
+        # what ultralytics' parser writes on a layer
+        head.i, head.f, head.type = stock_head.i, stock_head.f, f"{__name__}.AnchorDetect"
+        head.np = sum(p.numel() for p in head.parameters())
+        self.model[-1] = head
 
-    def init_criterion(self) -> PetalLoss:
-        return PetalLoss(self)
+    def init_criterion(self) -> AnchorLoss:
+        return AnchorLoss(self.model[-1])

@@ -1,4 +1,4 @@
-"""DP-YOLO: its convolutions move, its candidates are petals, and it trains as others do."""
+"""DP-YOLO: its convolutions move, its positive samples are petals, and it trains as others do."""
 
 import copy
 
@@ -8,12 +8,14 @@ import tiny
 import torch
 from test_engine_ultralytics import LEARN, Kill, equal, kill_after, state
 from ultralytics.nn.modules.conv import Conv
-from ultralytics.utils.tal import make_anchors
 
+from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.metrics import evaluate, summary
+from openurine_lib.experiments.sizes import counted
 from openurine_lib.inference import predict_fields, predict_image, read_rgb
+from openurine_lib.model.anchors import SIDES, AnchorDetect, AnchorLoss
 from openurine_lib.model.build import build_model
-from openurine_lib.model.dp_yolo import DeformableConv, PetalAssigner
+from openurine_lib.model.dp_yolo import DeformableConv, DeformableV3
 from openurine_lib.training.engines import ultralytics as engine
 from openurine_lib.training.weights import WeightsError
 
@@ -31,12 +33,40 @@ def test_a_deformable_convolution_starts_as_an_ordinary_one_and_can_look_aside()
     torch.testing.assert_close(moved(x)[..., 1:-2], stock(x.roll(-1, 3))[..., 1:-2])
 
 
+def test_version_3_starts_as_a_blur_beside_its_input_and_can_look_aside():
+    torch.manual_seed(0)
+    layer = DeformableV3(32).eval()
+    x = torch.rand(1, 32, 9, 9)
+    torch.nn.init.dirac_(layer.value.weight)
+    torch.nn.init.dirac_(layer.out.weight)
+    for part in (layer.value, layer.out):
+        torch.nn.init.zeros_(part.bias)
+    with torch.no_grad():
+        blurred = torch.nn.functional.avg_pool2d(x, 3, 1, padding=1)
+        torch.testing.assert_close(layer(x), x + blurred)
+        layer.offsets.bias[1:18:2] = 1.0  # the first group's samples, one pixel to the right
+        aside = layer(x) - x
+    torch.testing.assert_close(aside[:, :16, :, 1:-2], blurred[:, :16, :, 2:-1])
+    torch.testing.assert_close(aside[:, 16:], blurred[:, 16:])
+
+
+def test_the_size_that_its_authors_print():
+    """7.6 million parameters and 17.7 GFLOPs at 640 px, with COCO's 80 classes."""
+    classes = Taxonomy("", tuple(map(str, range(80))), {"": tuple(range(80))}, {}, {})
+    model = build_model("yolov5s-dp", classes, "single").eval()
+    image = torch.zeros(1, 3, 160, 160)
+    size = counted(model, lambda: model(image), 160)
+    assert size["params_m"] == pytest.approx(7.6, abs=0.05)
+    assert size["gflops"] * 4**2 == pytest.approx(17.7, rel=0.02)
+
+
 def test_fusing_for_prediction_keeps_the_moves():
     """Before it predicts, the library fuses a ``Conv`` and its batch norm into a plain one."""
     torch.manual_seed(0)
     model = build_model(ARCH, tiny.TAXONOMY, "single").eval()
     deformable = [m for m in model.modules() if isinstance(m, DeformableConv)]
-    assert len(deformable) == 3 + 1, "YOLOv5n has three bottlenecks at stride 16 and one at 32"
+    assert len(deformable) == 1 + 2 + 3, "YOLOv5n's bottlenecks at strides 4, 8 and 16"
+    assert sum(isinstance(m, DeformableV3) for m in model.modules()) == 1
     for m in model.modules():
         if isinstance(m, torch.nn.BatchNorm2d):
             m.running_var.fill_(0.05)  # an untrained network's signals would fade away
@@ -59,26 +89,58 @@ def test_what_is_not_a_number_moves_nothing():
     assert out.shape == (1, 4, 8, 8) and out.isnan().all()
 
 
-def test_candidates_are_the_petals_around_the_centre():
-    assigner = PetalAssigner(10, 3, 0.5, 6.0, [8, 16, 32])
-    points, strides = make_anchors(
-        [torch.zeros(1, 1, 96 // s, 96 // s) for s in (8, 16, 32)], [8, 16, 32]
-    )
-    assigner.strides = strides
-    box = torch.tensor(
-        [[[20.0, 20.0, 60.0, 60.0], [0, 0, 0, 0]]]
-    )  # its centre, 40, opens cell 5, 2 and 1
-    mask = torch.tensor([[[1.0], [0.0]]])
-    found = assigner.select_candidates_in_gts(points * strides, box, mask)[0]
-    cells = {
-        (int(s), *map(int, p)) for s, p in zip(strides[found[0]], points[found[0]], strict=True)
-    }
-    fine = {(8, 5, 5), (8, 4, 5), (8, 6, 5), (8, 5, 4), (8, 5, 6)}
-    middle = {(16, 2, 2), (16, 1, 2), (16, 3, 2), (16, 2, 1), (16, 2, 3)}
-    assert cells == fine | middle | {(32, 1, 1)}, (
-        "at stride 32 the neighbours' centres lie outside of the box"
-    )
-    assert not found[1].any()
+def head_of(nc=3):
+    return AnchorDetect(nc, [4, 4, 4], torch.tensor([8.0, 16.0, 32.0]))
+
+
+def batch_of(*boxes):
+    """Boxes (class, x, y, w, h) in pixels of one field of 64."""
+    rows = torch.tensor(boxes, dtype=torch.float32)
+    one = {"batch_idx": torch.zeros(len(boxes)), "cls": rows[:, :1], "bboxes": rows[:, 1:] / 64}
+    return one
+
+
+def test_petals_of_the_anchor_boxes_that_are_alike_answer_for_a_box():
+    loss = AnchorLoss(head_of())
+    like = torch.zeros(1)
+    # in cells of 8: centre at 2.5, 0.25; 12 x 12 pixels are like all three of this level
+    image, anchor, y, x, boxes, cls = loss.positives(0, (8, 8), batch_of((2, 20, 2, 12, 12)), like)
+    cells = sorted(zip(anchor.tolist(), y.tolist(), x.tolist(), strict=True))
+    flower = [(0, 1), (0, 2), (0, 3), (1, 2)]  # the cell above is outside of the field
+    assert cells == sorted((a, *cell) for a in (0, 1, 2) for cell in flower)
+    assert image.tolist() == [0] * 12 and cls.tolist() == [2] * 12
+    centre = boxes[:, :2] + torch.stack((x, y), 1)
+    assert torch.equal(centre, torch.tensor([[2.5, 0.25]]).expand(12, 2))
+    assert (boxes[:, :2] >= -1).all() and (boxes[:, :2] <= 2).all(), "what a petal can reach"
+    assert len(loss.positives(2, (2, 2), batch_of((2, 20, 2, 12, 12)), like)[0]) == 0
+
+
+def test_what_was_learned_is_what_is_predicted():
+    """A perfect output has no loss of boxes, and decodes to the box in pixels."""
+    head, loss = head_of(), AnchorLoss(head_of())
+    raw = [torch.full((1, 3, n, n, 8), -20.0) for n in (8, 4, 2)]
+    batch = batch_of((1, 20, 28, 12, 20))
+    for i, level in enumerate(raw):
+        image, anchor, y, x, boxes, cls = loss.positives(i, level.shape[2:4], batch, level)
+        sides = torch.tensor(SIDES[i])[anchor] / 2 ** (3 + i)
+        level[image, anchor, y, x, :2] = ((boxes[:, :2] + 1) / 3).logit()
+        level[image, anchor, y, x, 2:4] = ((boxes[:, 2:] / sides).sqrt() / 2).logit()
+        level[image, anchor, y, x, 4] = 20.0
+        level[image, anchor, y, x, 5 + cls] = 20.0
+    assert all(term < 1e-5 for term in loss(raw, batch)[1].values())
+    found = torch.cat([head._decoded(i, level) for i, level in enumerate(raw)], 1)[0]
+    sure = found[found[:, 4:].amax(1) > 0.5]
+    assert len(sure) == 5 * 4, "five cells, for each anchor box that is alike: three and one"
+    torch.testing.assert_close(sure[:, :4], torch.tensor([[20.0, 28, 12, 20]]).expand(20, 4))
+    assert (sure[:, 4:].argmax(1) == 1).all()
+
+
+def test_a_field_without_a_particle_has_a_loss_of_objectness_alone():
+    terms = AnchorLoss(head_of())(
+        [torch.zeros(2, 3, n, n, 8) for n in (8, 4, 2)],
+        {"batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1), "bboxes": torch.zeros(0, 4)},
+    )[1]
+    assert terms["obj"] > 0 and terms["box"] == terms["cls"] == 0
 
 
 def test_only_a_yolov5_is_made_a_dp_yolo():
@@ -96,8 +158,8 @@ def test_resumes_to_equal_weights_and_predicts_in_original_pixels(tmp_path, monk
         engine.fit(broken)
     engine.fit(broken)
     assert equal(state(whole), state(broken))
-    moves = [v for k, v in state(whole).items() if "moves.weight" in k]
-    assert len(moves) == 4 and all(v.abs().sum() > 0 for v in moves), "offsets do not learn"
+    moves = [v for k, v in state(whole).items() if "moves.weight" in k or "offsets.weight" in k]
+    assert len(moves) == 6 + 1 and all(v.abs().sum() > 0 for v in moves), "offsets do not learn"
     detector = engine.detector(weights, 1e-6, "cpu", 96)
     image = read_rgb(whole.images.path[0]).repeat(2, 0).repeat(2, 1)  # 192 x 192
     for boxes in (predict_image(detector, image, None), predict_image(detector, image, 96)):

@@ -213,13 +213,14 @@ def _distance(student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]
 
     Squared error of boxes, cross-entropy of objectness, divergence of the classes' softmax.
     """
-    losses = {"soft_iou": [], "soft_obj": [], "soft_cls": []}  # type: dict[str, list[Tensor]]
+    losses: dict[str, list[Tensor]] = {"soft_iou": [], "soft_obj": [], "soft_cls": []}
     for ours, theirs in zip(student, teacher, strict=True):
         sees = theirs[..., 4].sigmoid()
-        logs = (level[..., 5:].log_softmax(-1) for level in (ours, theirs))
+        shares, wanted = (level[..., 5:].log_softmax(-1) for level in (ours, theirs))
         losses["soft_iou"].append(BOX_GAIN * F.mse_loss(ours[..., :4], theirs[..., :4]))
         losses["soft_obj"].append(F.binary_cross_entropy_with_logits(ours[..., 4], sees))
-        losses["soft_cls"].append(F.kl_div(*logs, reduction="none", log_target=True).mean())
+        apart = F.kl_div(shares, wanted, reduction="none", log_target=True)
+        losses["soft_cls"].append(apart.mean())
     return {name: SOFT * torch.stack(levels).mean() for name, levels in losses.items()}
 
 

@@ -178,7 +178,7 @@ def layerwise(model: Any, lr: float) -> list[dict[str, Any]]:
     """A ViTDet's parameters, a group a layer: the deeper in the backbone, the lower its rate."""
     vit = model.backbone.vit
     blocks = [vit.embeddings, *vit.encoder.layer]  # the first is ``len(blocks)`` steps below
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": list(block.parameters()), "lr": lr * LAYER_DECAY ** (len(blocks) - i)}
         for i, block in enumerate(blocks)
     ]

@@ -146,14 +146,16 @@ def test_test_fold_is_not_validated_while_training(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("heads", ["single", "multi"])
-def test_overfits_a_few_fields(tmp_path, heads):
+@pytest.mark.parametrize(
+    ("arch", "heads"), [("yolo12n", "single"), ("yolo12n", "multi"), ("yolo26n", "single")]
+)
+def test_overfits_a_few_fields(tmp_path, arch, heads):
     """A detector from scratch learns eight fields by heart.
 
     So losses, labels and coordinates are right.
     """
     job = tiny.job(
-        tmp_path, heads=heads, epochs=100, hsv_s=0.0, hsv_v=0.0, scale=0.1, fliplr=0.0, **LEARN
+        tmp_path, heads, arch, epochs=100, hsv_s=0.0, hsv_v=0.0, scale=0.1, fliplr=0.0, **LEARN
     )
     weights = engine.fit(job)
     log = pd.read_csv(job.dir / "log.csv")
