@@ -123,7 +123,11 @@ class DPModel(SingleHeadModel):
         channels = [branch[0].conv.in_channels for branch in stock_head.cv2]
         head = AnchorDetect(nc, channels, stock_head.stride)
         # what ultralytics' parser writes on a layer
-        head.i, head.f, head.type = stock_head.i, stock_head.f, f"{__name__}.AnchorDetect"
+        head.i, head.f, head.type = (
+            stock_head.i,
+            stock_head.f,
+            f"{AnchorDetect.__module__}.AnchorDetect",
+        )
         head.np = sum(p.numel() for p in head.parameters())
         self.model[-1] = head
 

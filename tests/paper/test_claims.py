@@ -261,7 +261,7 @@ def test_rows_of_one_network_are_compared_if_the_paper_has_one_too(run: Run) -> 
         "4",
         four(OURS, 60),
         four(MULTI, 55),
-        four("yolo12s", 50),
+        four("YOLO12-small", 50, method="yolo12s"),
         four("YOLO12-nano", 50, method="yolo12n"),
     )
     tables = OfRun(run)
@@ -272,7 +272,13 @@ def test_rows_of_one_network_are_compared_if_the_paper_has_one_too(run: Run) -> 
     with pytest.raises(NotHere, match="not the networks that the paper compares"):
         order.above(tables, 4, OURS, ALL, ["YOLO12-nano"])
     with pytest.raises(NotHere, match="are one run here"):
-        order.above(tables, 4, "YOLO12-nano", ALL, ["yolo12s"])
+        order.above(tables, 4, "YOLO12-nano", ALL, ["YOLO12-small"])
+
+
+def test_a_row_that_the_paper_does_not_have_is_no_part_of_its_claims(run: Run) -> None:
+    more = "YOLO26-medium (not in the paper)"
+    leave(run, "4", four(OURS, 60), four(MULTI, 55), four(more, 90, method="yolo26m"))
+    assert [row["row"] for row in OfRun(run).rows(4)] == [OURS, MULTI]
 
 
 def test_folds_give_an_interval(run: Run) -> None:
