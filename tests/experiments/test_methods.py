@@ -70,6 +70,8 @@ def test_an_authors_own_settings_stand_where_a_profile_has_none():
     assert (small["batch"], small["optimizer"]) == (4, "AdamW") and small["mixup"] == 0.15
     assert (paper.epochs_of(row), demo.epochs_of(row)) == (100, 4)
     assert paper.settings_of(method("yolo12m")) == table3
+    detr = paper.settings_of(method("rtdetr-l"))
+    assert (detr["optimizer"], detr["lr0"], detr["lrf"]) == ("AdamW", 1e-4, 1.0)
 
 
 def test_unknown_names_are_refused_with_the_list():

@@ -57,6 +57,14 @@ def test_the_large_rtdetr_is_the_published_size():
     assert model.net.config.num_queries == 300
 
 
+def test_the_large_vitdet_drops_more_of_its_later_layers():
+    """As its authors': from 0 in the first layer to a tenth in the last."""
+    with torch.device("meta"):
+        layers = engine.build("vitdet_b", 80, 1024).backbone.vit.encoder.layer
+    chances = [getattr(layer.drop_path, "drop_prob", 0.0) for layer in layers]
+    assert chances == pytest.approx([0.1 * i / 11 for i in range(12)])
+
+
 @pytest.mark.parametrize("arch", SMALL)
 def test_weights_of_one_size_serve_another(arch):
     engine.build(arch, 2, 160).load_state_dict(engine.build(arch, 2, 96).state_dict())
