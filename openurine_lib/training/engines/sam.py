@@ -7,8 +7,9 @@ indirectly: beside YOLO11-medium the precision is 8 points higher, while both mA
 prompt here, and it stands as it was, or goes if its mask is empty or lies elsewhere.
 
 Who has SAM's weights names the file in ``OPENURINE_SAM`` (``sam_b.pt``, ``mobile_sam.pt``, ...)
-before the training. Else GrabCut, which a box prompts too
-(https://doi.org/10.1145/1015706.1015720), stands for it. The weights file says which it was.
+before the training. Without them nothing is removed, and the row is its detector: GrabCut in SAM's
+place found nothing in many transparent particles, and cost 10 points of mAP50 (docs/measured.md).
+The weights file says which it was.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from sahi.models.base import DetectionModel
@@ -36,9 +36,7 @@ from openurine_lib.training.weights import WeightsError, read_weights, save
 SUFFIX = "-sam"  # yolo11m-sam is yolo11m with boxes that a segmentation confirms
 PROMPT_CONF = 0.25  # as ultralytics shows boxes; a mask for each box below would cost too much
 AGREE = 0.5  # intersection over union of the detected box and the mask's bounding box
-MARGIN = 0.25  # of the box's sides, around it: what GrabCut takes for background
-SIDE = 96  # pixels, to which GrabCut's window is shrunk: its time goes with the area
-STANDS_FOR_SAM = "grabcut"
+NO_SAM = "none"
 
 #: Image uint8 (H, W, 3) RGB and boxes (N, 4) xyxy -> bounding boxes (N, 4) of what is in them;
 #: NaN where nothing is.
@@ -63,10 +61,10 @@ def fit(job: TrainJob) -> Path:
 
 
 def _segmenter_id() -> str:
-    """``grabcut``, or the name and digest of SAM's weights."""
+    """NO_SAM, or the name and digest of SAM's weights."""
     path = os.environ.get("OPENURINE_SAM")
     if not path:
-        return STANDS_FOR_SAM
+        return NO_SAM
     try:  # before ultralytics opens it, which would run the code in a pickle
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -74,36 +72,6 @@ def _segmenter_id() -> str:
             f"OPENURINE_SAM={path} is no weights file of tensors only: {error}"
         ) from error
     return f"{Path(path).name} {digest_of_file(path, 12)}"
-
-
-def grabcut(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """A ``Segmenter``: the particle in each box, from the colours inside and around it."""
-    out = np.full((len(boxes), 4), np.nan)  # NaN: nothing found
-    for i, box in enumerate(boxes):
-        margin = MARGIN * (box[2:] - box[:2]) + 2  # x, y
-        left, top = corner = (box[:2] - margin).astype(int).clip(0)
-        right, bottom = (box[2:] + margin).astype(int) + 1  # a slice ends before its last index
-        window = image[top:bottom, left:right]
-        scale = min(1.0, SIDE / max(window.shape[:2]))  # never enlarged
-        # OpenCV's order: width, height
-        size = [max(1, round(side * scale)) for side in window.shape[1::-1]]
-        window = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
-        labels = np.full(window.shape[:2], cv2.GC_BGD, np.uint8)  # surely background
-        # half of the margin is open, as the particle may be larger than its box
-        x1, y1 = ((box[:2] - margin / 2 - corner).clip(0) * scale).astype(int)
-        x2, y2 = ((box[2:] + margin / 2 - corner) * scale).astype(int) + 1
-        labels[y1:y2, x1:x2] = cv2.GC_PR_FGD  # perhaps particle
-        if not (labels == cv2.GC_BGD).any():
-            continue  # no background to compare to
-        # colour models, which GrabCut fills; nobody reads them
-        background, foreground = np.zeros((2, 1, 65))
-        cv2.setRNGSeed(0)  # its colour clusters start at random
-        cv2.grabCut(window, labels, None, background, foreground, 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-        x, y, width, height = cv2.boundingRect((labels == cv2.GC_PR_FGD).astype(np.uint8))
-        if width:
-            # the window's pixels -> the image's
-            out[i] = np.array([x, y, x + width, y + height]) / scale + (left, top, left, top)
-    return out
 
 
 def sam(path: str, device: str) -> Segmenter:
@@ -135,7 +103,7 @@ class Segmented(BoxDetector):
     """A detector's boxes, without those in which no particle is segmented."""
 
     prompter: DetectionModel
-    segment: Segmenter
+    segment: Segmenter | None = None  # None: all boxes stand
 
     def boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``BoxDetector``. Boxes that are too unsure for a prompt stand."""
@@ -143,7 +111,9 @@ class Segmented(BoxDetector):
         xyxy = found[XYXY].to_numpy(float)
         prompts = found.conf.to_numpy() >= PROMPT_CONF
         stands = ~prompts
-        if prompts.any():
+        if self.segment is None:
+            stands[:] = True
+        elif prompts.any():
             stands[prompts] = confirmed(self.segment(image, xyxy[prompts]), xyxy[prompts])
         return xyxy[stands], found.conf.to_numpy()[stands], found.cls.to_numpy()[stands]
 
@@ -155,7 +125,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Segmented:
     content = read_weights(weights, "sam")
     meta = content["meta"]
     wanted = meta["segmenter"]
-    if wanted not in (_segmenter_id(), STANDS_FOR_SAM):
+    if wanted not in (_segmenter_id(), NO_SAM):
         raise WeightsError(
             f"{weights} was made for SAM's {wanted}; name that file in OPENURINE_SAM"
         )
@@ -165,6 +135,6 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Segmented:
         prompter = ultralytics.detector(path, conf, device, imgsz)
     found = sahi_adapter(Segmented, prompter.model, meta["classes"], conf, device, imgsz)
     found.prompter = prompter
-    is_grabcut = wanted == STANDS_FOR_SAM
-    found.segment = grabcut if is_grabcut else sam(os.environ["OPENURINE_SAM"], device)
+    if wanted != NO_SAM:
+        found.segment = sam(os.environ["OPENURINE_SAM"], device)
     return found
