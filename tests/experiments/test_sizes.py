@@ -64,6 +64,7 @@ def test_it_is_kept_beside_the_predictions(tmp_path, monkeypatch):
     adapter = OneConvolution(device="cpu", image_size=256, confidence_threshold=0.1)
     monkeypatch.setattr(steps, "engine", lambda name: SimpleNamespace(detector=lambda *_: adapter))
     steps.ensure_predictions(run, method("yolov8m"), 0)
+    monkeypatch.setattr(sizes, "folds_of_today", lambda run, m: run.profile.folds)
     assert sizes.size_of_run(run, method("yolov8m"))["gflops"] == pytest.approx(
         2 * 8 * 3 * 9 * 256 * 256 / 1e9
     )
@@ -111,6 +112,7 @@ def test_three_sizes_beside_each_other(tmp_path, monkeypatch):
     here = run.predict_dir(method("yolov8m"), 0) / sizes.FILE
     here.parent.mkdir(parents=True)
     here.write_text(json.dumps({"params_m": 3.0, "gflops": 1.5, "px": 256}))
+    monkeypatch.setattr(sizes, "folds_of_today", lambda run, m: run.profile.folds)
     table = sizes.table4_sizes(run).set_index("method")
     row = table.loc["yolov8m"]
     assert (row["network"], row["params_m"], row["gflops"], row["px"]) == ("yolov8n", 3.0, 1.5, 256)
