@@ -77,11 +77,14 @@ class Checked:
     meta: dict[str, Any]
 
 
-def check(source: Source) -> Checked:
-    """Judges a data set. Raises DataError with every problem found, after a look at every file."""
+def check(source: Source, groups: str | None = None) -> Checked:
+    """Judges a data set. Raises DataError with every problem found, after a look at every file.
+
+    groups: "image" if nobody knows the patients, as meta.json may say, too.
+    """
     report = Report(images=len(source.images), boxes=len(source.found))
     images = scan(source)
-    meta = patients.read_meta(source)
+    meta = patients.read_meta(source) | ({patients.GROUPS: groups} if groups else {})
     group_of, um_per_px, report.repairs[IDLE] = patients.groups(source, meta)
     if patients.by_image(meta):
         report.repairs[ALONE] = [image for image, group in group_of.items() if image == group]
@@ -93,8 +96,8 @@ def check(source: Source) -> Checked:
     images = drop_copies(source, images, boxes, report)
     images.insert(0, "image", judge_names(source, images["file"]))
     judge_cohort(source, images)
-    groups = set(images["group"].dropna())
-    laboratory, report.repairs[UNSEEN] = patients.laboratory(source, taxonomy, groups)
+    seen = set(images["group"].dropna())
+    laboratory, report.repairs[UNSEEN] = patients.laboratory(source, taxonomy, seen)
     labelled = images.loc[images["split"] == "labelled", "file"]
     report.repairs[EMPTY] = sorted(set(labelled) - set(boxes["file"]))
     if source.problems:
