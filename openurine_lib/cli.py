@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_groups(check)
     check.set_defaults(run=_check)
 
+    about = "two annotators' folders of the same fields: matched boxes, Cohen's kappa by class"
+    compare = commands.add_parser("compare", help=about)
+    compare.add_argument("one", type=Path, help="folder of a data set")
+    compare.add_argument("other", type=Path, help="the other annotator's, with the same fields")
+    compare.set_defaults(run=_compare)
+
     draw = commands.add_parser("synthesize", help="draws a synthetic data set")
     synthesize.add_options(draw)
     draw.set_defaults(run=synthesize.run)
@@ -165,12 +171,28 @@ def _export(options: argparse.Namespace) -> None:
     print(f"{out}\nopenurine predict field.jpg --weights {out}")
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from openurine_lib.evaluation import annotators
+
+    matched, taxonomy, fields = annotators.compare(options.one, options.other)
+    table = annotators.agreement(matched, taxonomy)
+    seen = table[(table.boxes > 0) | (table.boxes_other > 0)]
+    print(f"{fields} fields that both have; boxes are one particle from IoU {annotators.IOU}")
+    print(seen.round(2).to_string(index=False))
+
+
 def _check(options: argparse.Namespace) -> None:
     from openurine_lib.data import check, readers
+    from openurine_lib.data.source import DataError
 
     if not options.data.is_dir():
         raise FileNotFoundError(f"{options.data}: no such folder")
-    checked = check.check(readers.read(options.data), options.groups)
+    try:
+        checked = check.check(readers.read(options.data), options.groups)
+    except DataError as error:
+        if error.proposal:
+            print(error.proposal)  # to standard output, where it can go into a file
+        raise
     parts = [f"{n} {part} images" for part, n in checked.images.split.value_counts().items()]
     groups = checked.images.group.nunique()
     print(f"{options.data}: taxonomy {checked.taxonomy.name}", *parts,

@@ -22,7 +22,7 @@ from openurine_lib.clinical.counts import CONFIDENCE, paired_levels, patient_mea
 from openurine_lib.data import appearance
 from openurine_lib.data.boxes import area
 from openurine_lib.data.images import read_rgb
-from openurine_lib.data.levels import CUTOFFS, levels, read_cutoffs
+from openurine_lib.data.levels import levels, read_cutoffs
 from openurine_lib.data.patients import by_image
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.metrics import matches, surest_first
@@ -55,11 +55,10 @@ def table8_validation(
     0 of 0.
     """
     sure = predictions[predictions["conf"] >= CONFIDENCE]
-    cuts = {name: cut for name, cut in read_cutoffs().items() if name in taxonomy.components}
-    known, seen = (
-        levels(patient_means(images, boxes, taxonomy)[list(cuts)], cuts) for boxes in (truth, sure)
-    )
-    scores = table8_components(paired_levels(known, seen), list(cuts)).set_index("row")
+    cuts = read_cutoffs()
+    known, seen = (levels(patient_means(images, b, taxonomy), cuts) for b in (truth, sure))
+    names = list(taxonomy.components)
+    scores = table8_components(paired_levels(known, seen), names).set_index("row")
     rows = []
     for component, classes in taxonomy.components.items():
         # all classes of a component are one
@@ -176,9 +175,3 @@ def _why(row: Mapping[Any, float], recorded: bool) -> str:
         if not row[name] >= least  # also where it is NaN
     ]
     return "; ".join(low)
-
-
-def cutoffs_missing(taxonomy: Taxonomy) -> str:
-    """The components of a taxonomy that have no cut-offs, in words; "" if none lacks them."""
-    absent = [c for c in taxonomy.components if c not in read_cutoffs()]
-    return f"no cut-offs for {', '.join(absent)} in {CUTOFFS.name}" if absent else ""

@@ -56,11 +56,15 @@ class Dataset:
         return self._sample(self.images[self.images["fold"] == fold], limit)
 
     def unlabelled_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
-        """Unlabelled images for pretraining, at most ``limit``, of no group that the fold tests."""
+        """Images for pretraining, at most ``limit``, of no group that the fold tests.
+
+        The unlabelled ones; where there is none, the training part's own, whose boxes are not used.
+        """
         tested = self.images.loc[self.images["fold"] == fold, "group"]
         pool = self.images[self.images["split"] == "unlabelled"]
         # the encoder must not have seen the patients that are tested
-        return self._sample(pool[~pool["group"].isin(tested)], limit)
+        pool = pool[~pool["group"].isin(tested)]
+        return self.train_images(fold, limit) if pool.empty else self._sample(pool, limit)
 
     def cohort_images(self) -> pd.DataFrame:
         """Fields of the clinical validation (Table 8), of patients in no fold; may be empty."""
