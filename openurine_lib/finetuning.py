@@ -40,7 +40,7 @@ from openurine_lib.training.weights import DETECTOR, read_weights
 FOLD = 0  # the held-out part
 CHECKS = 5  # the training is looked at so often
 PATIENCE = 2  # looks without a gain, after which it ends
-SHOWN = 4800  # fields or slices that a training shows, about; 4 minutes on two cores
+SHOWN = 3200  # fields or slices that a training shows, about: 12 minutes of one core (six heads)
 EPOCHS = (10, 150)  # at least and at most
 SLICES = 9  # of a field at most, of which an epoch shows one
 ALL = "all classes"

@@ -158,7 +158,9 @@ class _Eye:
         height, width = pixels.shape[:2]
         look = {}
         if self.known:
-            look = appearance.measured(pixels, self.imgsz / (self.side or max(width, height)))
+            # a slice is no larger than the field
+            seen = min(self.side or math.inf, max(width, height))
+            look = appearance.measured(pixels, self.imgsz / seen)
         self._seen[image] = (width, height, patient_report.unlike(look, self.known))
 
 

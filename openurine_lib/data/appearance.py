@@ -14,7 +14,7 @@ import numpy as np
 MOST_FIELDS = 200  # of a training part that are measured, evenly spread over it
 # A number is far outside if it lies beyond the range of the training fields by more than this part
 # of the range's width. On 790 drawn fields all are inside; see docs/measured.md for real ones.
-BEYOND = 0.5
+BEYOND = 0.25
 FLAT = 1.0  # grey values: added to the contrast, so that an empty field has a focus
 
 
