@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _NAMES_OF = {
     "laboratory": "predict",
+    "finetuning": "finetune",
     "experiments.run": "Run open_run",
     "experiments.methods": "method methods plan predict_key profile train_key",
     "experiments.steps": "ensure_cohort_predictions ensure_encoder ensure_metrics "

@@ -19,6 +19,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ BATCH = 16  # slices a forward pass, unless the detector says (``batch``)
 # A processor gains nothing from more than one, and could lose boxes: where ultralytics' suppression
 # meets its time limit, it leaves the rest of the batch without any.
 BATCH_CPU = 1
+AHEAD = 2  # fields that are read before, and drawn after, the one that is predicted
 READABLE_PX = 1000  # pictures are enlarged to this longer side, so that names can be read
 
 logging.getLogger("sahi").setLevel(logging.ERROR)  # it warns of every box of no area
@@ -81,16 +85,24 @@ def predict_image(
 
 
 def predict_fields(
-    detector: DetectionModel, images: pd.DataFrame, slice_px: int | None, overlap: float, out: Path
+    detector: DetectionModel,
+    images: pd.DataFrame,
+    slice_px: int | None,
+    overlap: float,
+    out: Path,
+    then: Callable[[Any, np.ndarray, pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Predicts every field and writes all boxes to ``out`` (csv), in the order of ``images``.
 
     Finished fields stay in ``<out>.partial`` until all are there: after an interruption the same
-    call, with the same detector and setting, goes on. Fields count by content, not by name.
+    call, with the same detector and setting, goes on. Fields count by content, not by name. While
+    one field is predicted, the next is read; at most AHEAD are in memory.
 
     Args:
         images: [image, path, ...] and, where known, [width, height], which the files must have.
         slice_px, overlap: see ``predict_image``.
+        then: called with each field's row, pixels and boxes, in a thread beside the prediction; a
+            field is finished when it returns.
 
     Returns [image, cls, conf, x1, y1, x2, y2] in original pixels. Raises BadField for a file that
     is missing (before any work) or of another size than ``images`` says.
@@ -107,19 +119,51 @@ def predict_fields(
         "fields": digests(images),
     }  # fmt: skip
     done = _resume(partial, setting)
-    with partial.open("a", encoding="utf-8") as file:
-        for field in tqdm(list(images.itertuples()), desc="predicting fields", unit="field"):
-            if field.image in done:
-                continue
-            boxes = predict_image(detector, _read_checked(field), slice_px, overlap)
-            # plain numbers, so that a resumed call and an undisturbed one write the same
-            done[field.image] = boxes.to_numpy().tolist()
-            file.write(json.dumps({"image": field.image, "boxes": done[field.image]}) + "\n")
-            file.flush()  # a kill loses one field at most
+    todo = [field for field in images.itertuples() if field.image not in done]
+    bar = tqdm(total=len(images), initial=len(done), desc="predicting fields", unit="field")
+    with partial.open("a", encoding="utf-8") as file, ThreadPoolExecutor(AHEAD) as pool, bar:
+        behind: deque[tuple[str, list[list[float]], Future[None]]] = deque()
+
+        def finish(most: int) -> None:
+            """Waits until at most so many fields are unfinished, and writes the finished ones."""
+            while len(behind) > most:
+                image, rows, drawn = behind.popleft()
+                drawn.result()
+                done[image] = rows
+                file.write(json.dumps({"image": image, "boxes": rows}) + "\n")
+                file.flush()  # a kill loses AHEAD fields at most
+                bar.update()
+
+        try:
+            for field, pixels in _read_ahead(pool, todo):
+                boxes = predict_image(detector, pixels, slice_px, overlap)
+                # plain numbers, so that a resumed call and an undisturbed one write the same
+                rows = boxes.to_numpy().tolist()
+                drawn = pool.submit(then or _nothing, field, pixels, boxes)
+                behind.append((field.image, rows, drawn))
+                finish(AHEAD - 1)
+        finally:
+            finish(0)  # also those of an interrupted call
     rows = [(image, int(cls), *rest) for image in images.image for cls, *rest in done[image]]
     write_csv(pd.DataFrame(rows, columns=COLUMNS), out)
     partial.unlink()  # only now, as ``out`` is complete
     return read_predictions(out)
+
+
+def _read_ahead(pool: Executor, fields: Sequence[Any]) -> Iterator[tuple[Any, np.ndarray]]:
+    """The fields with their pixels, of which the next one is read while one is used."""
+    waiting: deque[tuple[Any, Future[np.ndarray]]] = deque()
+    for field in fields:
+        waiting.append((field, pool.submit(_read_checked, field)))
+        if len(waiting) == AHEAD:
+            first, pixels = waiting.popleft()
+            yield first, pixels.result()
+    for first, pixels in waiting:
+        yield first, pixels.result()
+
+
+def _nothing(*of_field: Any) -> None:
+    pass
 
 
 def digests(images: pd.DataFrame) -> dict[str, str]:

@@ -16,9 +16,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from openurine_lib.clinical.counts import patient_means, per_hpf
-from openurine_lib.data import levels, taxonomy
+from openurine_lib import default_weights
+from openurine_lib.clinical import patient_report, validation
+from openurine_lib.clinical.counts import CONFIDENCE, per_hpf
+from openurine_lib.data import appearance, taxonomy
 from openurine_lib.data.images import look, read_rgb
+from openurine_lib.data.source import SUFFIXES
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.experiments.formatting import defused
 from openurine_lib.experiments.methods import STRIDE
@@ -48,34 +51,41 @@ class Prediction:
     """What was found on the fields of one patient."""
 
     boxes: pd.DataFrame  # [image, class, cls, conf, x1, y1, x2, y2], pixels of the original image
-    report: pd.DataFrame  # [component, mean per HPF (or: mean per field), level]
+    report: pd.DataFrame  # of ``patient_report.report``: a row a component
     per_hpf: bool  # whether the counts are per high-power field, as the cut-offs are
+    fields: pd.DataFrame  # [image, path, group, width, height, unlike (in what; "" if in nothing)]
+    trained_on: str  # the detector, and on what it was trained and validated
+    remarks: list[str]  # what weakens every level
 
 
 def predict(
     images: Sequence[str | Path | np.ndarray],
-    weights: str | Path,
+    weights: str | Path | None = None,
     out: str | Path | None = None,
     slice_px: int | None = None,
-    conf: float = 0.25,
+    conf: float = CONFIDENCE,
     um_per_px: float | None = None,
 ) -> Prediction:
     """Detects particles on the fields of one patient and grades their counts in five levels.
 
     Args:
-        images: files, or arrays (H, W, 3), uint8 RGB, which are then called field1, field2, ...
-        weights: a ``weights.pt`` of this project, or the folder that ``export`` made of it.
+        images: files, folders of files, or arrays (H, W, 3), uint8 RGB, which are then called
+            field1, field2, ... Any number: memory holds a few at a time.
+        weights: a ``weights.pt`` of this project, or the folder that ``export`` made of it. None:
+            the detector that comes with the project (``default_weights``).
         out: where pictures (``<field>.png``), ``boxes.csv`` and ``report.csv`` go, in a folder for
             these fields alone; None writes nothing. A call that was interrupted goes on there.
-        slice_px: side of the slices in pixels; 0 predicts whole fields. By default two thirds of
-            the size that the detector was trained at, as the paper's 640 px are of its 960.
+        slice_px: side of the slices in pixels; 0 predicts whole fields. By default as in the
+            weights' record of held-out fields, and of the same size in micrometres where that is
+            known of both; without a record two thirds of the size that the detector was trained
+            at, as the paper's 640 px are of its 960.
         conf: least confidence of a box.
         um_per_px: micrometres a pixel, for counts per high-power field.
 
     Raises:
         ValueError: a number out of range (BadOption), two fields of one name, an unreadable image
-            (BadField), weights that do not fit (WeightsError), ``out`` with results of other
-            fields or with one of these fields (BadFolder).
+            (BadField), weights that do not fit (WeightsError), none that are there (NoWeights),
+            ``out`` with results of other fields or with one of these fields (BadFolder), no field.
         FileNotFoundError: there is no such image.
     """
     if not 0 <= conf <= 1:
@@ -87,33 +97,81 @@ def predict(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else Path(out)
         fields = _fields(images, Path(scratch))
-        detector, classes, imgsz = _open_detector(Path(weights), conf)
-        if slice_px is None:
-            # rounded up, as the paper's sizes are
-            slice_px = math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+        file = default_weights.path() if weights is None else Path(weights)
+        detector, classes, meta = _open_detector(file, conf)
+        known = validation.read(file)
+        usual = _slice_px(meta["imgsz"], known, um_per_px)
+        side = usual if slice_px is None else slice_px
+        other = (
+            f"validated at confidence {known['conf']}" if known.get("conf", conf) != conf else ""
+        )
+        if known and side != usual:
+            other = f"validated on slices of {usual} px" if usual else "validated on whole fields"
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
-            # ``or None``: 0 stands for the whole field
+            eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder)
             boxes = predict_fields(
-                detector, fields, slice_px or None, OVERLAP, folder / "boxes.csv"
-            )
+                # ``or None``: 0 stands for the whole field
+                detector, fields, side or None, OVERLAP, folder / "boxes.csv", eye.look
+            )  # fmt: skip
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")
-            sizes = []
-            for field in fields.itertuples():
-                pixels = read_rgb(field.path)
-                sizes.append(pixels.shape[1::-1])  # width, height
-                if out is not None:
-                    picture = boxes_on(pixels, boxes[boxes.image == field.image], classes)
-                    with atomic_path(folder / f"{field.image}.png") as temporary:
-                        Image.fromarray(picture).save(temporary)
+            fields = fields.join(eye.seen(fields))
             if um_per_px is not None:
-                # only with a pixel size, since ``patient_means`` takes their area
-                fields[["width", "height"]] = sizes
                 fields["um_per_px"] = um_per_px
-            report = _report(fields, boxes, classes)
-            write_csv(defused(report), folder / "report.csv")
-    return Prediction(boxes, report, per_hpf(fields))
+            report = patient_report.report(fields, boxes, classes, known, other)
+            trained_on = patient_report.trained_on(meta, known)
+            remarks = patient_report.remarks(fields, known)
+            # also in a row that is copied out of its table
+            kept = report.assign(remarks="; ".join(remarks), detector=trained_on)
+            write_csv(defused(kept), folder / "report.csv")
+    return Prediction(boxes, report, per_hpf(fields), fields, trained_on, remarks)
+
+
+class _Eye:
+    """Looks at each field while it is predicted: its size, how it looks, and its picture."""
+
+    def __init__(
+        self, classes: Taxonomy, known: dict[str, Any], imgsz: int, side: int, folder: Path | None
+    ):
+        self.classes, self.known, self.imgsz, self.side = classes, known, imgsz, side
+        self.folder = folder  # for pictures; None draws none
+        self._seen: dict[str, tuple[int, int, str]] = {}  # field -> width, height, unlike
+
+    def look(self, field: Any, pixels: np.ndarray, boxes: pd.DataFrame) -> None:
+        """Notes what is asked of a field, and draws its boxes."""
+        self._note(field.image, pixels)
+        if self.folder is not None:
+            picture = Image.fromarray(boxes_on(pixels, boxes, self.classes))
+            with atomic_path(self.folder / f"{field.image}.png") as temporary:
+                picture.save(temporary)
+
+    def seen(self, fields: pd.DataFrame) -> pd.DataFrame:
+        """[width, height, unlike] of every field; those of an interrupted call are read again."""
+        for field in fields.itertuples():
+            if field.image not in self._seen:
+                self._note(field.image, read_rgb(field.path))
+        rows = [self._seen[image] for image in fields["image"]]
+        return pd.DataFrame(rows, fields.index, ["width", "height", "unlike"])
+
+    def _note(self, image: str, pixels: np.ndarray) -> None:
+        height, width = pixels.shape[:2]
+        look = {}
+        if self.known:
+            # a slice is no larger than the field
+            seen = min(self.side or math.inf, max(width, height))
+            look = appearance.measured(pixels, self.imgsz / seen)
+        self._seen[image] = (width, height, patient_report.unlike(look, self.known))
+
+
+def _slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
+    """The usual side of a slice in pixels, see ``predict``; 0: whole fields."""
+    if not known:
+        # rounded up, as the paper's sizes are
+        return math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+    if um_per_px is None or known["um_per_px"] is None:
+        return known["slice_px"]
+    return round(known["slice_px"] * known["um_per_px"] / um_per_px)
 
 
 @contextlib.contextmanager
@@ -161,7 +219,7 @@ def _fields(images: Sequence[str | Path | np.ndarray], scratch: Path) -> pd.Data
             # without loss, so that the detector sees the array's values
             Image.fromarray(image).save(paths[-1])
         else:
-            paths.append(Path(image))
+            paths += _listed(Path(image))
     names = pd.Series([path.stem for path in paths], dtype=object)
     if names.duplicated().any():
         raise ValueError(
@@ -170,15 +228,25 @@ def _fields(images: Sequence[str | Path | np.ndarray], scratch: Path) -> pd.Data
         )
     for path in paths:
         if not path.is_file():
-            what = "a folder, not an" if path.is_dir() else "no such"
-            raise FileNotFoundError(f"{path}: {what} image")
+            raise FileNotFoundError(f"{path}: no such image")
         # all fields are looked at before the first is predicted
         look(path)
     return pd.DataFrame({"image": names, "path": list(map(str, paths)), "group": "patient"})
 
 
-def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, int]:
-    """The detector, its classes, and the size (pixels) at which it was trained."""
+def _listed(given: Path) -> list[Path]:
+    """The images of a folder in order of their names, without those in folders below it; of a file
+    the file. Raises ValueError for a folder without an image."""
+    if not given.is_dir():
+        return [given]
+    found = sorted(f for f in given.iterdir() if f.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ValueError(f"{given}: a folder without an image; give one that holds fields")
+    return found
+
+
+def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, dict[str, Any]]:
+    """The detector, its classes, and what its file tells of it."""
     if weights.is_dir():
         from openurine_lib.training.engines import exported  # brings ultralytics
 
@@ -187,18 +255,21 @@ def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, int]:
     else:
         meta = read_weights(weights, needed=DETECTOR)["meta"]
         open_detector = engine(meta["engine"]).detector
+    classes = taxonomy_of(meta, weights)
+    return open_detector(weights, conf, device(), meta["imgsz"]), classes, meta
+
+
+def taxonomy_of(meta: dict[str, Any], weights: Path) -> Taxonomy:
+    """The classes of a detector, and the components that its report has.
+
+    Those of the taxonomy that the weights bring along (``finetune``), else the shipped one that has
+    exactly these classes. Raises WeightsError where there is neither.
+    """
     try:
+        if "taxonomy_entry" in meta:
+            return taxonomy.from_json(meta["taxonomy_entry"])
         classes = taxonomy.match(meta["classes"])  # the classes' components decide the report
-    except taxonomy.UnknownClass as error:
+    except (taxonomy.UnknownClass, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{weights} was trained on another taxonomy: {error}") from error
     check_taxonomy(meta, classes, weights)
-    return open_detector(weights, conf, device(), meta["imgsz"]), classes, meta["imgsz"]
-
-
-def _report(fields: pd.DataFrame, boxes: pd.DataFrame, classes: Taxonomy) -> pd.DataFrame:
-    """Each clinical component's mean count and level."""
-    means = patient_means(fields, boxes, classes)
-    graded = levels.levels(means, levels.read_cutoffs())
-    graded["level"] = graded["level"].map(dict(enumerate(levels.LEVELS)))
-    unit = "mean per HPF" if per_hpf(fields) else "mean per field"
-    return graded[["component", "count", "level"]].rename(columns={"count": unit})
+    return classes

@@ -98,9 +98,40 @@ def test_a_name_is_no_formula_in_a_spreadsheet(weights, tmp_path, start):
     assert predicted(fields, weights, tmp_path / "out") == 0
     boxes = pd.read_csv(tmp_path / "out" / "boxes.csv", dtype=str)
     assert len(boxes) and set(boxes.image) == {f"'{start}"}
-    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str)
+    report = pd.read_csv(tmp_path / "out" / "report.csv", dtype=str, keep_default_na=False)
     cells = [*boxes.to_numpy().ravel(), *report.to_numpy().ravel()]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+def test_without_weights_the_default_predicts_and_never_says_none(tmp_path, capsys):
+    patient(tmp_path / "one", 1)  # noise, which is no micrograph
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path / "one"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "trained on drawn fields" in said and "too few fields: 2" in said
+    assert "far outside that of training" in said
+    report = pd.read_csv(out / "report.csv", keep_default_na=False)
+    assert set(report.level) == {"not validated"}
+    assert report.why.str.contains("look unlike those of training").all()
+    assert report.detector.str.contains("validated on 160 held-out drawn fields").all()
+    assert {"f1.png", "f2.png"} <= {file.name for file in out.iterdir()}
+
+
+def test_weights_without_a_record_never_say_none(weights, tmp_path):
+    assert predicted(patient(tmp_path / "one", 1), weights, tmp_path / "out", "--conf", "1") == 0
+    report = pd.read_csv(tmp_path / "out" / "report.csv")
+    assert (report["mean per field"] == 0).all() and set(report.level) == {"not validated"}
+
+
+def test_a_resumed_call_looks_at_every_field(weights, tmp_path):
+    fields = patient(tmp_path / "one", 1, ("f1", "f2", "f3"))
+    out = tmp_path / "out"
+    with killed_after(2):
+        predicted(fields, weights, out)
+    drawn = {file.name for file in out.glob("*.png")}
+    assert predicted(fields, weights, out, "--um-per-px", "0.3") == 0
+    assert {file.name for file in out.glob("*.png")} > drawn or len(drawn) == 3
+    assert "mean per HPF" in pd.read_csv(out / "report.csv")  # of all sizes, also of the first ones
 
 
 @contextlib.contextmanager

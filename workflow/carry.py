@@ -5,7 +5,7 @@
 Every finished row and fold and the finished search are packed, as
 ``openurine_lib.experiments.carried`` says. A row and fold that is packed already is packed again
 only if its predictions are newer. For the rows that ``--weights`` names, the weights are kept too,
-and the pretraining that they started from.
+with a record of what they find, and the pretraining that they started from.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import method, open_run, plan  # noqa: E402
+from openurine_lib.clinical import validation  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
 from openurine_lib.experiments import carried, search, sizes  # noqa: E402
 from openurine_lib.experiments.carried import TRAINED  # noqa: E402
@@ -64,6 +65,7 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
         shutil.copyfile(predicted / name, target / name)
     if with_weights:
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
+        validation.write(validation.of_run(run, row, fold), target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
     carried.write_record(target, valid, first_record([training / TRAINED]), method=row.id)
     _say(target)

@@ -22,10 +22,7 @@ CONFIDENCE = 0.25
 FIELDS = 5  # "three to five representative microscopic fields": at most five, the first by name
 LABORATORY = "the laboratory's report"
 ANNOTATORS = "the annotators' own boxes (there is no laboratory report)"
-
-
-class NoCommonPatient(ValueError):
-    """The laboratory's report and the fields share no patient."""
+NO_COMMON = "the annotators' own boxes (the laboratory's report is on none of the test patients)"
 
 
 class Reference(NamedTuple):
@@ -33,7 +30,7 @@ class Reference(NamedTuple):
 
     images: pd.DataFrame  # the fields to predict, at most FIELDS a patient
     levels: pd.DataFrame  # [group, component, level (0-4), count (NaN: not reported)]
-    by: str  # LABORATORY or ANNOTATORS
+    by: str  # LABORATORY, ANNOTATORS or NO_COMMON
     without_fields: list[str]  # patients of the report that cannot be compared
 
     @property
@@ -55,25 +52,23 @@ def reference(run: Run, fold: int) -> Reference:
     """The fields to predict, and what their patients' levels are.
 
     With a laboratory's report: the cohort's fields (without a cohort, the fold's test fields) of
-    the patients in the report. Otherwise the fold's test fields (whole patients, up to the
-    profile's limit), with the annotators' own boxes counted and graded as detections are.
-    Raises NoCommonPatient if report and fields share no patient.
+    the patients in the report. Without one, or if it is on none of these patients: the fold's test
+    fields (whole patients, up to the profile's limit), with the annotators' own boxes counted and
+    graded as detections are.
     """
     data = run.dataset
     report = data.laboratory
     # the order counts: at most FIELDS a patient, then whole patients up to the limit
     test = limit_groups(choose_fields(data.test_images(fold)), run.profile.max_test_fields)
-    if report is None:
-        means = patient_means(test, data.boxes_of(test), data.taxonomy)
-        return Reference(test, levels(means, read_cutoffs()), ANNOTATORS, [])
-
     cohort = data.cohort_images()
     images = cohort if len(cohort) else test
-    images = choose_fields(images[images["group"].isin(report["group"])])
-    if images.empty:
-        raise NoCommonPatient(
-            "the laboratory's report is on no patient of the cohort (without one: the test fields)"
-        )
+    if report is not None:
+        images = choose_fields(images[images["group"].isin(report["group"])])
+    if report is None or images.empty:
+        means = patient_means(test, data.boxes_of(test), data.taxonomy)
+        by = ANNOTATORS if report is None else NO_COMMON
+        without = [] if report is None else sorted(set(report["group"]))
+        return Reference(test, levels(means, read_cutoffs()), by, without)
     with_fields = report["group"].isin(images["group"])
     graded = report.loc[with_fields, ["group", "component", "level", "count"]]
     graded = graded.assign(level=graded["level"].map(LEVELS.index)).reset_index(drop=True)

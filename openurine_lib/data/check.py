@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 from openurine_lib.data import images as image_files
 from openurine_lib.data import patients, splits
 from openurine_lib.data import source as s
-from openurine_lib.data import taxonomy as taxonomies
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import MAX_PIXELS
+from openurine_lib.data.proposed import choose_taxonomy
 from openurine_lib.data.source import Problem, Source
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import digest
@@ -77,14 +77,17 @@ class Checked:
     meta: dict[str, Any]
 
 
-def check(source: Source) -> Checked:
-    """Judges a data set. Raises DataError with every problem found, after a look at every file."""
+def check(source: Source, groups: str | None = None) -> Checked:
+    """Judges a data set. Raises DataError with every problem found, after a look at every file.
+
+    groups: "image" if nobody knows the patients, as meta.json may say, too.
+    """
     report = Report(images=len(source.images), boxes=len(source.found))
     images = scan(source)
-    meta = patients.read_meta(source)
+    meta = patients.read_meta(source) | ({patients.GROUPS: groups} if groups else {})
     group_of, um_per_px, report.repairs[IDLE] = patients.groups(source, meta)
     if patients.by_image(meta):
-        report.repairs[ALONE] = [image for image, group in group_of.items() if image == group]
+        report.repairs[ALONE] = list(group_of)
     judge_groups(source, group_of)
     images["group"] = images["file"].map(group_of)
     images["um_per_px"] = images["file"].map(um_per_px).astype(float)
@@ -93,14 +96,28 @@ def check(source: Source) -> Checked:
     images = drop_copies(source, images, boxes, report)
     images.insert(0, "image", judge_names(source, images["file"]))
     judge_cohort(source, images)
-    groups = set(images["group"].dropna())
-    laboratory, report.repairs[UNSEEN] = patients.laboratory(source, taxonomy, groups)
+    seen = set(images["group"].dropna())
+    laboratory, report.repairs[UNSEEN] = patients.laboratory(source, taxonomy, seen)
     labelled = images.loc[images["split"] == "labelled", "file"]
     report.repairs[EMPTY] = sorted(set(labelled) - set(boxes["file"]))
     if source.problems:
-        raise s.DataError(str(source.folder), source.problems)
+        raise s.DataError(str(source.folder), source.problems, source.proposal)
     boxes = boxes[boxes["file"].isin(labelled)].reset_index(drop=True)
     return Checked(taxonomy, images, boxes, laboratory, report, meta)
+
+
+def labelled(source: Source) -> tuple[Taxonomy, pd.DataFrame]:
+    """The taxonomy and boxes [image, cls, x1..y2] of a data set whose patients do not matter.
+
+    Raises DataError with every problem of its images and labels.
+    """
+    images = scan(source)
+    taxonomy = choose_taxonomy(source)
+    boxes = judge_boxes(source, taxonomy, images, Report())
+    images.insert(0, "image", judge_names(source, images["file"]))
+    if source.problems:
+        raise s.DataError(str(source.folder), source.problems, source.proposal)
+    return taxonomy, images[["file", "image"]].merge(boxes, on="file", how="left")
 
 
 def scan(source: Source) -> pd.DataFrame:
@@ -157,26 +174,6 @@ def _look(path: Path) -> tuple[int, int, str, str] | str:
     except Exception as error:  # a broken file can raise anything
         return str(error)
     return width, height, digest(content, length=64), phash
-
-
-def choose_taxonomy(source: Source) -> Taxonomy:
-    """The folder's taxonomy.yaml, else the shipped one that knows most of the names."""
-    # (class, file, line); a declared class counts once, where it is declared.
-    found = [(cls, *place) for cls, place in source.names.items()]
-    found += [(box[1], *box[-2:]) for box in source.found if box[1] not in source.names]
-    names = {cls for cls, *_ in found}
-    path = source.folder / "taxonomy.yaml"
-    try:
-        taxonomy = taxonomies.load(path) if path.is_file() else taxonomies.closest(names)
-    except taxonomies.TaxonomyError as error:
-        source.bad(s.LAYOUT, path.name, 0, str(error), "correct the file")
-        return taxonomies.closest(names)
-    where = f"taxonomy {taxonomy.name!r} or to a taxonomy.yaml in the data folder"
-    for cls, file, line in found:
-        if not taxonomy.knows(cls):
-            what = f"class {cls!r} is in no taxonomy"
-            source.bad(s.UNKNOWN, file, line, what, f"correct it, or add it to {where}")
-    return taxonomy
 
 
 def judge_boxes(

@@ -34,7 +34,7 @@ def read_coco(source: Source, path: Path) -> None:
     image_of: dict[Any, str | None] = {}
     lines: dict[str, int] = {}  # image -> line of its entry
     for key, (name, line) in images.items():
-        image = image_of[key] = source.image(name)
+        image = image_of[key] = source.image(name, file)
         if image is None:
             source.missing(file, line, name)
         elif image in lines:

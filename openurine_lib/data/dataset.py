@@ -56,11 +56,15 @@ class Dataset:
         return self._sample(self.images[self.images["fold"] == fold], limit)
 
     def unlabelled_images(self, fold: int, limit: int | None = None) -> pd.DataFrame:
-        """Unlabelled images for pretraining, at most ``limit``, of no group that the fold tests."""
+        """Images for pretraining, at most ``limit``, of no group that the fold tests.
+
+        The unlabelled ones; where there is none, the training part's own, whose boxes are not used.
+        """
         tested = self.images.loc[self.images["fold"] == fold, "group"]
         pool = self.images[self.images["split"] == "unlabelled"]
         # the encoder must not have seen the patients that are tested
-        return self._sample(pool[~pool["group"].isin(tested)], limit)
+        pool = pool[~pool["group"].isin(tested)]
+        return self.train_images(fold, limit) if pool.empty else self._sample(pool, limit)
 
     def cohort_images(self) -> pd.DataFrame:
         """Fields of the clinical validation (Table 8), of patients in no fold; may be empty."""
@@ -71,22 +75,23 @@ class Dataset:
         return self.boxes[self.boxes["image"].isin(images["image"])].reset_index(drop=True)
 
 
-def prepare(folder: Path, place: Path, seed: int) -> Dataset:
+def prepare(folder: Path, place: Path, seed: int, groups: str | None = None) -> Dataset:
     """The data set of a folder: read, checked, split and stored in ``place``.
 
-    It is only loaded if nothing changed. Raises DataError with everything that is wrong in the
-    data; ``place/check.json`` keeps the list.
+    It is only loaded if nothing changed. groups: "image" if nobody knows the patients, as meta.json
+    may say, too. Raises DataError with everything that is wrong in the data; ``place/check.json``
+    keeps the list.
     """
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"):  # jobs that run side by side wait for the first one
-        sources = _sources(folder, seed)
+        sources = _sources(folder, seed, groups)
         meta = place / "meta.json"
         if not meta.exists() or json.loads(meta.read_text())["sources"] != sources:
-            _build(folder, place, seed, sources)
+            _build(folder, place, seed, sources, groups)
     return load(place)
 
 
-def _sources(folder: Path, seed: int) -> str:
+def _sources(folder: Path, seed: int, groups: str | None) -> str:
     """Digest of all that a prepared data set depends on; files count by name, size and time."""
     files = []
     for file in listed(folder):
@@ -95,16 +100,17 @@ def _sources(folder: Path, seed: int) -> str:
     # Any change of this package counts: preparing anew costs seconds, a stale set a wrong result.
     code = sorted(Path(__file__).parent.glob("*.py"))
     code += sorted(Path(str(CONFIG / "taxonomies")).glob("*.yaml"))
-    return digest(str(folder), seed, files, *(file.read_bytes() for file in code), length=16)
+    given = [str(folder), seed, files, *([groups] if groups else [])]
+    return digest(*given, *(file.read_bytes() for file in code), length=16)
 
 
-def _build(folder: Path, place: Path, seed: int, sources: str) -> None:
+def _build(folder: Path, place: Path, seed: int, sources: str, groups: str | None) -> None:
     # The seal goes first: what follows replaces the frames and the report that it stands for.
     (place / "meta.json").unlink(missing_ok=True)
     source = Source(folder, {})
     try:
         source = read(folder)
-        checked = check(source)
+        checked = check(source, groups)
     except DataError as error:
         # the list is kept even though the run stops
         _write_report(place, Report(len(source.images), len(source.found), problems=error.problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -52,6 +53,15 @@ def by_image(meta: dict[str, Any]) -> bool:
     return meta.get(GROUPS) == BY_IMAGE
 
 
+def _original(image: str) -> str:
+    """The image itself, but one for all copies that Roboflow has made of an image: a.rf.0f3c.jpg.
+
+    Otherwise augmented copies of one field would stand in training and in test.
+    """
+    path = PurePosixPath(image)
+    return path.name.split(".rf.")[0] if ".rf." in path.name else image
+
+
 def groups(
     source: Source, meta: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, float], list[str]]:
@@ -65,7 +75,8 @@ def groups(
         source.bad(s.LAYOUT, "meta.json", 0, what, f"leave out its {GROUPS!r}, or the file")
     elif by_image(meta):
         pixel = _pixel_of_all(source, meta)
-        return {image: image for image in source.images}, dict.fromkeys(source.images, pixel), []
+        alone = {image: _original(image) for image in source.images}
+        return alone, dict.fromkeys(source.images, pixel), []
     if len(present) != 1:
         columns = " | ".join(GROUP_FILES.values())
         remedy = f"keep one of {', '.join(GROUP_FILES)} with the columns image and {columns}"

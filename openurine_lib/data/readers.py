@@ -1,4 +1,4 @@
-"""YOLO, COCO JSON, Pascal VOC and CSV labels are read into a Source, which knows each box's line.
+"""YOLO, COCO, Pascal VOC, LabelMe and CSV labels are read into a Source, which knows their lines.
 
 Why not through globox or supervision? Here every bad line is to be named, all at once. globox 2.9
 and supervision 0.31 stop at the first one, and for most forms they name no line. So the syntax is
@@ -11,10 +11,12 @@ import math
 from pathlib import Path, PurePosixPath
 
 from lxml import etree
+from tqdm.auto import tqdm
 
 from openurine_lib.data import source as s
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.coco import read_coco
+from openurine_lib.data.labelme import is_labelme, read_labelme
 from openurine_lib.data.parsed import number
 from openurine_lib.data.patients import GROUP_FILES
 from openurine_lib.data.source import Source
@@ -22,26 +24,39 @@ from openurine_lib.data.tables import header, table_rows
 from openurine_lib.data.yolo import read_yolo
 
 CSV_COLUMNS = ("image", "class", *XYXY)
+# Other names of these columns, as tools write them: Roboflow and TensorFlow (filename, xmin),
+# RetinaNet's and Kaggle's tables (image_id, label, x_min).
+SPELLINGS = {
+    "image": ("image", "filename", "file_name", "file", "image_path", "image_id", "path"),
+    "class": ("class", "label", "class_name", "category", "name"),
+    "x1": ("x1", "xmin", "x_min", "left"),
+    "y1": ("y1", "ymin", "y_min", "top"),
+    "x2": ("x2", "xmax", "x_max", "right"),
+    "y2": ("y2", "ymax", "y_max", "bottom"),
+}
 
 
 def read(folder: str | Path) -> Source:
-    """A data set's folder in whichever of the four forms it has. Raises DataError without one."""
+    """A data set's folder in whichever of the five forms it has. Raises DataError without one."""
     folder = Path(folder).resolve()  # also "." has a name then, which messages show
     files = s.listed(folder)
     images = [f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in s.SUFFIXES]
     source = Source(folder, {image: s.split_of(image) for image in images})
     judge_names(source, files)
     # this project's own file is no COCO
-    coco = [f for f in files if f.suffix.lower() == ".json" and f.name != "meta.json"]
+    texts = [f for f in files if f.suffix.lower() == ".json" and f.name != "meta.json"]
+    labelme = [f for f in texts if is_labelme(f)]
+    coco = [f for f in texts if f not in labelme]
     voc = [f for f in files if f.suffix.lower() == ".xml"]
     tables = [f for f in files if f.suffix.lower() == ".csv" and _is_table(f)]
     if (folder / "data.yaml").is_file():
         read_yolo(source, [f for f in files if f.suffix.lower() == ".txt"])
-    elif not coco + voc + tables:
+    elif not coco + labelme + voc + tables:
         raise s.DataError(str(folder), [*source.problems, *_without_labels(folder, files)])
     else:
-        reader = read_coco if coco else read_voc if voc else read_table
-        for file in coco or voc or tables:
+        forms = [(read_coco, coco), (read_labelme, labelme), (read_voc, voc), (read_table, tables)]
+        reader, chosen = next(form for form in forms if form[1])
+        for file in tqdm(chosen, desc="reading labels", unit="file", leave=False, delay=2):
             reader(source, file)
     if "labelled" not in source.images.values():
         source.bad(s.LAYOUT, str(folder), 0, "holds no labelled images", "put them into images/")
@@ -69,13 +84,24 @@ def judge_names(source: Source, files: list[Path]) -> None:
 
 def _is_table(file: Path) -> bool:
     """Whether a CSV is meant as a table of boxes; ``read_table`` tells what its header lacks."""
-    columns = {cell.casefold() for cell in header(file)}
-    return len(columns.intersection(CSV_COLUMNS)) > len(CSV_COLUMNS) / 2
+    # the names of other tables: patients.csv, laboratory.csv
+    return len(columns_of(header(file))) > len(CSV_COLUMNS) / 2
+
+
+def columns_of(names: list[str]) -> dict[str, str]:
+    """Our name of a column -> the file's own, of those in SPELLINGS that a header has."""
+    there = {name.casefold(): name for name in reversed(names)}
+    found = {}
+    for column, spellings in SPELLINGS.items():
+        own = next((there[spelling] for spelling in spellings if spelling in there), None)
+        if own is not None:
+            found[column] = own
+    return found
 
 
 def _without_labels(folder: Path, files: list[Path]) -> list[s.Problem]:
     """What is wrong with a folder of no form, and with the files that may have been meant."""
-    forms = "data.yaml with labels/ (YOLO), .json (COCO), .xml (Pascal VOC)"
+    forms = "data.yaml with labels/ (YOLO), .json (COCO, LabelMe), .xml (Pascal VOC)"
     columns = ", ".join(CSV_COLUMNS)
     remedy = f"it needs {forms} or a CSV with the columns {columns}"
     problems = [s.Problem(s.LAYOUT, str(folder), 0, "holds no labels", remedy)]
@@ -186,14 +212,16 @@ def _text(entry: etree._Element, tag: str) -> str | None:
 
 
 def read_table(source: Source, path: Path) -> None:
-    """CSV with the columns image, class, x1, y1, x2, y2 (pixels)."""
+    """CSV with the columns image, class, x1, y1, x2, y2 (pixels), by whichever of SPELLINGS."""
     file = source.relative(path)
+    own = columns_of(header(path))
     images: dict[str, str | None] = {}  # as the table calls it -> image
     name_of: dict[str, str] = {}
-    for line, row in table_rows(source, path, CSV_COLUMNS):
+    for line, row in table_rows(source, path, tuple(own.get(c, c) for c in CSV_COLUMNS)):
+        row = {column: row[own[column]] for column in CSV_COLUMNS}
         name = row["image"]
         if name not in images:
-            images[name] = source.image(name)
+            images[name] = source.image(name, file)
         image = images[name]
         if image is None:
             source.missing(file, line, name)

@@ -57,7 +57,8 @@ class Problem:
 class DataError(ValueError):
     """The data set cannot be used as it is; ``problems`` lists everything that was found."""
 
-    def __init__(self, folder: str, problems: list[Problem]) -> None:
+    def __init__(self, folder: str, problems: list[Problem], proposal: str = "") -> None:
+        self.proposal = proposal  # a taxonomy.yaml, where classes are unknown
         # set: the same one may be found twice
         order = {kind: i for i, kind in enumerate(KINDS)}
         self.problems = sorted(
@@ -88,6 +89,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     found: list[tuple[Any, ...]] = field(default_factory=list)
     file_of: dict[str, str] = field(default_factory=dict)
+    proposal: str = ""  # a taxonomy.yaml for classes that no taxonomy knows
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -115,15 +117,18 @@ class Source:
         """The images with that file name or stem, in whichever folder."""
         return self._named.get(name, [])
 
-    def image(self, name: str) -> str | None:
+    def image(self, name: str, file: str = "") -> str | None:
         """Relative path of the one image that an annotation calls ``name``, or None.
 
+        One beside the annotation's ``file`` comes first: exports have ``train/`` and ``test/``.
         The name is a path, the end of one, a file name or a stem. Its folders must be the image's:
         where ``p0/1.png`` is missing, ``p1/1.png`` does not take its place. Only folders that mean
         nothing here (``/home/ann/1.png``) are passed over, for an image that is in no subfolder.
         """
         path = PurePosixPath(name.replace("\\", "/"))
         given = path.parts[:-1]
+        if (beside := str(PurePosixPath(file).parent / path)) in self.images and file:
+            return beside
         if given and str(path) in self.images:
             return str(path)
         fitting = []

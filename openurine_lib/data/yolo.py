@@ -48,6 +48,8 @@ def _read_labels(source: Source, path: Path, image: str, names: dict[int, str]) 
         values = line.split()
         if not values:  # an empty line
             continue
+        if len(values) >= 7 and len(values) % 2:  # a polygon: class x y x y x y ...
+            values = [values[0], *_around(values[1:])]
         corners = [number(value) for value in values[1:]]
         if not CLASS.fullmatch(values[0]) or len(corners) != 4 or any(map(math.isnan, corners)):
             what = f"{line.strip()!r:.100} is not a class and four numbers"
@@ -62,6 +64,13 @@ def _read_labels(source: Source, path: Path, image: str, names: dict[int, str]) 
         else:
             remedy = "add its name to data.yaml or correct the class"
             source.bad(s.UNKNOWN, file, at, f"class {cls} is not in data.yaml", remedy)
+
+
+def _around(points: list[str]) -> list[str]:
+    """x_center, y_center, width and height of the box around a polygon's points x y x y ..."""
+    numbers = [number(value) for value in points]
+    (x1, x2), (y1, y2) = ((min(n), max(n)) for n in (numbers[::2], numbers[1::2]))
+    return [repr(value) for value in ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)]
 
 
 def _class_names(source: Source) -> dict[int, str]:

@@ -176,17 +176,11 @@ def in_short(record: dict[str, Any]) -> str:
 
 def restore_weights(folder: Path, out: Path) -> Path:
     """Writes a carried weights file as ``out`` (weights.pt, in single precision), and its log."""
-    import torch
-    from safetensors import safe_open
-
     from openurine_lib.training import weights
 
-    with safe_open(folder / WEIGHTS, "pt") as stored:
-        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        meta = json.loads(stored.metadata()["meta"])
-    state = {n: t.float() if t.dtype == torch.float16 else t for n, t in state.items()}
+    content = weights.read_weights(folder / WEIGHTS)
     _copy(folder, out.parent, ("log.csv", RECORD, EXAMPLES))
-    weights.save({"state_dict": state, "meta": meta}, out)
+    weights.save(content, out)
     return out
 
 

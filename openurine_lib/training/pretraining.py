@@ -49,12 +49,10 @@ def pretrain(
     without the fold's test patients. imgsz: the detector's input, pixels (a multiple of 32).
     crop_px: side of the square crops, as large if None. A smaller crop shows a smaller part of the
     field: particles keep their size. stop_after: so many epochs are made, and only the log is left.
-    Raises ValueError if there is no unlabelled field.
+    Raises ValueError if there is no field.
     """
     if images.empty:
-        raise ValueError(
-            "no unlabelled field to pretrain on: add an unlabelled/ folder to the data set"
-        )
+        raise ValueError("no field to pretrain on: add an unlabelled/ folder to the data set")
     side = crop_px or imgsz
     share = (side / imgsz) ** 2  # of the area that a crop as large as the input would show
     torch.manual_seed(seed)  # for the decoder, which starts from random weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,12 +98,10 @@ def read_weights(
     engine: what the file must be of; ``meta`` must then tell all of DETECTOR, otherwise ``needed``.
     Raises WeightsError if the file is missing, is none of this project's, is of another engine, or
     of a version that did not write what this one needs."""
-    import torch
-
     if not Path(weights).is_file():
         raise WeightsError(f"{weights} does not exist; train the method first (notebook 03)")
     try:
-        content = torch.load(weights, map_location="cpu", weights_only=True)
+        content = _load(Path(weights))
     except Exception as e:
         why = str(e).split(". ")[0].splitlines()[0] if str(e) else type(e).__name__
         raise WeightsError(
@@ -124,6 +123,22 @@ def read_weights(
             "of this project; use that version, or train it again"
         )
     return content
+
+
+def _load(weights: Path) -> Any:
+    """The content of a file: torch's, or safetensors with the description as metadata."""
+    import torch
+
+    if weights.suffix != ".safetensors":
+        return torch.load(weights, map_location="cpu", weights_only=True)
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as stored:
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        meta = json.loads((stored.metadata() or {}).get("meta", "null"))
+    # carried files hold half precision; networks are built in single
+    state = {n: t.float() if t.dtype == torch.float16 else t for n, t in state.items()}
+    return {"state_dict": state, "meta": meta}
 
 
 def fill(model: nn.Module, state: dict[str, Any], weights: Path | str) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from openurine_lib import published, style
 from openurine_lib.clinical import agreement, counts, figures
-from openurine_lib.clinical.counts import NoCommonPatient
 from openurine_lib.data import levels, taxonomy
 from openurine_lib.experiments.methods import profile
 from openurine_lib.experiments.run import Run
@@ -161,10 +160,11 @@ def test_a_laboratorys_counts_per_hpf_are_not_set_against_counts_per_field():
     assert known.levels["level"].tolist() == [2] and known.levels["count"].isna().all()
 
 
-def test_reference_without_a_common_patient():
+def test_without_a_common_patient_the_annotators_boxes_are_the_reference_and_it_is_said():
     said = report(("nobody", "RBC", "few", np.nan))
-    with pytest.raises(NoCommonPatient):
-        counts.reference(make_run(fields(p=2), boxes(OPENURINE), said), 0)
+    known = counts.reference(make_run(fields(p=2), boxes(OPENURINE), said), 0)
+    assert set(known.images["group"]) == {"p"} and known.without_fields == ["nobody"]
+    assert "is on none of the test patients" in known.about
 
 
 def test_overview_shows_a_component_that_nobody_reported():

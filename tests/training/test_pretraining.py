@@ -80,7 +80,7 @@ def test_an_interrupted_pretraining_ends_the_same(fields, tmp_path, monkeypatch)
 
 
 def test_nothing_to_pretrain_on_is_said(fields, tmp_path):
-    with pytest.raises(ValueError, match="no unlabelled field"):
+    with pytest.raises(ValueError, match="no field to pretrain on"):
         pretraining.pretrain("yolo12n", fields.iloc[:0], 64, 1, 0, tmp_path / "encoder.pt")
 
 

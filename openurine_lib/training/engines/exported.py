@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -35,6 +36,8 @@ from openurine_lib.training.weights import DETECTOR, WeightsError, read_weights
 
 FORMAT = 1  # of the folder; another one is refused
 META = "export.json"
+RECORD = "validation.json"  # of ``clinical.validation``
+TOLD = ("synthetic", "taxonomy_entry")  # of the weights, where they know it
 FILES = {"openvino": ("network.xml", "network.bin"), "onnx": ("network.onnx",)}
 RUNTIME = {"openvino": "openvino", "onnx": "onnxruntime"}
 AGAIN = "export the weights again: openurine export weights.pt --to openvino"
@@ -72,7 +75,10 @@ def export(weights: Path, to: str, imgsz: int | None = None) -> Path:
         folder.mkdir()
         _write(load_model(weights), to, folder)
         files = {name: digest_of_file(folder / name) for name in FILES[to]}
-        write_json(folder / META, {name: meta[name] for name in DETECTOR} | {
+        told = {name: meta[name] for name in (*DETECTOR, *TOLD) if name in meta}
+        if (record := weights.with_name(RECORD)).is_file():  # what the detector is known to find
+            shutil.copyfile(record, folder / RECORD)
+        write_json(folder / META, told | {
             "format": FORMAT, "to": to, "imgsz": imgsz, "files": files,
             "weights": weights.name, "weights_sha256": digest_of_file(weights),
         })  # fmt: skip

@@ -142,7 +142,7 @@ class PredictorAdapter(UltralyticsDetectionModel):
 
 
 class _AllEpochsDone(Exception):
-    """What was interrupted has only its weights left to write."""
+    """What was interrupted, or is asked for again, has only its weights left to write."""
 
 
 class _StopAfter(Exception):
@@ -220,14 +220,15 @@ class _Frames(_Trainer):
         )  # fmt: skip
         self.add_callback("on_train_epoch_start", _reseed)
         self.add_callback("on_train_batch_end", lambda trainer: trainer.bar.update())
-        if self.start_epoch >= self.epochs:
+        if self.start_epoch >= (job.stop_after or self.epochs):
             raise _AllEpochsDone
 
     def _do_train(self) -> None:
         try:
             super()._do_train()
         except _AllEpochsDone:  # killed after its last epoch; the library would train one more
-            if self.args.close_mosaic:
+            # of the last epochs, which are without mosaic
+            if self.start_epoch > self.epochs - self.args.close_mosaic:
                 self._close_dataloader_mosaic()
             self.final_eval()
         except _StopAfter:

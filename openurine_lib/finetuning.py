@@ -1,0 +1,251 @@
+"""A laboratory's own fields and classes: the detector that comes with the project, trained further.
+
+Patients are cut in three: one of five folds is held out and scored at the end, a part of the rest
+decides when to stop, the others are trained on. So the gain over the detector that it started from
+is measured on patients that neither of them has seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from openurine_lib import default_weights
+from openurine_lib.clinical import validation
+from openurine_lib.data.boxes import area
+from openurine_lib.data.dataset import Dataset, prepare
+from openurine_lib.data.patients import by_image
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.evaluation import bootstrap
+from openurine_lib.experiments.methods import STRIDE, profile
+from openurine_lib.files import atomic_path, digest_of_file, write_json
+from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
+from openurine_lib.laboratory import BadOption, taxonomy_of
+from openurine_lib.speed.processor import device
+from openurine_lib.training.engines import engine
+from openurine_lib.training.job import TrainJob
+from openurine_lib.training.slices import slices_of
+from openurine_lib.training.transfer import equals, write_start
+from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
+from openurine_lib.training.weights import DETECTOR, read_weights
+
+FOLD = 0  # the held-out part
+CHECKS = 5  # the training is looked at so often
+PATIENCE = 2  # looks without a gain, after which it ends
+SHOWN = 3200  # fields or slices that a training shows, about: 12 minutes of one core (six heads)
+EPOCHS = (10, 150)  # at least and at most
+SLICES = 9  # of a field at most, of which an epoch shows one
+ALL = "all classes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """What a fine-tuning leaves."""
+
+    weights: Path
+    gains: pd.DataFrame  # of ``gains``: AP50 of each class before and after, in percent
+    components: pd.DataFrame  # of ``validation.judged``
+    about: str  # the parts, how long, from what
+    minutes: float  # of this call
+
+
+def finetune(
+    data: str | Path,
+    out: str | Path = "finetuned",
+    weights: str | Path | None = None,
+    seed: int = 0,
+    groups: str | None = None,
+    epochs: int | None = None,
+) -> Finetuned:
+    """Trains a detector further on a laboratory's fields, and measures what that gained.
+
+    An interrupted call goes on where it was, if nothing changed.
+
+    Args:
+        data: folder of a data set (README), with boxes and patients.
+        out: folder for weights.pt, validation.json, gains.csv and what they are made from.
+        weights: what to start from; None: the detector that comes with the project.
+        groups: "image" if nobody knows the patients: scores may then flatter.
+        epochs: at most so many passes over the fields; None: as many as take some minutes.
+
+    Raises DataError with all that is wrong in the data, WeightsError for weights that do not fit,
+    BadOption for ``out`` inside of ``data`` or fewer than CHECKS epochs.
+    """
+    started = time.monotonic()
+    data, out = Path(data).resolve(), Path(out).resolve()
+    if out.is_relative_to(data):
+        raise BadOption("out", out, "it would become a part of the data; give another folder")
+    if epochs is not None and epochs < CHECKS:
+        raise BadOption("epochs", epochs, f"give at least {CHECKS}")
+    base = default_weights.path() if weights is None else Path(weights)
+    meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
+    old = taxonomy_of(meta, base)
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
+        d = prepare(data, out / "dataset", seed, groups)
+        held, rest = d.test_images(FOLD), d.train_images(FOLD)
+        split = inner_split(rest, seed)
+        record = validation.read(base)
+        side = slice_px(d, rest, old, meta["imgsz"], record)
+        origin = write_start(base, old, d.taxonomy, seed, out / "start.pt")
+        images, boxes = slices_of(
+            split.train, d.boxes_of(split.train), side, SLICES, seed, out / "slices"
+        )
+        settings = profile("study").settings
+        few, many = EPOCHS
+        usual = int(np.clip(SHOWN // len(split.train), few, many))
+        job = TrainJob(
+            arch=meta["arch"], taxonomy=d.taxonomy, heads=meta["heads"], imgsz=meta["imgsz"],
+            images=images, boxes=boxes, epochs=epochs or usual, settings=settings, seed=seed,
+            dir=out, device=device(), pretrained=out / "start.pt",
+            # the taxonomy travels with the weights: no other file has to
+            meta={"synthetic": d.synthetic, "data": d.fingerprint, "finetuned_from": origin,
+                  "taxonomy_entry": dataclasses.asdict(d.taxonomy)},
+        )  # fmt: skip
+        # of other fields, settings or weights nothing is taken
+        work = out / f"work-{job.signature()[:12]}"
+        work.mkdir(exist_ok=True)
+        job = dataclasses.replace(job, dir=work)
+        best, looks = _train(job, split.validation, d, side)
+        found = _on_held_out(best, held, side, work / "held_out.csv")
+        before = _on_held_out(base, held, side, work / "before.csv")
+        truth = d.boxes_of(held)
+        table = gains(truth, renamed(before, d.taxonomy, old), found, d.taxonomy, held, seed)
+        content = validation.record(
+            held, truth, found, d.taxonomy, rest,
+            data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,
+            imgsz=meta["imgsz"],
+        )  # fmt: skip
+        final = out / "weights.pt"
+        with atomic_path(final) as temporary:
+            temporary.write_bytes(best.read_bytes())
+        validation.write(content, final)
+        with atomic_path(out / "gains.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.4g")
+    minutes = (time.monotonic() - started) / 60
+    about = (
+        f"{len(split.train)} fields trained on, {len(split.validation)} to decide when to stop, "
+        f"{len(held)} of {held['group'].nunique()} other patients or slides held out; "
+        f"{looks[-1]['epochs']} of {job.epochs} passes, the best after {_best(looks)['epochs']}; "
+        f"slices of {side} px; started from {base.name} "
+        f"({origin['classes']} of {d.taxonomy.n} classes known to it)"
+    )
+    return Finetuned(final, table, validation.judged(content, d.taxonomy), about, minutes)
+
+
+def _train(
+    job: TrainJob, fields: pd.DataFrame, d: Dataset, side: int
+) -> tuple[Path, list[dict[str, Any]]]:
+    """The weights that are best on ``fields``, and the looks: [{epochs, map50, ...}]."""
+    fitting = engine("ultralytics")
+    file = job.dir / "looks.json"
+    looks = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    for look in range(len(looks) + 1, CHECKS + 1):
+        if looks and len(looks) - 1 - looks.index(_best(looks)) >= PATIENCE:
+            break
+        stop = math.ceil(look * job.epochs / CHECKS)
+        one = dataclasses.replace(job, stop_after=stop)
+        weights = fitting.fit(one)
+        scores = held_out_scores(fitting, one, weights, fields, d.boxes_of(fields), (side, OVERLAP))
+        with atomic_path(_weights_of(job, stop)) as temporary:
+            temporary.write_bytes(weights.read_bytes())
+        looks.append({"epochs": stop, **scores})
+        write_json(file, looks)
+    return _weights_of(job, _best(looks)["epochs"]), looks
+
+
+def _best(looks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first look of the highest objective."""
+    return max(looks, key=lambda look: look[OBJECTIVE])
+
+
+def _weights_of(job: TrainJob, epochs: int) -> Path:
+    return job.dir / f"weights-{epochs}.pt"
+
+
+def _on_held_out(weights: Path, held: pd.DataFrame, side: int, out: Path) -> pd.DataFrame:
+    """The boxes of a detector on the held-out fields; those of a finished call are read."""
+    done = out.with_suffix(".json")
+    made = {"weights": digest_of_file(weights), "slice_px": side, "fields": list(held["image"])}
+    if done.exists() and json.loads(done.read_text(encoding="utf-8")) == made:
+        return read_predictions(out)
+    imgsz = read_weights(weights)["meta"]["imgsz"]
+    detector = engine("ultralytics").detector(weights, CONFIDENCE, device(), imgsz)
+    boxes = predict_fields(detector, held, side or None, OVERLAP, out)
+    write_json(done, made)
+    return boxes
+
+
+def slice_px(
+    d: Dataset, images: pd.DataFrame, old: Taxonomy, imgsz: int, record: dict[str, Any]
+) -> int:
+    """The side of a slice in pixels that shows particles as large as the base detector saw them.
+
+    By the median size of the classes that both know; else by the sizes of a pixel; else as the
+    base's own slices are.
+    """
+    boxes = d.boxes_of(images)
+    sizes = np.sqrt(area(boxes)).groupby(boxes["cls"]).agg(["median", "size"])
+    known = record.get("particle_px", {})
+    ratios, counts = [], []
+    for cls, ids in equals(d.taxonomy, old).items():
+        there = [known[old.classes[i]] for i in ids if old.classes[i] in known]
+        if there and cls in sizes.index:
+            ratios.append(sizes["median"][cls] / np.mean(there))
+            counts.append(int(sizes["size"][cls]))
+    if ratios:
+        # the middle one of all boxes' ratios
+        return round(imgsz * float(np.median(np.repeat(ratios, counts))))
+    if record.get("slice_px") and record.get("um_per_px") and images["um_per_px"].notna().all():
+        return round(record["slice_px"] * record["um_per_px"] / images["um_per_px"].median())
+    return record.get("slice_px") or math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+
+
+def renamed(boxes: pd.DataFrame, new: Taxonomy, old: Taxonomy) -> pd.DataFrame:
+    """Detections of the classes of ``old`` as those of ``new``; the others are left out."""
+    theirs = {i: cls for cls, ids in equals(new, old).items() for i in ids}
+    kept = boxes[boxes["cls"].isin(theirs.keys())]
+    return kept.assign(cls=kept["cls"].map(theirs).astype(int)).reset_index(drop=True)
+
+
+def gains(
+    truth: pd.DataFrame,
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    taxonomy: Taxonomy,
+    held: pd.DataFrame,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """[class, boxes, before, after, gain, low, high]: AP50 in percent on the held-out fields.
+
+    The ends are of 95 %, from resampling patients or slides (the same draws for both); NaN with
+    fewer than bootstrap.MIN_GROUPS of them. The last row is the mean over classes with boxes.
+    """
+    groups = held["group"].nunique()
+    whole = np.ones((1, groups), int)
+    drawn = bootstrap.draws(groups, bootstrap.FOR_LIMITS, seed)
+    both = []  # AP (1 + R, C + 1) of each, first the fields themselves, last the mean
+    for boxes in (before, after):
+        matched = bootstrap.match_groups(truth, boxes, taxonomy.n, held)
+        value = bootstrap.average_precision(matched, whole)
+        resampled = bootstrap.average_precision(matched, drawn)
+        ap = np.concatenate([value, bootstrap.fill_missing(resampled, value[0])])
+        both.append(100 * np.column_stack([ap, bootstrap.mean_over_classes(ap)]))
+    difference = both[1] - both[0]
+    ends = np.full((2, difference.shape[1]), np.nan)
+    if groups >= bootstrap.MIN_GROUPS:
+        ends = np.stack(bootstrap.symmetric_interval(difference[0], difference[1:]))
+    counts = truth["cls"].value_counts().reindex(range(taxonomy.n), fill_value=0)
+    return pd.DataFrame({
+        "class": [*taxonomy.classes, ALL], "boxes": [*counts, counts.sum()],
+        "before": both[0][0], "after": both[1][0], "gain": difference[0],
+        "low": ends[0], "high": ends[1],
+    })  # fmt: skip

@@ -1,0 +1,89 @@
+"""First weights for other classes: what a trained detector knows goes into a new one.
+
+Every tensor of the same name and shape is taken over. In the last layer, which has a channel for
+each class, a class that the trained detector knows under whichever name starts from that class's
+channel; a class of several starts from their mean. The rest stays as an untrained network has it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.files import digest_of_file
+from openurine_lib.model.build import build_model
+from openurine_lib.training.weights import DETECTOR, read_weights, save
+
+# the last layer of a head's branch for classes: model.21.heads.Cells.cv3.0.2.weight, or without
+# heads.<name> in a detector with one head
+LAST = re.compile(r"(?:heads\.(?P<head>\w+)\.)?cv3\.\d+\.2\.(?:weight|bias)$")
+
+
+def equals(new: Taxonomy, old: Taxonomy) -> dict[int, list[int]]:
+    """Class id of ``new`` -> the ids of the same particle in ``old``; [] where there is none.
+
+    The same are those that ``new`` names as its equals in OpenUrine, or of the same name or alias.
+    """
+    found = {}
+    for cls, name in enumerate(new.classes):
+        names = new.openurine.get(cls, (name,))
+        found[cls] = sorted({old.id(other) for other in names if old.knows(other)})
+    return found
+
+
+def write_start(
+    weights: Path, old: Taxonomy, new: Taxonomy, seed: int, out: Path
+) -> dict[str, Any]:
+    """Writes the first weights of a detector for ``new`` to ``out``; returns where they come from.
+
+    old: the classes of ``weights``. WeightsError for a file that is no detector of the ultralytics
+    engine.
+    """
+    content = read_weights(weights, "ultralytics", DETECTOR)
+    meta, state = content["meta"], content["state_dict"]
+    torch.manual_seed(seed)  # for what is not taken over
+    target = build_model(meta["arch"], new, meta["heads"]).state_dict()
+    same = equals(new, old)
+    taken = 0
+    for name, tensor in target.items():
+        known = state.get(name)
+        last = LAST.search(name)
+        if known is None:
+            continue
+        if last:
+            _rows(tensor, known, _ids(new.heads, last["head"], new.n),
+                  _ids(meta["head_classes"], last["head"], old.n), same)  # fmt: skip
+        elif known.shape == tensor.shape:
+            target[name] = known.to(tensor.dtype)
+        else:
+            continue
+        taken += 1
+    save({"state_dict": target, "meta": meta | {"classes": list(new.classes)}}, out)
+    return {
+        "file": weights.name, "sha256": digest_of_file(weights),
+        "tensors": taken, "of": len(target),
+        "classes": sum(map(bool, same.values())),
+    }  # fmt: skip
+
+
+def _ids(heads: Any, head: str | None, n: int) -> list[int]:
+    """The class of each channel of a head: all classes where there is one head only."""
+    return list(range(n)) if head is None else sorted(heads.get(head, ()))
+
+
+def _rows(
+    tensor: torch.Tensor,
+    known: torch.Tensor,
+    ids: list[int],
+    known_ids: list[int],
+    same: dict[int, list[int]],
+) -> None:
+    """Fills the channels (the first axis) of the classes that are known, in place."""
+    for row, cls in enumerate(ids):
+        rows = [known_ids.index(c) for c in same[cls] if c in known_ids]
+        if rows and known.shape[1:] == tensor.shape[1:]:
+            tensor[row] = known[rows].mean(0)
