@@ -23,8 +23,9 @@ from openurine_lib.clinical import validation
 from openurine_lib.data.boxes import area
 from openurine_lib.data.dataset import Dataset, prepare
 from openurine_lib.data.patients import by_image
-from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.data.taxonomy import Taxonomy, equals
 from openurine_lib.evaluation import bootstrap
+from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.methods import STRIDE, profile
 from openurine_lib.files import atomic_path, digest_of_file, write_json
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
@@ -33,7 +34,7 @@ from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.slices import slices_of
-from openurine_lib.training.transfer import equals, write_start
+from openurine_lib.training.transfer import write_start
 from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
 from openurine_lib.training.weights import DETECTOR, read_weights
 
@@ -207,13 +208,6 @@ def slice_px(
     if record.get("slice_px") and record.get("um_per_px") and images["um_per_px"].notna().all():
         return round(record["slice_px"] * record["um_per_px"] / images["um_per_px"].median())
     return record.get("slice_px") or math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
-
-
-def renamed(boxes: pd.DataFrame, new: Taxonomy, old: Taxonomy) -> pd.DataFrame:
-    """Detections of the classes of ``old`` as those of ``new``; the others are left out."""
-    theirs = {i: cls for cls, ids in equals(new, old).items() for i in ids}
-    kept = boxes[boxes["cls"].isin(theirs.keys())]
-    return kept.assign(cls=kept["cls"].map(theirs).astype(int)).reset_index(drop=True)
 
 
 def gains(

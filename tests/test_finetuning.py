@@ -12,6 +12,7 @@ from openurine_lib import finetuning
 from openurine_lib.clinical import validation
 from openurine_lib.data import taxonomy
 from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.evaluation import shared_classes
 from openurine_lib.laboratory import BadOption, predict
 from openurine_lib.training import transfer
 from openurine_lib.training.weights import read_weights
@@ -45,7 +46,7 @@ def data(tmp_path):
 def test_what_is_known_of_a_class_goes_into_its_channel(base, tmp_path):
     old = taxonomy.load("openurine")
     new = taxonomy.parse(TAXONOMY, "ours")
-    assert transfer.equals(new, old) == {
+    assert taxonomy.equals(new, old) == {
         0: [old.id("RBC")],
         1: [old.id("Calcium oxalate"), old.id("Uric acid")],
         2: [],
@@ -56,7 +57,7 @@ def test_what_is_known_of_a_class_goes_into_its_channel(base, tmp_path):
     assert origin["classes"] == 2 and origin["tensors"] == origin["of"] == len(after)
     stem = next(name for name in after if name.endswith("heads.Crystals.cv3.0.2.weight"))
     ids = sorted(old.heads["Crystals"])
-    known = before[stem][[ids.index(c) for c in transfer.equals(new, old)[1]]]
+    known = before[stem][[ids.index(c) for c in taxonomy.equals(new, old)[1]]]
     assert after[stem].shape[0] == 2  # square and bar
     assert torch.equal(after[stem][0], known.mean(0))
     backbone = next(name for name in after if name.startswith("model.0."))
@@ -120,7 +121,7 @@ def test_detections_of_other_classes_are_renamed_or_left_out():
     new = taxonomy.parse(TAXONOMY, "ours")
     names = ["RBC", "Uric acid", "WBC"]
     boxes = pd.DataFrame({"image": "f", "cls": [old.id(name) for name in names]})
-    assert finetuning.renamed(boxes, new, old).cls.tolist() == [0, 1]
+    assert shared_classes.renamed(boxes, new, old).cls.tolist() == [0, 1]
 
 
 def test_results_do_not_go_into_the_data(base, data):

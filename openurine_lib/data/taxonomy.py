@@ -138,6 +138,18 @@ def _lists(entry: Any, key: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def equals(new: Taxonomy, old: Taxonomy) -> dict[int, list[int]]:
+    """Class id of ``new`` -> the ids of the same particle in ``old``; [] where there is none.
+
+    The same are those that ``new`` names as its equals in OpenUrine, or of the same name or alias.
+    """
+    found = {}
+    for cls, name in enumerate(new.classes):
+        names = new.openurine.get(cls, (name,))
+        found[cls] = sorted({old.id(other) for other in names if old.knows(other)})
+    return found
+
+
 def from_json(entry: dict[str, Any]) -> Taxonomy:
     """The taxonomy that ``dataclasses.asdict`` and JSON turned into lists and text keys."""
     return Taxonomy(

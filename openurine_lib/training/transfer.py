@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from openurine_lib.data.taxonomy import Taxonomy
+from openurine_lib.data.taxonomy import Taxonomy, equals
 from openurine_lib.files import digest_of_file
 from openurine_lib.model.build import build_model
 from openurine_lib.training.weights import DETECTOR, read_weights, save
@@ -21,18 +21,6 @@ from openurine_lib.training.weights import DETECTOR, read_weights, save
 # the last layer of a head's branch for classes: model.21.heads.Cells.cv3.0.2.weight, or without
 # heads.<name> in a detector with one head
 LAST = re.compile(r"(?:heads\.(?P<head>\w+)\.)?cv3\.\d+\.2\.(?:weight|bias)$")
-
-
-def equals(new: Taxonomy, old: Taxonomy) -> dict[int, list[int]]:
-    """Class id of ``new`` -> the ids of the same particle in ``old``; [] where there is none.
-
-    The same are those that ``new`` names as its equals in OpenUrine, or of the same name or alias.
-    """
-    found = {}
-    for cls, name in enumerate(new.classes):
-        names = new.openurine.get(cls, (name,))
-        found[cls] = sorted({old.id(other) for other in names if old.knows(other)})
-    return found
 
 
 def write_start(

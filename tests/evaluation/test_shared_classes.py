@@ -1,7 +1,6 @@
 """Scores in the classes that a data set shares with OpenUrine."""
 
 import pandas as pd
-import pytest
 
 from openurine_lib.data import taxonomy
 from openurine_lib.data.dataset import BOX_COLUMNS
@@ -10,7 +9,6 @@ from openurine_lib.evaluation.metrics import average_precision
 
 URISED = taxonomy.load("urised2k")
 OPENURINE = taxonomy.load("openurine")
-COMMON = sc.shared(URISED)
 
 
 def boxes(*rows, confidences=None):
@@ -24,23 +22,14 @@ def boxes(*rows, confidences=None):
     return frame
 
 
-def test_classes_of_both_sets_get_one_id():
-    assert COMMON.classes == ("leukocyte", "erythrocyte", "mycete", "crystal", "epithelial")
-    for ours, theirs in (("WBC", "leukocyte"), ("Epithelial cell (renal)", "epithelial")):
-        assert COMMON.id(ours) == COMMON.id(theirs)
+def test_detections_get_the_data_sets_classes():
     found = boxes(
         ("a", OPENURINE.id("RBC"), 0, 0, 9), ("a", OPENURINE.id("Mucus"), 5, 5, 9),
         ("b", OPENURINE.id("Epithelial cell (squamous)"), 1, 1, 9),
     )  # fmt: skip
-    kept = sc.in_shared(found, OPENURINE, COMMON)
+    kept = sc.renamed(found, URISED, OPENURINE)
     assert list(kept["image"]) == ["a", "b"]
-    assert [COMMON.classes[c] for c in kept["cls"]] == ["erythrocyte", "epithelial"]
-
-
-def test_a_taxonomy_without_equals_is_refused_by_name():
-    alone = taxonomy.parse("name: mine\nclasses: {thing: Others}\n", "mine.yaml")
-    with pytest.raises(ValueError, match=r"'mine' names no class.*openurine"):
-        sc.shared(alone)
+    assert [URISED.classes[c] for c in kept["cls"]] == ["erythrocyte", "epithelial"]
 
 
 def test_a_detection_on_an_ignored_box_does_not_count_unless_a_wanted_one_is_nearer():

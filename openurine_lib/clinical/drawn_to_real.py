@@ -1,0 +1,121 @@
+"""What a detector that was trained on drawn fields finds on real ones, without one real label.
+
+The detector is the one that comes with the project. It predicts a fold's test fields, and is scored
+in the classes that the data set shares with OpenUrine. Beside it stand the run's own detectors,
+which were trained on the real fields of the other patients or slides.
+
+Two things are reported twice. A drawn box is as tight as its particle, an annotator's has room
+around it: so there are scores of the boxes as they are found, and of boxes widened by the room that
+is measured on training fields (the one use of real labels). And average precision is given at an
+IoU of 0.5, which asks whether the box fits, and of 0.3, which asks whether the particle is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openurine_lib import default_weights
+from openurine_lib.clinical import validation
+from openurine_lib.data import taxonomy
+from openurine_lib.evaluation.metrics import average_precision
+from openurine_lib.evaluation.shared_classes import renamed, room, widened, without_ignored
+from openurine_lib.experiments.methods import OURS, method
+from openurine_lib.experiments.run import Run
+from openurine_lib.files import digest_of_file
+from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
+from openurine_lib.speed.processor import device
+from openurine_lib.training.engines import engine
+from openurine_lib.training.weights import DETECTOR, read_weights
+
+IOUS = {"ap50": 0.5, "ap30": 0.3}
+MEAN = "mean"
+ROOM_FIELDS = 60  # training fields on which the annotators' habit is measured
+BESIDE = ("yolo12m", "yolo12m-sahi", OURS)  # trained on the real fields, as far as they have been
+DRAWN = "trained on drawn fields, no real label"
+COLUMNS = ["detector", "room", "class", "boxes", *IOUS]
+
+
+def table_drawn_to_real(run: Run, fold: int) -> pd.DataFrame | None:
+    """COLUMNS of each detector and shared class on the fold's test fields; ``class`` MEAN last.
+
+    room: by how many pixels the boxes were widened on each side. AP in percent. None where there is
+    nothing to compare: the fields are drawn, or no class has an equal in OpenUrine.
+    """
+    data = run.dataset
+    if data.synthetic or not data.taxonomy.openurine:
+        return None
+    test, train = run.test_images(fold), data.train_images(fold, ROOM_FIELDS)
+    truth = data.boxes_of(test)
+    found = _of_default(run, test, f"test-fold{fold}")
+    habit = room(_of_default(run, train, f"train-fold{fold}"), data.boxes_of(train))
+    lines = [*_lines(run, test, truth, found, DRAWN, 0.0)]
+    lines += _lines(run, test, truth, widened(found, habit), DRAWN, round(habit, 1))
+    for name in BESIDE:
+        file = run.predict_dir(method(name), fold) / "predictions.csv"
+        if file.exists():
+            lines += _lines(run, test, truth, read_predictions(file), name, 0.0)
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def sentence(table: pd.DataFrame | None) -> str:
+    """What ``table_drawn_to_real`` says, in words."""
+    if table is None:
+        return (
+            "The fields of this run are drawn, or share no class with OpenUrine. With a set of real"
+            " fields (make reproduce DATA=...) the table shows what drawn fields are worth there."
+        )
+    means = table[table["class"] == MEAN]
+    tight, loose = means[means.detector == DRAWN].itertuples(index=False)
+    said = (
+        f"Without one real label, the mean AP of the {len(table['class'].unique()) - 1} shared"
+        f" classes is {tight.ap30:.1f} % at an IoU of 0.3 and {tight.ap50:.1f} % at 0.5. Annotators"
+        f" leave {loose.room:.1f} pixels around a particle; boxes widened by that have"
+        f" {loose.ap50:.1f} % at 0.5."
+    )
+    trained = means[means.detector != DRAWN]
+    if len(trained):
+        best = trained.loc[trained.ap50.idxmax()]
+        said += f" {best.detector}, trained on the real fields, has {best.ap50:.1f} % at 0.5."
+    return said
+
+
+def _lines(
+    run: Run, test: pd.DataFrame, truth: pd.DataFrame, found: pd.DataFrame, name: str, by: float
+) -> Iterator[tuple[Any, ...]]:
+    """COLUMNS of one detector, whose boxes have the data set's class ids."""
+    known = run.dataset.taxonomy
+    of_shared = truth["cls"].isin(list(known.openurine))
+    wanted = truth[of_shared].reset_index(drop=True)
+    found = found[found["cls"].isin(list(known.openurine))]
+    aps = {}
+    for column, iou in IOUS.items():
+        scored = without_ignored(found, wanted, truth[~of_shared], iou)
+        aps[column] = 100 * average_precision(wanted, scored, known.n, list(test["image"]), iou)
+    present = sorted(wanted["cls"].unique())
+    for cls in present:
+        boxes = int((wanted["cls"] == cls).sum())
+        yield name, by, known.classes[cls], boxes, *(aps[column][cls] for column in IOUS)
+    yield name, by, MEAN, len(wanted), *(np.mean(aps[column][present]) for column in IOUS)
+
+
+def _of_default(run: Run, images: pd.DataFrame, name: str) -> pd.DataFrame:
+    """What the project's detector finds, in the data set's classes; predicted once and kept."""
+    weights = default_weights.path()
+    out = _folder(run, weights) / f"{name}.csv"
+    meta = read_weights(weights, needed=DETECTOR)["meta"]
+    if not out.exists():
+        detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
+        side = validation.read(weights).get("slice_px") or None
+        predict_fields(detector, images, side, OVERLAP, out)
+    return renamed(read_predictions(out), run.dataset.taxonomy, taxonomy.match(meta["classes"]))
+
+
+def _folder(run: Run, weights: Path) -> Path:
+    """Other weights or other data have another folder."""
+    key = f"{digest_of_file(weights)[:8]}-{run.dataset.fingerprint[:8]}"
+    return run.dir / "drawn_to_real" / key
