@@ -227,9 +227,8 @@ class _Frames(_Trainer):
         try:
             super()._do_train()
         except _AllEpochsDone:  # killed after its last epoch; the library would train one more
-            # of the last epochs, which are without mosaic
             if self.start_epoch > self.epochs - self.args.close_mosaic:
-                self._close_dataloader_mosaic()
+                self._close_dataloader_mosaic()  # as the last epochs did
             self.final_eval()
         except _StopAfter:
             self.final_eval()
