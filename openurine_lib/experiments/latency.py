@@ -140,6 +140,26 @@ def pareto_front(cost: pd.Series, gain: pd.Series) -> np.ndarray:
     return ~(no_worse & better).any(axis=1)  # nobody is better
 
 
+def sentences(costs: pd.DataFrame) -> Iterator[str]:
+    """What ``table4_latency`` says: of the paper's method and the quickest row, and of the front."""
+    known = costs.dropna(subset=["ms", "map50"])
+    if known.empty:
+        yield "No weights of a row are here, so none was timed."
+        return
+    quick = known.loc[known["ms"].idxmin()]
+    mine = known[known["method"] == OURS]
+    if len(mine):
+        yield (
+            f"A field takes the paper's method {mine['ms'].iloc[0] / 1000:.2f} seconds here. The"
+            f" quickest row, {quick['row']}, needs {quick['against_ours']:.0%} of that."
+        )
+    front = known[pareto_front(known["ms"], known["map50"])]
+    yield (
+        f"{front['method'].nunique()} of {len(known)} rows are on the front, from {quick['row']}"
+        f" (the quickest) to {front.loc[front['map50'].idxmax(), 'row']} (the most accurate)."
+    )
+
+
 def plot_latency_scatter(costs: pd.DataFrame, banner: str, metric: str = "map50") -> Figure:
     """Accuracy (percent) against milliseconds a field (logarithmic), with the Pareto front.
 

@@ -90,6 +90,19 @@ def test_nothing_trained_is_an_empty_table_and_figure(run, monkeypatch):
     latency.plot_latency_scatter(table.assign(map50=[]), "synthetic")
 
 
+def test_sentences_also_where_nothing_or_not_the_method_was_timed():
+    costs = pd.DataFrame({
+        "row": ["quick", "Our method", "slow"], "method": ["a", "ours-yolo12m", "c"],
+        "ms": [10.0, 40.0, 50.0], "against_ours": [0.25, 1, 1.25], "map50": [30.0, 60.0, 50.0],
+    })  # fmt: skip
+    field, front = latency.sentences(costs)
+    assert "0.04 seconds" in field and "quick, needs 25%" in field
+    assert "2 of 3 rows" in front and "from quick (the quickest) to Our method" in front
+    assert len(list(latency.sentences(costs.drop(1)))) == 1
+    (nothing,) = latency.sentences(costs.assign(ms=float("nan")))
+    assert nothing.startswith("No weights")
+
+
 def test_the_front_by_hand():
     cost, gain = pd.Series([1, 2, 3, 2, 5.0]), pd.Series([10, 30, 20, 30, 40.0])
     assert latency.pareto_front(cost, gain).tolist() == [True, True, False, True, True]
