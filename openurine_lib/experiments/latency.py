@@ -141,7 +141,7 @@ def pareto_front(cost: pd.Series, gain: pd.Series) -> np.ndarray:
 
 
 def sentences(costs: pd.DataFrame) -> Iterator[str]:
-    """What ``table4_latency`` says: of the paper's method and the quickest row, and of the front."""
+    """What ``table4_latency`` says: the paper's method, the quickest row, and the front."""
     known = costs.dropna(subset=["ms", "map50"])
     if known.empty:
         yield "No weights of a row are here, so none was timed."
