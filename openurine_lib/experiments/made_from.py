@@ -62,33 +62,41 @@ def ingredients(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
     return made
 
 
-def keep_or_clear(folder: Path, made: dict[str, str]) -> None:
-    """Readies a folder for a result that is made from ``made``; what is of something else goes."""
+def keep_or_clear(folder: Path, made: dict[str, str]) -> bool:
+    """Readies a folder for a result that is made from ``made``; what is of something else goes.
+
+    Returns whether something went.
+    """
     if _recorded(folder) == made:
-        return
+        return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     # two notebooks may come at once; the second one finds the record of the first
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         before = _recorded(folder)
         if before == made:
-            return
+            return False
         if before is None:
             why = "no record of what it was made from"
         else:
             names = (k for k in made.keys() | before.keys() if made.get(k) != before.get(k))
             why = f"made from another {', '.join(sorted(names))}"
-        if folder.is_dir() and any(folder.iterdir()):
+        held = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+        if held - {RECORD}:
             print(f"{why}: {folder} is cleared", flush=True)
             # One rename, so that a kill leaves all or nothing of it where it would be believed.
             folder.rename(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.cleared"))
         for old in folder.parent.glob(f".{folder.name}.*.cleared"):  # also of a kill
             shutil.rmtree(old)
         files.write_json(folder / RECORD, made)
+        return bool(held - {RECORD})
 
 
 def check(run: Run, kind: str, m: Method, fold: int) -> None:
     """Clears the folder of a result unless it is made from what it would be made from today."""
-    keep_or_clear(folder_of(run, kind, m, fold), ingredients(run, kind, m, fold))
+    folder = folder_of(run, kind, m, fold)
+    if keep_or_clear(folder, ingredients(run, kind, m, fold)):
+        # where a training that was made here went, a carried one takes its place from now on
+        keep_or_clear(folder, ingredients(run, kind, m, fold))
 
 
 def folds_of_today(run: Run, m: Method) -> list[int]:

@@ -27,11 +27,12 @@ class WeightsError(ValueError):
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Writes tensors and plain data, whole or not at all."""
+    """Writes tensors and plain data, whole or not at all: the same bytes for the same content."""
     import torch  # not above: tables and the workflow import this module's names without torch
 
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # given a path, torch would write the temporary file's name, which is random, into the file
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
 
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:

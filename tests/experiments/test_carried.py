@@ -123,6 +123,27 @@ def test_carried_predictions_take_the_place_of_a_training(source, elsewhere):
     assert not (run.train_dir(method(ROW), 0) / "weights.pt").exists()
 
 
+def test_a_training_of_other_code_gives_way_to_a_carried_one_once_and_for_all(
+    elsewhere, monkeypatch
+):
+    """What is trained from the restored weights must not find other bytes at the next look."""
+    run, row = elsewhere(with_weights=True), method(ROW)
+    folder = run.train_dir(row, 0)
+    with monkeypatch.context() as patch:
+        patch.setenv(carried.SWITCH, "0")
+        made_from.check(run, "train", row, 0)
+    (folder / "weights.pt").write_bytes(b"trained here")
+    write_json(folder / carried.TRAINED, {"minutes": 1.0})
+    write_json(folder / made_from.RECORD, {"code": "other"})
+    first = ensure_weights(run, row, 0).read_bytes()
+    records = folder.joinpath(made_from.RECORD).read_bytes()
+    made_from.check(run, "train", row, 0)
+    assert folder.joinpath(made_from.RECORD).read_bytes() == records
+    assert ensure_weights(run, row, 0).read_bytes() == first
+    shutil.rmtree(folder)
+    assert ensure_weights(run, row, 0).read_bytes() == first, "restored twice, it differs"
+
+
 def test_carried_weights_predict_here_and_score_alike(source, elsewhere):
     run = elsewhere(with_weights=True)
     weights = ensure_weights(run, method(ROW), 0)
