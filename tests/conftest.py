@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ matplotlib.use("Agg")
 def _own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that a test opens writes below ``tmp_path``, never into the checkout."""
     monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open() -> Iterator[None]:
+    """Matplotlib keeps every figure until it is closed, and warns of many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 class NoNetwork(AssertionError):

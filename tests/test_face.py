@@ -91,7 +91,7 @@ def test_what_was_interrupted_on_other_arrays_is_not_gone_on_with(weights, tmp_p
         patch.setattr(inference, "predict_image", killed)
         predict(list(images[:2]), weights, tmp_path)
     assert (tmp_path / "boxes.csv.partial").exists()
-    with pytest.raises(BadFolder, match="boxes.csv.partial is not of these fields"):
+    with pytest.raises(BadFolder, match="field1.png is not of these fields"):
         predict(list(images[1:]), weights, tmp_path)
     found = predict(list(images[:2]), weights, tmp_path).boxes
     pd.testing.assert_frame_equal(found, predict(list(images[:2]), weights).boxes)

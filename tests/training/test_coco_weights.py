@@ -187,7 +187,6 @@ def test_the_table_tells(place):
     run = make_run("demo")
     store(run, "yolov8m")
     told = run.train_dir(method("yolov8m"), 0) / coco_weights.FILE
-    told.parent.mkdir(parents=True)
     told.write_text(json.dumps({"file": "yolov8n.pt", "sha256": "0", "tensors": 3, "of": 4}))
     note = line(comparison.reproduced_table(run, 4), "yolov8m")["note"]
     assert note == "yolov8n stands for yolov8m; pretrained (yolov8n.pt, 3 of 4 tensors)"
