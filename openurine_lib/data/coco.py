@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openurine_lib.data import source as s
-from openurine_lib.data.parsed import Object, Unreadable, load_json, number
+from openurine_lib.data.parsed import number
 from openurine_lib.data.source import Source
 from openurine_lib.data.taxonomy import normal
 
@@ -18,19 +18,12 @@ LISTS = ("images", "categories", "annotations")
 def read_coco(source: Source, path: Path) -> None:
     """COCO JSON: images (id, file_name), categories, annotations (image_id, category_id, bbox)."""
     file = source.relative(path)
-    text = source.text(path)
-    if text is None:
-        return
-    try:
-        content = load_json(text)
-        lists = {key: _list(content, key) for key in LISTS}
-    except Unreadable as error:
-        remedy = f"it needs the lists {', '.join(LISTS)}"
-        source.bad(s.MALFORMED, file, error.line, f"is not COCO JSON: {error}", remedy)
+    content = source.json(path, LISTS, "COCO JSON", f"it needs the lists {', '.join(LISTS)}")
+    if content is None:
         return
     # kept by kind: ids of images and categories are two series
-    images = _named(source, file, lists["images"], "images", "file_name")
-    categories = _named(source, file, lists["categories"], "categories", "name")
+    images = _named(source, file, content["images"], "images", "file_name")
+    categories = _named(source, file, content["categories"], "categories", "name")
     image_of: dict[Any, str | None] = {}
     lines: dict[str, int] = {}  # image -> line of its entry
     for key, (name, line) in images.items():
@@ -49,7 +42,7 @@ def read_coco(source: Source, path: Path) -> None:
             what = f"category {name!r} stands in line {declared[normal(name)]} too"
             source.bad(s.MALFORMED, file, line, what, "give each category a name of its own")
         declared.setdefault(normal(name), line)
-    for entry in lists["annotations"]:
+    for entry in content["annotations"]:
         line = getattr(entry, "line", 0)  # what is no object has none
         what = f"annotation {reprlib.repr(entry)}"
         try:
@@ -71,13 +64,6 @@ def read_coco(source: Source, path: Path) -> None:
                 cls = categories[category][0]
                 # width and height -> corners
                 source.add(image, cls, (x, y, x + w, y + h), file, line)
-
-
-def _list(content: Any, key: str) -> list[Any]:
-    entries = content.get(key) if isinstance(content, Object) else None
-    if not isinstance(entries, list):
-        raise Unreadable(f"{key} is not a list")
-    return entries
 
 
 def _named(

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from openurine_lib.data import source as s
-from openurine_lib.data.parsed import Object, Unreadable, load_json, number
+from openurine_lib.data.parsed import number
 from openurine_lib.data.source import Source
 
 HEAD = 4096  # characters in which LabelMe writes "shapes", before an image in base64
@@ -28,17 +28,9 @@ def is_labelme(path: Path) -> bool:
 def read_labelme(source: Source, path: Path) -> None:
     """LabelMe: ``imagePath`` and ``shapes`` (label, points [[x, y], ...], shape_type)."""
     file = source.relative(path)
-    text = source.text(path)
-    if text is None:
-        return
-    try:
-        content = load_json(text)
-        shapes = content.get("shapes") if isinstance(content, Object) else None
-        if not isinstance(shapes, list):
-            raise Unreadable("shapes is not a list")
-    except Unreadable as error:
-        remedy = "correct it, or move it elsewhere"
-        source.bad(s.MALFORMED, file, error.line, f"is not LabelMe's JSON: {error}", remedy)
+    remedy = "correct it, or move it elsewhere"
+    content = source.json(path, ("shapes",), "LabelMe's JSON", remedy)
+    if content is None:
         return
     name = content.get("imagePath") or path.stem
     # paths of the annotator's machine: what counts is the name, beside this file if there
@@ -47,7 +39,7 @@ def read_labelme(source: Source, path: Path) -> None:
     if image is None:
         source.missing(file, 0, str(name))
         return
-    for shape in shapes:
+    for shape in content["shapes"]:
         line = getattr(shape, "line", 0)
         corners = _box(shape)
         if corners is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -70,6 +70,14 @@ def load_json(text: str) -> Any:
         raise
     except ValueError as error:  # an integer of more digits than Python reads
         raise Unreadable(str(error)) from error
+
+
+def with_lists(content: Any, names: Iterable[str]) -> Object:
+    """The content, if it is an object that has a list of each name. Raises Unreadable."""
+    for name in names:
+        if not isinstance(content, Object) or not isinstance(content.get(name), list):
+            raise Unreadable(f"{name} is not a list")
+    return content
 
 
 def _object_lines(text: str) -> Iterator[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from openurine_lib.data.boxes import XYXY
-from openurine_lib.data.parsed import number
+from openurine_lib.data.parsed import Object, Unreadable, load_json, number, with_lists
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 SPLIT_FOLDERS = {"unlabeled": "unlabelled", "unlabelled": "unlabelled", "cohort": "cohort"}
@@ -173,6 +174,21 @@ class Source:
         except OSError as error:
             what = f"cannot be opened ({error.strerror})"
             self.bad(MALFORMED, self.relative(path), 0, what, "allow it to be read")
+        return None
+
+    def json(self, path: Path, lists: Iterable[str], form: str, remedy: str) -> Object | None:
+        """Content of a JSON file, an object with these lists; None, and a problem, if it is none.
+
+        form: what the file should be, for the message.
+        """
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            return with_lists(load_json(text), lists)
+        except Unreadable as error:
+            what = f"is not {form}: {error}"
+            self.bad(MALFORMED, self.relative(path), error.line, what, remedy)
         return None
 
     def relative(self, path: Path) -> str:
