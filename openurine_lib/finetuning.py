@@ -26,10 +26,10 @@ from openurine_lib.data.patients import by_image
 from openurine_lib.data.taxonomy import Taxonomy, equals
 from openurine_lib.evaluation import bootstrap
 from openurine_lib.evaluation.shared_classes import renamed
-from openurine_lib.experiments.methods import STRIDE, profile
+from openurine_lib.experiments.methods import profile
 from openurine_lib.files import atomic_path, digest_of_file, write_json
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
-from openurine_lib.laboratory import BadOption, taxonomy_of
+from openurine_lib.laboratory import BadOption, taxonomy_of, usual_slice_px
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
@@ -205,9 +205,9 @@ def slice_px(
     if ratios:
         # the middle one of all boxes' ratios
         return round(imgsz * float(np.median(np.repeat(ratios, counts))))
-    if record.get("slice_px") and record.get("um_per_px") and images["um_per_px"].notna().all():
-        return round(record["slice_px"] * record["um_per_px"] / images["um_per_px"].median())
-    return record.get("slice_px") or math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+    um_per_px = images["um_per_px"].median() if images["um_per_px"].notna().all() else None
+    # a detector of whole fields is trained further on slices
+    return usual_slice_px(imgsz, record if record.get("slice_px") else {}, um_per_px)
 
 
 def gains(

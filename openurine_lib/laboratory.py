@@ -100,7 +100,7 @@ def predict(
         file = default_weights.path() if weights is None else Path(weights)
         detector, classes, meta = _open_detector(file, conf)
         known = validation.read(file)
-        usual = _slice_px(meta["imgsz"], known, um_per_px)
+        usual = usual_slice_px(meta["imgsz"], known, um_per_px)
         side = usual if slice_px is None else slice_px
         other = (
             f"validated at confidence {known['conf']}" if known.get("conf", conf) != conf else ""
@@ -164,7 +164,7 @@ class _Eye:
         self._seen[image] = (width, height, patient_report.unlike(look, self.known))
 
 
-def _slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
+def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
     """The usual side of a slice in pixels, see ``predict``; 0: whole fields."""
     if not known:
         # rounded up, as the paper's sizes are
