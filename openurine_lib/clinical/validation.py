@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from openurine_lib import default_weights
 from openurine_lib.clinical.agreement import MEASURES, table8_components
 from openurine_lib.clinical.counts import CONFIDENCE, paired_levels, patient_means, per_hpf
 from openurine_lib.data import appearance
@@ -31,7 +32,7 @@ from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import ensure_predictions, ensure_weights
 from openurine_lib.files import digest_of_file, write_json
 
-FILE = "validation.json"
+FILE = default_weights.RECORD
 FORMAT = 1
 NOT_VALIDATED = "not validated"
 # From which on a component counts as found well enough. Ours: half of the particles found, half of

@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from openurine_lib import default_weights
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.experiments.methods import Method, predict_key
 from openurine_lib.experiments.run import Run
-from openurine_lib.files import PACKAGE, atomic_path, digest, write_json
+from openurine_lib.files import atomic_path, digest, write_json
 
 SWITCH = "OPENURINE_CARRIED"  # environment: 0 makes everything anew
 LIMIT = 300  # boxes a field, as one forward pass gives at most
@@ -42,14 +43,14 @@ RECORD = "record.json"
 # what model.autoencoder redraws and how; a carried encoder of another pretext task is not valid
 PRETEXT = "mean colour + decoder(encoder(X)); L1 + 1 - SSIM"
 TRAINED = "trained.json"  # beside weights that were trained here: minutes, commit, processor, time
-WEIGHTS = "weights.safetensors"
+WEIGHTS = default_weights.WEIGHTS
 EXAMPLES = "reconstructions.npz"
 EXAMPLES_SHOWN = 5  # in Fig. 3A
 
 
 def store() -> Path:
     """The folder of all carried results: beside the package, as the notebooks are."""
-    return PACKAGE.parent / "carried"
+    return default_weights.CARRIED
 
 
 def folder_of(run: Run, kind: str, m: Method, fold: int) -> Path:

@@ -26,6 +26,7 @@ import torch
 from sahi.models.base import DetectionModel
 from ultralytics.nn.modules.head import Detect
 
+from openurine_lib import default_weights
 from openurine_lib.files import digest_of_file, write_json
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.speed.parallel import ParallelDetectionModel
@@ -36,7 +37,6 @@ from openurine_lib.training.weights import DETECTOR, WeightsError, read_weights
 
 FORMAT = 1  # of the folder; another one is refused
 META = "export.json"
-RECORD = "validation.json"  # of ``clinical.validation``
 TOLD = ("synthetic", "taxonomy_entry")  # of the weights, where they know it
 FILES = {"openvino": ("network.xml", "network.bin"), "onnx": ("network.onnx",)}
 RUNTIME = {"openvino": "openvino", "onnx": "onnxruntime"}
@@ -76,8 +76,10 @@ def export(weights: Path, to: str, imgsz: int | None = None) -> Path:
         _write(load_model(weights), to, folder)
         files = {name: digest_of_file(folder / name) for name in FILES[to]}
         told = {name: meta[name] for name in (*DETECTOR, *TOLD) if name in meta}
-        if (record := weights.with_name(RECORD)).is_file():  # what the detector is known to find
-            shutil.copyfile(record, folder / RECORD)
+        if (
+            record := weights.with_name(default_weights.RECORD)
+        ).is_file():  # what the detector is known to find
+            shutil.copyfile(record, folder / default_weights.RECORD)
         write_json(folder / META, told | {
             "format": FORMAT, "to": to, "imgsz": imgsz, "files": files,
             "weights": weights.name, "weights_sha256": digest_of_file(weights),
