@@ -75,20 +75,11 @@ def test_predict_without_a_folder_gives_what_it_writes_with_one(weights, tmp_pat
     assert alone.per_hpf and not predict([image], weights).per_hpf
 
 
-def test_what_was_interrupted_on_other_arrays_is_not_gone_on_with(weights, tmp_path, monkeypatch):
+def test_what_was_interrupted_on_other_arrays_is_not_gone_on_with(weights, tmp_path):
     from openurine_lib import inference
 
     images = np.random.default_rng(0).integers(0, 255, (3, 96, 96, 3), np.uint8)
-    original, done = inference.predict_image, []
-
-    def killed(*arguments):
-        if done:
-            raise KeyboardInterrupt
-        done.append(1)
-        return original(*arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(inference, "predict_image", killed)
+    with tiny.killed_after(1, inference, "predict_image"):
         predict(list(images[:2]), weights, tmp_path)
     assert (tmp_path / "boxes.csv.partial").exists()
     with pytest.raises(BadFolder, match="field1.png is not of these fields"):

@@ -67,17 +67,7 @@ def test_what_is_known_of_a_class_goes_into_its_channel(base, tmp_path):
 def test_a_fine_tuning_is_resumed_reported_and_used(base, data, tmp_path, monkeypatch):
     monkeypatch.setattr(finetuning, "CHECKS", 2)
     out = tmp_path / "out"
-    looked = []
-    original = finetuning.held_out_scores
-
-    def killed(*arguments):
-        if looked:
-            raise KeyboardInterrupt
-        looked.append(1)
-        return original(*arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(finetuning, "held_out_scores", killed)
+    with tiny.killed_after(1, finetuning, "held_out_scores"):
         finetuning.finetune(data, out, base, epochs=2)
     (work,) = out.glob("work-*")
     assert [look["epochs"] for look in json.loads((work / "looks.json").read_text())] == [1]

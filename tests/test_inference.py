@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 from PIL import Image
 from sahi.models.base import DetectionModel
@@ -103,20 +104,11 @@ def test_goes_on_after_a_kill_in_the_middle_of_a_line(detector, fields, tmp_path
     out, again = tmp_path / "once.csv", tmp_path / "again.csv"
     predict_fields(detector, fields, 64, 0.25, out)
 
-    original, asked = inference.predict_image, []
-
-    def killed(det, image, *rest):
-        asked.append(1)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return original(det, image, *rest)
-
-    monkeypatch.setattr(inference, "predict_image", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with tiny.killed_after(2, inference, "predict_image"):
         predict_fields(detector, fields, 64, 0.25, again)
     partial = again.with_name("again.csv.partial")
     partial.write_bytes(partial.read_bytes()[:-5])  # the second field's line is cut off
-    asked.clear()
+    original, asked = inference.predict_image, []
     monkeypatch.setattr(inference, "predict_image", lambda *a: asked.append(1) or original(*a))
     predict_fields(detector, fields, 64, 0.25, again)
     assert len(asked) == 2  # of three: the first was kept

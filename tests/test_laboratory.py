@@ -33,23 +33,6 @@ def predicted(fields, weights, out, *more):
     return main(["predict", *fields, "--weights", str(weights), "--out", str(out), *more])
 
 
-@contextlib.contextmanager
-def killed_after(fields):
-    """Within it, a prediction ends after so many fields as if it were killed."""
-    original = inference.predict_image
-    done = []
-
-    def kill(*arguments):
-        if len(done) == fields:
-            raise KeyboardInterrupt
-        done.append(1)
-        return original(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(inference, "predict_image", kill)
-        yield
-
-
 @pytest.mark.parametrize("left", [0, 1, 2], ids=["at once", "one field", "finished"])
 def test_another_patients_results_are_never_taken_for_this_ones(weights, tmp_path, capsys, left):
     one, other = patient(tmp_path / "one", 1), patient(tmp_path / "other", 2)
@@ -57,7 +40,7 @@ def test_another_patients_results_are_never_taken_for_this_ones(weights, tmp_pat
     if left == 2:
         assert predicted(one, weights, out) == 0
     else:
-        with killed_after(left):
+        with tiny.killed_after(left, inference, "predict_image"):
             predicted(one, weights, out)
     before = {path: path.read_bytes() for path in out.iterdir()}
     assert predicted(other, weights, out) == 2
@@ -126,7 +109,7 @@ def test_weights_without_a_record_never_say_none(weights, tmp_path):
 def test_a_resumed_call_looks_at_every_field(weights, tmp_path):
     fields = patient(tmp_path / "one", 1, ("f1", "f2", "f3"))
     out = tmp_path / "out"
-    with killed_after(2):
+    with tiny.killed_after(2, inference, "predict_image"):
         predicted(fields, weights, out)
     drawn = {file.name for file in out.glob("*.png")}
     assert predicted(fields, weights, out, "--um-per-px", "0.3") == 0

@@ -1,9 +1,13 @@
 """Small inputs that several tests share: drawn fields, a job, untrained weights, stored rows."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from openurine_lib import files
@@ -94,6 +98,23 @@ def untrained(folder: Path) -> Path:
     path = folder / "weights.pt"
     torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
     return path
+
+
+@contextlib.contextmanager
+def killed_after(calls: int, place: Any, name: str) -> Iterator[None]:
+    """Within it, after so many calls of ``place.name`` the next one ends as if it were killed."""
+    original = getattr(place, name)
+    done = []
+
+    def kill(*given: Any) -> Any:
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(*given)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(place, name, kill)
+        yield
 
 
 def store(run: Run, name: str, fold: int = 0, **tables: pd.DataFrame) -> None:
