@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import cohen_kappa_score
+from ultralytics.utils.metrics import box_iou
 
 from openurine_lib.data.check import labelled
 from openurine_lib.data.readers import read
@@ -53,8 +54,6 @@ def pairs(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
     one, other: boxes [image, cls, x1, y1, x2, y2].
     """
-    from ultralytics.utils.metrics import box_iou
-
     of_one, of_other = ByImage(one), ByImage(other)
     rows: list[tuple[str, int, int]] = []
     for image in sorted({*one["image"], *other["image"]}):

@@ -112,9 +112,9 @@ def _of_today(run: Run, m: Method, fold: int) -> bool:
     stored = [place / name for name in ("predictions.csv", "metrics.csv")]
     if not all(map(files.is_sealed, stored)):
         return False
-    kinds = ["ssl", "train", "predict"][0 if m.ssl else 1 :]
-    if carried.to_score(run, m, fold):
-        kinds = ["predict"]  # nothing is trained here
+    kinds = ["predict"]
+    if not carried.to_score(run, m, fold):  # then it was trained here
+        kinds = [*(["ssl"] if m.ssl else []), "train", "predict"]
     with contextlib.suppress(FileNotFoundError):  # of weights or of an encoder
         return all(
             _recorded(folder_of(run, kind, m, fold)) == ingredients(run, kind, m, fold)

@@ -20,8 +20,7 @@ def build_model(
 
     arch: an ultralytics architecture (``yolo12m``, ``rtdetr-l``), with ``-dp`` the DP-YOLO on it,
     with ``-pgi`` YOLOv9-e and its auxiliary branch; UnknownArchitecture where there is none.
-    heads: ``single`` (stock) or ``multi``, which
-    raises ValueError for an RT-DETR.
+    heads: ``single`` (stock) or ``multi``, which raises ValueError for an RT-DETR.
     """
     if heads == "multi" and arch.startswith("rtdetr"):
         raise ValueError(f"{arch} has a transformer decoder, no Detect head to be replaced by six")

@@ -123,11 +123,9 @@ class DPModel(SingleHeadModel):
         channels = [branch[0].conv.in_channels for branch in stock_head.cv2]
         head = AnchorDetect(nc, channels, stock_head.stride)
         # what ultralytics' parser writes on a layer
-        head.i, head.f, head.type = (
-            stock_head.i,
-            stock_head.f,
-            f"{AnchorDetect.__module__}.AnchorDetect",
-        )
+        head.i = stock_head.i
+        head.f = stock_head.f
+        head.type = f"{AnchorDetect.__module__}.AnchorDetect"
         head.np = sum(p.numel() for p in head.parameters())
         self.model[-1] = head
 
