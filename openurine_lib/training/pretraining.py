@@ -68,7 +68,8 @@ def pretrain(
         out.parent, digest(arch, contents, imgsz, side, schedule, seed, length=64), device,
         model=model, optimizer=optimizer, scheduler=scheduler,
     )  # fmt: skip
-    rows = checkpoint.resume().get("rows", [])  # epochs that an interrupted call has done
+    earlier = checkpoint.resume()
+    rows = earlier.get("rows", [])  # epochs that an interrupted call has done
     augment = v2.Compose([
         v2.RandomResizedCrop(side, (SMALLEST_CROP * share, share), antialias=True),
         v2.RandomHorizontalFlip(),  # a field has neither up nor down
@@ -85,6 +86,8 @@ def pretrain(
         return torch.stack([augment(fields[i]) for i in batch]).to(device).float().div(255)
 
     n = len(fields)
+    if "chance" in earlier:  # for the crops after the last epoch; every epoch sets its own
+        torch.set_rng_state(earlier["chance"].cpu())
     bar = tqdm(
         total=epochs * n,
         initial=len(rows) * n,
@@ -105,7 +108,7 @@ def pretrain(
         l1, dissimilarity = (sums / n).tolist()  # plain numbers, as the checkpoint is read
         rows.append({"epoch": epoch + 1, "l1": l1, "ssim": dissimilarity})
         bar.set_postfix(loss=f"{l1 + dissimilarity:.3f}")
-        checkpoint.save(rows)
+        checkpoint.save(rows, chance=torch.get_rng_state())
         if len(rows) == stop_after:
             break
     bar.close()

@@ -84,6 +84,16 @@ def test_nothing_to_pretrain_on_is_said(fields, tmp_path):
         pretraining.pretrain("yolo12n", fields.iloc[:0], 64, 1, 0, tmp_path / "encoder.pt")
 
 
+def test_a_pretraining_killed_after_its_last_epoch_ends_the_same(fields, tmp_path):
+    """Crops are drawn once more then, for the averages of the batch norms."""
+    whole = pretraining.pretrain("yolo12n", fields, 64, 2, 0, tmp_path / "whole" / "encoder.pt")
+    out = tmp_path / "broken" / "encoder.pt"
+    with tiny.killed_after(0, pretraining.Checkpoint, "finish"):
+        pretraining.pretrain("yolo12n", fields, 64, 2, 0, out)
+    pretraining.pretrain("yolo12n", fields, 64, 2, 0, out)
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def stopped_after_an_epoch(fields, folder, monkeypatch, imgsz=64, seed=0):
     """Leaves the checkpoint of a pretraining that was killed after its first epoch of two."""
     save = pretraining.Checkpoint.save
