@@ -8,10 +8,9 @@ stands for the decoder, and the constants below are the schedule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -20,10 +19,10 @@ from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from openurine_lib.data.images import read_rgb
 from openurine_lib.files import atomic_path, digest, digest_of_file, epoch_seed
 from openurine_lib.model.autoencoder import Autoencoder, reconstruction_loss
 from openurine_lib.speed.processor import cpu_bf16, ready_for
+from openurine_lib.training.reading import Fields
 from openurine_lib.training.weights import Checkpoint, write_log
 
 LEARNING_RATE = 2e-3  # AdamW, cosine to zero
@@ -75,17 +74,15 @@ def pretrain(
         v2.RandomHorizontalFlip(),  # a field has neither up nor down
         v2.RandomVerticalFlip(),
     ])  # fmt: skip
-    fields = [
-        # a crop of a quarter of the area has half the side: it keeps its pixels
-        _load(path, 2 * imgsz)
-        for path in tqdm(images.path, "read unlabelled fields", unit="field", leave=False)
-    ]
-
-    def crops(batch: Tensor) -> Tensor:
-        """A random crop of each field of the batch: (B, 3, side, side) in 0..1."""
-        return torch.stack([augment(fields[i]) for i in batch]).to(device).float().div(255)
-
+    # a crop of a quarter of the area has half the side: it keeps its pixels
+    fields = Fields(images.path, 2 * imgsz)
     n = len(fields)
+
+    def crops(order: Tensor) -> Iterator[Tensor]:
+        """A random crop of each field, in batches of that order: (B, 3, side, side) in 0..1."""
+        for batch in fields.batches(order.split(BATCH)):
+            yield torch.stack([augment(field) for field in batch]).to(device).float().div(255)
+
     if "chance" in earlier:  # for the crops after the last epoch; every epoch sets its own
         torch.set_rng_state(earlier["chance"].cpu())
     bar = tqdm(
@@ -100,10 +97,10 @@ def pretrain(
         torch.manual_seed(epoch_seed(seed, epoch))
         sums = np.zeros(2)  # L1 and 1 - SSIM
         model.train()
-        for batch in torch.randperm(n).split(BATCH):
+        for x in crops(torch.randperm(n)):
             # weighted by fields, as the last batch may be smaller
-            sums += np.array(_step(model, optimizer, crops(batch))) * len(batch)
-            bar.update(len(batch))
+            sums += np.array(_step(model, optimizer, x)) * len(x)
+            bar.update(len(x))
         scheduler.step()
         l1, dissimilarity = (sums / n).tolist()  # plain numbers, as the checkpoint is read
         rows.append({"epoch": epoch + 1, "l1": l1, "ssim": dissimilarity})
@@ -117,24 +114,15 @@ def pretrain(
         return out.with_name("log.csv")
     # as for the detector: after a short training the running averages of the batch norms are still
     # those of the untrained network; one pass over the fields sets them
-    update_bn((crops(batch) for batch in torch.arange(n).split(BATCH)), model)
+    update_bn(crops(torch.arange(n)), model)
     write_log(out.with_name("log.csv"), rows)
-    _save_examples(model, fields[:8], imgsz, out.with_name("reconstructions.npz"))
+    shown = [fields[i] for i in range(min(8, n))]
+    _save_examples(model, shown, imgsz, out.with_name("reconstructions.npz"))
     meta = {
         "engine": "ultralytics", "arch": arch, "epochs": epochs, "imgsz": imgsz, "crop": side,
         "fields": n, "seed": seed,
     }  # fmt: skip
     return checkpoint.finish(model.encoder_state(), meta, out.name)
-
-
-def _load(path: str, longest: int) -> Tensor:
-    """A field, (3, H, W) uint8 RGB, shrunk if its longer side has more than ``longest`` pixels."""
-    image = read_rgb(path)
-    scale = longest / max(image.shape[:2])
-    if scale < 1:
-        # averages areas: fine structures leave no moire
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
 
 
 def to_device(model: Autoencoder, device: str) -> Autoencoder:

@@ -65,12 +65,24 @@ def fit(job: TrainJob) -> Path:
         "seed": job.seed, "device": job.device,
         "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
         "val": False, "plots": False, "patience": 0, "pretrained": False, "verbose": False,
+        "amp": precision(job.device),
         # from memory, mosaic draws from the whole fold; from disk it draws from a history that a
         # resumed training would not have
         "cache": "ram",
     }  # fmt: skip
     _trainer(job)(overrides=overrides).train()
     return job.dir / "weights.pt"
+
+
+def precision(device: str) -> str | bool:
+    """The library's ``amp`` on a device: bfloat16 on a GPU that has it, else full precision.
+
+    Its default, float16, first downloads a network of its own to try it with. (On a processor the
+    model itself computes in bfloat16, see ``ProcessorForward``.)
+    """
+    if device == "cpu" or not torch.cuda.is_available():
+        return False
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else False
 
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
@@ -266,6 +278,9 @@ class _Frames(_Trainer):
             update_bn((self.preprocess_batch(batch)["img"] for batch in self.train_loader), model)
         meta = job.meta | job.described("ultralytics")
         meta["objectness_gain"] = job.settings.get("obj", 0.0)
+        if self.batch_size != job.settings["batch"]:
+            # The GPU's memory was too small, and the library halved the batch (it warns).
+            meta["batch"] = self.batch_size
         done = len(self.rows) >= self.epochs
         write = self.checkpoint.finish if done else self.checkpoint.write_weights
         write(model.float().state_dict(), meta)

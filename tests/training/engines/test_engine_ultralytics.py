@@ -223,3 +223,48 @@ def test_the_moving_average_of_the_weights_is_kept(tmp_path, monkeypatch):
     engine.fit(job)
     kept = {k: v.float() for k, v in state(job).items()}
     assert equal(kept, ends["average"]) and not equal(kept, ends["last"])
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "units", "expected"),
+    [("cpu", True, True, False), ("cuda:0", True, True, "bf16"), ("0,1", True, False, False),
+     ("mps", False, False, False)],
+)  # fmt: skip
+def test_mixed_precision_never_asks_for_the_check_that_downloads(
+    monkeypatch, device, gpu, units, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: units)
+    assert engine.precision(device) == expected
+
+
+def test_the_library_does_not_check_the_precision_that_is_asked_of_it(tmp_path, monkeypatch):
+    """On a GPU the check would ask for a network of the library's own."""
+
+    def check(model):
+        raise AssertionError("the check downloads a network")
+
+    monkeypatch.setattr("ultralytics.engine.trainer.check_amp", check)
+    engine.fit(tiny.job(tmp_path, nbs=4, epochs=1))
+
+
+def test_a_batch_that_the_memory_cannot_hold_is_halved_and_recorded(tmp_path, monkeypatch):
+    job = tiny.job(tmp_path, nbs=4, epochs=2)
+    batch = job.settings["batch"]
+    preprocess = engine.DetectionTrainer.preprocess_batch
+
+    def small_gpu(self, given):
+        if len(given["img"]) > batch // 2:
+            raise RuntimeError("CUDA out of memory")
+        return preprocess(self, given)
+
+    monkeypatch.setattr(engine.DetectionTrainer, "preprocess_batch", small_gpu)
+    engine.fit(job)
+    assert engine.read_weights(job.dir / "weights.pt")["meta"]["batch"] == batch // 2
+    assert pd.read_csv(job.dir / "log.csv").epoch.tolist() == [1, 2]
+
+
+def test_a_batch_that_fitted_is_not_recorded_as_another(tmp_path):
+    job = tiny.job(tmp_path, nbs=4, epochs=1)
+    engine.fit(job)
+    assert "batch" not in engine.read_weights(job.dir / "weights.pt")["meta"]
