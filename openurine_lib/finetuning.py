@@ -29,14 +29,14 @@ from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.methods import profile
 from openurine_lib.files import atomic_path, digest_of_file, write_json
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
-from openurine_lib.laboratory import BadOption, taxonomy_of, usual_slice_px
+from openurine_lib.laboratory import BadOption, usual_slice_px
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.slices import slices_of
 from openurine_lib.training.transfer import write_start
 from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
-from openurine_lib.training.weights import DETECTOR, read_weights
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
 FOLD = 0  # the held-out part
 CHECKS = 5  # the training is looked at so often

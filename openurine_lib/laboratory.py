@@ -19,7 +19,7 @@ from PIL import Image
 from openurine_lib import default_weights
 from openurine_lib.clinical import patient_report, validation
 from openurine_lib.clinical.counts import CONFIDENCE, per_hpf
-from openurine_lib.data import appearance, taxonomy
+from openurine_lib.data import appearance
 from openurine_lib.data.images import look, read_rgb
 from openurine_lib.data.source import SUFFIXES
 from openurine_lib.data.taxonomy import Taxonomy
@@ -29,7 +29,7 @@ from openurine_lib.files import atomic_path, write_json
 from openurine_lib.inference import OVERLAP, boxes_on, digests, predict_fields, write_csv
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
-from openurine_lib.training.weights import DETECTOR, WeightsError, check_taxonomy, read_weights
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
 RECORD = "made_from.json"  # in a folder of results: the digests of their fields
 
@@ -257,19 +257,3 @@ def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, dict[str,
         open_detector = engine(meta["engine"]).detector
     classes = taxonomy_of(meta, weights)
     return open_detector(weights, conf, device(), meta["imgsz"]), classes, meta
-
-
-def taxonomy_of(meta: dict[str, Any], weights: Path) -> Taxonomy:
-    """The classes of a detector, and the components that its report has.
-
-    Those of the taxonomy that the weights bring along (``finetune``), else the shipped one that has
-    exactly these classes. Raises WeightsError where there is neither.
-    """
-    try:
-        if "taxonomy_entry" in meta:
-            return taxonomy.from_json(meta["taxonomy_entry"])
-        classes = taxonomy.match(meta["classes"])  # the classes' components decide the report
-    except (taxonomy.UnknownClass, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{weights} was trained on another taxonomy: {error}") from error
-    check_taxonomy(meta, classes, weights)
-    return classes

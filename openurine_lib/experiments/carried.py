@@ -33,7 +33,7 @@ from openurine_lib import default_weights
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.experiments.methods import Method, predict_key
 from openurine_lib.experiments.run import Run
-from openurine_lib.files import atomic_path, digest, write_json
+from openurine_lib.files import atomic_path, digest, digest_of_file, write_json
 
 SWITCH = "OPENURINE_CARRIED"  # environment: 0 makes everything anew
 LIMIT = 300  # boxes a field, as one forward pass gives at most
@@ -121,6 +121,8 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     }  # fmt: skip
     if m.ssl:
         row["encoder"] = valid_for(run, "ssl", m, fold)
+    if p.starts_carried(m):
+        row["start"] = digest_of_file(default_weights.path())
     return row
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import grimp
 
-from openurine_lib import HOMES
+from openurine_lib import HOMES, default_weights
 from openurine_lib.config import read_config
 from openurine_lib.experiments.methods import Method, Profile, methods
 from openurine_lib.files import PACKAGE, digest, digest_once, write_json
@@ -48,7 +48,7 @@ PLUMBING = {"openurine_lib", *(f"openurine_lib.{name}" for name in (
 ))}  # fmt: skip
 STEPS = {
     "ssl": ("ensure_encoder",),
-    "train": ("ensure_weights", "training_job"),
+    "train": ("ensure_weights", "training_job", "_start"),
     "predict": ("_predict",),
 }
 # Fields of a method that only say what it is called, and of a profile that do not concern a
@@ -56,10 +56,11 @@ STEPS = {
 NAMES = {
     "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
     "imgsz", "epochs", "train",  # counted as the pixels, passes and settings of the profile
+    "start",  # counted as the weights that it names
 }  # fmt: skip
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",
-    "train", "synthetic", "given", "ssl_epochs", "ssl_crop", "max_unlabelled_fields",
+    "train", "synthetic", "given", "data_given", "ssl_epochs", "ssl_crop", "max_unlabelled_fields",
     "max_test_fields", "search",
 }  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
@@ -95,6 +96,8 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
             del network["sliced"], trained_with["sahi"]
         # pretrained weights, if the user has any
         starts = [start and of_file(start) for start in map(coco_weights.find, p.networks(m))]
+        if p.starts_carried(m):
+            starts.append(of_file(default_weights.path()))
         used = [network, size, p.epochs_of(m), trained_with, *starts]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]

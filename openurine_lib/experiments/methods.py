@@ -12,6 +12,7 @@ from openurine_lib.config import read_config
 
 PAPER_IMGSZ = 960  # Table 3
 OURS = "ours-yolo12m"  # the paper's method in methods.yaml
+CARRIED = "carried"  # what a method may start from: the detector that comes with the project
 STRIDE = 32  # the coarsest level of every detector here; input sizes are rounded up to it
 
 
@@ -39,6 +40,7 @@ class Method:
     train: dict[str, Any] = field(default_factory=dict)
     epochs: int | None = None
     starts_from: str = ""
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ class Profile:
     ssl_crop: int | None = None
     path_only: list[str] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)
+    data_given: bool = False  # a folder of fields, not the drawn data set
 
     def for_given_data(self) -> Profile:
         """The profile with its exceptions for a data set that is given, not drawn."""
         changed = dict(self.given)
         train = self.train | changed.pop("train", {})
-        return replace(self, given={}, train=train, **changed)
+        return replace(self, given={}, data_given=True, train=train, **changed)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -114,6 +117,11 @@ class Profile:
     def trains_on_slices(self, method: Method) -> bool:
         """Whether the method's training part is cut into slices, as its inference will be."""
         return self.slices_per_field > 0 and method.sliced
+
+    def starts_carried(self, method: Method) -> bool:
+        """Whether the method's training starts from the detector that comes with the project. That
+        one has learned from drawn fields, so on drawn fields it would know patients of the test."""
+        return method.start == CARRIED and self.data_given
 
     def epochs_of(self, method: Method) -> int:
         """Epochs of a training; each shows every field once, or one slice of it. Its authors' own
@@ -160,6 +168,8 @@ def train_key(m: Method, p: Profile) -> str:
     parts = [p.arch(m), m.heads]
     if m.ssl:
         parts.append("ssl")
+    if p.starts_carried(m):
+        parts.append("from-drawn")
     if m.without_head:
         parts.append(f"without-{m.without_head}")
     if p.trains_on_slices(m):

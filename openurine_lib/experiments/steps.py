@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from openurine_lib import files
+from openurine_lib import default_weights, files
 from openurine_lib.evaluation.metrics import evaluate
 from openurine_lib.experiments import carried, made_from, provenance, sizes
 from openurine_lib.experiments.methods import Method, predict_key, train_key
@@ -29,7 +29,8 @@ from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.pretraining import pretrain
 from openurine_lib.training.slices import slices_of
-from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
+from openurine_lib.training.transfer import write_start
+from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights, taxonomy_of
 
 Step = Callable[[Run, Method, int], Path]  # for a row and a fold, it returns the file that it made
 
@@ -111,7 +112,7 @@ def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
         # only ultralytics trains on several GPUs
         device=devices() if m.engine == "ultralytics" else device(),
         encoder=ensure_encoder(run, m, fold) if m.ssl else None,
-        pretrained=coco_weights.find(p.arch(m)),
+        pretrained=_start(run, m, folder),
         meta={
             "key": train_key(m, p),
             "fold": fold,
@@ -120,6 +121,17 @@ def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
             "method": asdict(m),
         },
     )
+
+
+def _start(run: Run, m: Method, folder: Path) -> Path | None:
+    """What the method's weights are before its first step, if not random: a file of tensors."""
+    if not run.profile.starts_carried(m):
+        return coco_weights.find(run.profile.arch(m))
+    weights = default_weights.path()
+    known = taxonomy_of(read_weights(weights, "ultralytics")["meta"], weights)
+    out = folder / "start.pt"
+    write_start(weights, known, run.dataset.taxonomy, run.seed, out)
+    return out
 
 
 def ensure_predictions(run: Run, m: Method, fold: int) -> pd.DataFrame:

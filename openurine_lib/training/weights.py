@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from openurine_lib.data import taxonomy as taxonomies
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import atomic_path
 
@@ -163,3 +164,19 @@ def check_taxonomy(meta: dict[str, Any], taxonomy: Taxonomy, weights: Path) -> N
             f"but taxonomy {taxonomy.name!r} has {taxonomy.n} "
             f"({', '.join(taxonomy.classes[:3])}, ...); train on this data set first"
         )
+
+
+def taxonomy_of(meta: dict[str, Any], weights: Path) -> Taxonomy:
+    """The classes of a detector, and the components that its report has.
+
+    Those of the taxonomy that the weights bring along (``finetune``), else the shipped one that has
+    exactly these classes. Raises WeightsError where there is neither.
+    """
+    try:
+        if "taxonomy_entry" in meta:
+            return taxonomies.from_json(meta["taxonomy_entry"])
+        classes = taxonomies.match(meta["classes"])  # the classes' components decide the report
+    except (taxonomies.UnknownClass, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{weights} was trained on another taxonomy: {error}") from error
+    check_taxonomy(meta, classes, weights)
+    return classes

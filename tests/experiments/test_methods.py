@@ -1,5 +1,7 @@
 """The experiment list: keys, profiles and the plan of a run."""
 
+import dataclasses
+
 import pytest
 
 from openurine_lib.experiments.methods import (
@@ -53,7 +55,8 @@ def test_a_profile_has_exceptions_for_a_given_data_set():
     assert (
         given.settings["epochs"] == given.epochs and given.settings["lr0"] == drawn.settings["lr0"]
     )
-    assert profile("smoke").for_given_data() == profile("smoke")
+    smoke = profile("smoke")
+    assert smoke.for_given_data() == dataclasses.replace(smoke, data_given=True)
 
 
 def test_small_profiles_scale_sizes_and_slices_alike():
@@ -87,3 +90,14 @@ def test_rows_with_slices_in_training_see_as_many_images():
     assert demo.epochs_of(row) == demo.epochs_of(method("yolo12n"))
     assert train_key(row, demo) == "yolo12n-multi-ssl-slices-256"
     assert not profile("paper").trains_on_slices(row) and profile("paper").epochs_of(row) == 300
+
+
+def test_only_on_a_given_data_set_a_row_starts_from_the_carried_detector():
+    """On drawn fields it would know patients of the test part; there it is the row without."""
+    row, twin = method("recommended"), method("yolo12m-sahi-multi")
+    drawn = profile("study")
+    given = drawn.for_given_data()
+    assert given.starts_carried(row) and not given.starts_carried(twin)
+    assert not drawn.starts_carried(row)
+    assert train_key(row, drawn) == train_key(twin, drawn)
+    assert train_key(row, given) != train_key(twin, given)

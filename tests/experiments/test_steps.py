@@ -18,6 +18,7 @@ from sahi.prediction import ObjectPrediction
 from sahi.slicing import get_slice_bboxes
 
 from openurine_lib import (
+    default_weights,
     ensure_encoder,
     ensure_metrics,
     ensure_predictions,
@@ -26,9 +27,10 @@ from openurine_lib import (
     methods,
     open_run,
 )
-from openurine_lib.experiments import carried, steps
+from openurine_lib.experiments import carried, fingerprints, steps
 from openurine_lib.training import pretraining
 from openurine_lib.training.engines import ultralytics
+from openurine_lib.training.weights import read_weights
 
 OURS, STOCK = "ours-yolo12m", "yolov8m"  # pretrained, six heads and slices; none of these
 FOLDS = [0, 3]  # a fixed fold number would pass for one of them
@@ -215,3 +217,20 @@ def test_scores_are_of_the_folds_test_part(run, jobs, lookers, fold):
     truth = run.dataset.boxes_of(run.dataset.test_images(fold, run.profile.max_test_fields))
     counts = truth["cls"].value_counts().reindex(scores["cls"], fill_value=0)
     assert scores["boxes"].tolist() == counts.tolist() and len(truth)
+
+
+def test_the_recommended_row_starts_from_the_detector_that_comes_with_the_project(run, jobs):
+    """All of its tensors; on the drawn fields, some of which it has learned from, from none."""
+    row = method("recommended")
+    ensure_weights(run, row, 0)
+    given = dataclasses.replace(run, profile=run.profile.for_given_data())
+    given.__dict__["dataset"] = run.dataset
+    ensure_weights(given, row, 0)
+    drawn, job = jobs
+    assert drawn.pretrained is None and drawn.dir != job.dir
+    start = read_weights(job.pretrained)["state_dict"]
+    known = read_weights(default_weights.path())["state_dict"]
+    assert start.keys() == known.keys()
+    assert all(torch.equal(start[name], known[name]) for name in known)
+    before = fingerprints.ingredients("train", given.profile, 0, row)
+    assert before != fingerprints.ingredients("train", run.profile, 0, row)
