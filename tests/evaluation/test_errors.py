@@ -173,6 +173,15 @@ def test_empty_and_perfect(found, missed):
     assert errors.plot_errors(counts(one), gains([one], TAX.n), "synthetic").axes
 
 
+def test_a_class_that_is_no_longer_asked_for_is_fulfilled_by_silence_alone():
+    """All yeasts are missed. Asking for none is a gain where none is reported, and only there."""
+    truth = [(RBC, 0), (YEAST, 100)]
+    for alarms, gain in (([], 50), ([(YEAST, 500, 0.9)], 0)):
+        one = fold(truth, [(RBC, 0, 0.9), *alarms])
+        table = gains([one], TAX.n).set_index("kind")["gain"]
+        assert table["missed"] == pytest.approx(gain)
+
+
 def test_fields_without_a_box():
     one = fold([], [(RBC, 0, 0.9)])
     assert sort_errors(one.truth, one.predictions).detections["kind"].tolist() == ["background"]
