@@ -74,9 +74,14 @@ def test_the_search_trains_the_multi_head_model(tmp_path, monkeypatch):
         job.heads == "multi" and job.encoder for job in trained
     )
     table3 = run.profile.settings
-    assert all(np.isclose(rows.loc[0, name], table3[name]) for name in trials.SPACE), (
+    space = trials.space_of(run.dataset.taxonomy.heads)
+    assert all(np.isclose(rows.loc[0, name], trials.value_of(table3, name)) for name in space), (
         "the first trial is the run's own"
     )
+    for i, job in enumerate(trained):
+        tried = rows.loc[i, [f"head_weights.{head}" for head in job.taxonomy.heads]]
+        assert list(tried) == [job.settings["head_weights"][h] for h in job.taxonomy.heads]
+    assert rows["head_weights.Casts"].nunique() == asked, "lambda is searched, too"
     assert rows[list(trials.METRICS)].notna().all().all()
     again = search.search(run, method("ours-yolo12m"), 0)
     assert again.equals(rows) and len(trained) == asked, "a second call trains nothing"

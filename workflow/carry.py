@@ -21,7 +21,7 @@ sys.path.insert(0, str(REPOSITORY))
 from openurine_lib import method, open_run, plan  # noqa: E402
 from openurine_lib.clinical import validation  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
-from openurine_lib.experiments import carried, search, sizes  # noqa: E402
+from openurine_lib.experiments import carried, sizes  # noqa: E402
 from openurine_lib.experiments.carried import TRAINED  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method  # noqa: E402
 from openurine_lib.experiments.run import Run, first_record  # noqa: E402
@@ -41,7 +41,8 @@ def main() -> None:
             target = carried.folder_of(run, "predict", row, fold)
             source = run.predict_dir(row, fold)
             ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
-            if ours and (source / "metrics.csv").exists() and not _is_newer(target, source):
+            metrics = source / "metrics.csv"
+            if ours and metrics.exists() and not _is_newer(target, metrics):
                 carry(run, row, fold, target, with_weights=row.id in options.weights)
         for row in encoders.values():
             carry_encoder(run, row, fold)
@@ -89,13 +90,15 @@ def carry_encoder(run: Run, row: Method, fold: int) -> None:
 
 
 def carry_search(run: Run, row: Method, fold: int) -> None:
-    """Writes the trials of a search that is complete; one that is packed already stays."""
+    """Writes the trials of a search that was made here; one that is packed and valid stays."""
     source = run.search_dir(row, fold)
     target = carried.folder_of(run, "search", row, fold)
-    if target.exists() or not (source / search.TRIALS).exists():
+    trials = source / carried.TRIALS
+    made_here = trials.exists() and (source / TRAINED).exists()
+    if not made_here or _is_newer(target, trials):
         return
-    target.mkdir(parents=True)
-    shutil.copyfile(source / search.TRIALS, target / search.TRIALS)
+    with atomic_path(target / carried.TRIALS) as temporary:
+        shutil.copyfile(trials, temporary)
     valid = carried.valid_for(run, "search", row, fold)
     carried.write_record(target, valid, first_record([source / TRAINED]), method=row.id)
     _say(target)
@@ -106,9 +109,9 @@ def _say(target: Path) -> None:
     print(f"{target.relative_to(carried.store().parent)}: {size / 1e6:.2f} MB")
 
 
-def _is_newer(target: Path, source: Path) -> bool:
+def _is_newer(target: Path, result: Path) -> bool:
     record = target / carried.RECORD
-    return record.exists() and record.stat().st_mtime > (source / "metrics.csv").stat().st_mtime
+    return record.exists() and record.stat().st_mtime > result.stat().st_mtime
 
 
 def _options() -> argparse.Namespace:

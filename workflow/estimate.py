@@ -9,6 +9,7 @@ about a GPU: then give ``--seconds-per-image`` as measured on yours.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def work(run: Run) -> list[Work]:
     inference = Work("04 inference", len(jobs.predict) * folds, 0, 0)
     for m in jobs.predict.values():
         _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))
-    search = Work("05 search", 1, 0, 0)
+    search = Work("05 search", p.search_workers, 0, 0)
     searched = _at_most(train, p.search.get("fields"))
     trials = p.search["trials"] * p.search["epochs"] * searched * SEARCH_SHARE
     _add(search, trials, _relative(run, method(OURS)))
@@ -119,6 +120,14 @@ def describe(run: Run, given: float | None = None) -> None:
     for w in [*works, _total(works)]:
         hours = f"{w.measured_images * step / 3600:,.1f}" if w.images else "-"
         print(f"{w.kind:22}{w.jobs:>6}{w.images or 0:>14,.0f}{hours:>10}")
+    search = works[3]
+    if search.jobs > 1:
+        hours = search.measured_images * step / 3600
+        most = math.ceil(p.search["trials"] / search.jobs)  # trials of one job
+        print(
+            f"\nThe {search.jobs} jobs of the search share its {p.search['trials']} trials: at"
+            f" once, they take {hours * most / p.search['trials']:,.1f} hours."
+        )
     px = p.pixels(m.imgsz)
     print(f"\nOne training step of {p.arch(m)} with six heads at {px} px: "
           f"{step:.3g} s an image ({device}).")  # fmt: skip

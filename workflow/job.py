@@ -45,6 +45,11 @@ def main() -> int:
             print(run.dataset.name, len(run.dataset.images), "images")
         elif options.kind == "carried":
             _restore(run, options.check)
+        elif options.kind == "trials":
+            from openurine_lib.experiments.search import work  # brings torch
+
+            assert m is not None, "trials are of a method"
+            work(run, m, options.fold, options.worker)
         elif options.kind == "report":
             from openurine_lib.paper.report import build
 
@@ -68,6 +73,7 @@ def _folders(run: Run, kind: str, m: Method | None, fold: int) -> list[Path]:
     if kind in ("dataset", "carried"):
         folders.append(run.dir / {"dataset": "dataset", "carried": "predict"}[kind])
     elif m is not None and kind != "notebook":
+        kind = "search" if kind == "trials" else kind
         folders.append(made_from.folder_of(run, kind, m, fold))
     return folders
 
@@ -84,7 +90,17 @@ def _set_environment(threads: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = ("dataset", "carried", "ssl", "train", "predict", "search", "notebook", "report")
+    kinds = (
+        "dataset",
+        "carried",
+        "ssl",
+        "train",
+        "predict",
+        "search",
+        "trials",
+        "notebook",
+        "report",
+    )
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--number", help="of the notebook")
     parser.add_argument("--data", required=True)
@@ -92,6 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--method")
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--worker", type=int, default=0, help="its number among those of trials")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="the executed copy")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import fcntl
 import json
 import os
@@ -40,7 +41,9 @@ def main() -> int:
     if options.dry:
         from estimate import describe
 
-        describe(run, options.seconds_per_image)
+        workers = options.workers or run.profile.search_workers
+        profile = dataclasses.replace(run.profile, search_workers=workers)
+        describe(dataclasses.replace(run, profile=profile), options.seconds_per_image)
         return 0
     try:
         run.dir.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,11 @@ def _options() -> argparse.Namespace:
         help="a profile of workflow/profiles",
     )
     parser.add_argument(
+        "--workers",
+        type=_at_least(1),
+        help="jobs that share the trials of the search; by default the profile says",
+    )
+    parser.add_argument(
         "--gpus",
         type=_at_least(0),
         default=_gpus(),
@@ -138,6 +146,7 @@ def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
         f"seed={run.seed}",
         f"gpus={options.gpus}",
         *([f"rows={options.rows}"] if options.rows else []),
+        *([f"workers={options.workers}"] if options.workers else []),
     ]
     local = options.workflow == "local"
     gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and local else []

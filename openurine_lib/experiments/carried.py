@@ -8,7 +8,8 @@
 - ``weights.safetensors``: for some rows, the tensors in half precision;
 - ``record.json``: what it is valid for, and who trained it, when, how long, at which commit.
 
-``encoder-<network>/fold<k>/`` holds the same of a pretraining. ``workflow/carry.py`` writes them.
+``encoder-<network>/fold<k>/`` holds the same of a pretraining, ``search-<row>/fold<k>/`` the trials
+of a search. ``workflow/carry.py`` writes them.
 
 A carried result takes the place of a training if the data, the settings and the seed are the same.
 Neither the images' bytes count (a drawn field may differ by a grey value from one processor to the
@@ -30,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 from openurine_lib import default_weights
+from openurine_lib.config import read_config
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.experiments.methods import Method, predict_key
 from openurine_lib.experiments.run import Run
@@ -42,6 +44,7 @@ STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its
 RECORD = "record.json"
 # what model.autoencoder redraws and how; a carried encoder of another pretext task is not valid
 PRETEXT = "mean colour + decoder(encoder(X)); L1 + 1 - SSIM"
+TRIALS = "trials.csv"  # of a finished search, one line a trial
 TRAINED = "trained.json"  # beside weights that were trained here: minutes, commit, processor, time
 WEIGHTS = default_weights.WEIGHTS
 EXAMPLES = "reconstructions.npz"
@@ -99,11 +102,23 @@ def to_score(run: Run, m: Method, fold: int) -> Path | None:
     return earlier if earlier and not (earlier / WEIGHTS).exists() else None
 
 
+def to_search(run: Run, m: Method, fold: int) -> Path | None:
+    """The carried search that stands for one, if any.
+
+    None also where trials were made here: each of their processes has left a folder.
+    """
+    if any(run.search_dir(m, fold).glob("worker*")):
+        return None
+    return find(run, "search", m, fold)
+
+
 def valid_for(run: Run, kind: str, m: Method, fold: int) -> dict[str, Any]:
     """All that decides what comes out, in plain values, as they come back from JSON."""
     decides = _of_encoder(run, m, fold) if kind == "ssl" else _of_row(run, m, fold)
     if kind == "search":
-        decides["search"] = run.profile.search
+        # not how many processes share it; with several, another call tries other settings
+        decides["search"] = run.profile.search | {"pruner": run.profile.search_pruner}
+        decides["space"] = read_config("search_space.yaml")
     return json.loads(json.dumps(decides | _data(run, fold), sort_keys=True))
 
 
@@ -194,6 +209,11 @@ def restore_predictions(folder: Path, out: Path) -> None:
 
     _copy(folder, out.parent, ("size.json", RECORD))
     write_csv(unpack(folder / out.with_suffix(".npz").name), out)
+
+
+def restore_search(folder: Path, out: Path) -> None:
+    """Writes the trials of a carried search as ``out``, and who made them."""
+    _copy(folder, out.parent, (RECORD, TRIALS))
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:

@@ -61,7 +61,7 @@ NAMES = {
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",
     "train", "synthetic", "given", "data_given", "ssl_epochs", "ssl_crop", "max_unlabelled_fields",
-    "max_test_fields", "search",
+    "max_test_fields", "search", "search_pruner", "search_workers",
 }  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
 LIBRARIES_OF_ENGINES = {
@@ -104,7 +104,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         used = [network, settings["sahi"], p.max_test_fields]
     else:
         modules = ["experiments.search", f"training.engines.{m.engine}"]
-        used = [network, size, p.search, settings]
+        used = [network, size, p.search, p.search_pruner, settings]
     code = [
         of_modules(*(f"openurine_lib.{name}" for name in modules)),
         of_definition("data.dataset", "Dataset"),  # it selects the fields

@@ -50,6 +50,8 @@ def ingredients(run: Run, kind: str, m: Method, fold: int) -> dict[str, str]:
     if kind == "predict" and (earlier := carried.to_score(run, m, fold)):
         record = fingerprints.of_file(earlier / carried.RECORD)
         return {"carried": record, "data": data, "code": fingerprints.of_modules(*OF_RESTORED)}
+    if kind == "search" and (earlier := carried.to_search(run, m, fold)):
+        return {"carried": fingerprints.of_file(earlier / carried.RECORD), "data": data}
     made = fingerprints.ingredients(kind, run.profile, run.seed, m) | {"data": data}
     # with another carried result, or without them, what was restored is cleared
     if kind in ("ssl", "train") and (earlier := carried.to_restore(run, kind, m, fold)):

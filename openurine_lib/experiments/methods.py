@@ -63,6 +63,8 @@ class Profile:
     train: dict[str, Any]
     synthetic: dict[str, int] = field(default_factory=dict)
     rows: str = "all"
+    search_pruner: str | None = None
+    search_workers: int = 1
     ssl_crop: int | None = None
     path_only: list[str] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)

@@ -2,28 +2,35 @@
 
 The paper says that each configuration was "evaluated on the validation split" and no more. Here the
 validation patients are taken from the training part, so the test part is never looked at. Optuna's
-TPE sampler proposes the settings, in the ranges of ultralytics' own tuner: the paper gives none.
+TPE sampler proposes the settings, in the ranges of ``config/search_space.yaml``: the paper gives
+none. Several processes may share the trials. A search that the repository carries is taken in place
+of one, as trainings are (``carried``).
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
 
 from openurine_lib.experiments import carried, made_from
 from openurine_lib.experiments.methods import Method
-from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.run import Run, first_record
 from openurine_lib.experiments.steps import ensure_encoder, on_record
-from openurine_lib.files import atomic_path
+from openurine_lib.files import atomic_path, write_json
 from openurine_lib.speed.processor import device
+from openurine_lib.training import trials
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.trials import Split, inner_split, run_trials
+from openurine_lib.training.trials import Split, inner_split
 
-TRIALS = "trials.csv"  # of a finished search, in its folder
-# ends a trial that is, halfway, below the median of those that went the whole way, of which there
-# must be eight
-PRUNER = optuna.pruners.MedianPruner(n_startup_trials=8)
+PRUNERS = {
+    # ends a trial that is, halfway, below the median of those that went the whole way, of which
+    # there must be eight
+    "median": optuna.pruners.MedianPruner(n_startup_trials=8)
+}
 
 
 def split_of(run: Run, fold: int) -> Split:
@@ -35,18 +42,60 @@ def split_of(run: Run, fold: int) -> Split:
     )
 
 
+def pruner(name: str | None) -> optuna.pruners.BasePruner | None:
+    """What ends trials early, by its name in a profile (``search_pruner``); ValueError if none."""
+    if name is not None and name not in PRUNERS:
+        known = ", ".join(PRUNERS)
+        raise ValueError(f"profiles.yaml: no search_pruner {name!r}; there is: {known}")
+    return PRUNERS[name] if name else None
+
+
+def work(run: Run, m: Method, fold: int, worker: int) -> None:
+    """Makes trials of the profile's search until none is left to begin, beside other workers.
+
+    worker: a number from 0 on that no other process at this search has. What the trials gave is
+    returned by ``search``.
+    """
+    if _ready(run, m, fold) is None:
+        with on_record(run, run.search_dir(m, fold) / f"worker{worker}"):
+            trials.work(_search(run, m, fold), worker)
+
+
 def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
-    """Runs the profile's number of trials, going on where an interrupted search stopped.
+    """The profile's search: carried, stored, or made now, going on where it was interrupted.
 
     The first trial is what the run trains with: Table 3, with the profile's changes. Returns one
-    row a trial, in order: its number, the names of ``trials.SPACE``, the epochs that it was given,
-    the metrics in 0..1 and the objective after half of the epochs.
+    row a trial, in order: its number, the names of ``trials.space_of`` the heads, the epochs that
+    it was given, the metrics in 0..1 and the objective after half of the epochs.
     """
-    if earlier := carried.find(run, "search", m, fold):
-        return pd.read_csv(earlier / TRIALS)
-    data, p = run.dataset, run.profile
-    encoder = ensure_encoder(run, m, fold) if m.ssl else None
+    out = run.search_dir(m, fold) / carried.TRIALS
+    if earlier := _ready(run, m, fold):
+        carried.restore_search(earlier, out)
+    if not out.exists():
+        with on_record(run, out.parent / "worker0"):
+            table = trials.run_trials(_search(run, m, fold))
+        write_json(out.parent / carried.TRAINED, _together(run, m, fold))
+        with atomic_path(out) as temporary:
+            table.to_csv(temporary, index=False)
+    return pd.read_csv(out, float_precision="round_trip")
+
+
+def origin(run: Run, m: Method, fold: int) -> str:
+    """When, where and how long a search that came with the repository was made; else empty."""
+    record = first_record([run.search_dir(m, fold) / carried.RECORD])
+    return carried.in_short(record) if record else ""
+
+
+def _ready(run: Run, m: Method, fold: int) -> Path | None:
+    """Clears what was made from something else; returns the carried search that holds, if any."""
+    if carried.to_search(run, m, fold) is None and m.ssl:
+        ensure_encoder(run, m, fold)  # it is an ingredient
     made_from.check(run, "search", m, fold)
+    return carried.to_search(run, m, fold)
+
+
+def _search(run: Run, m: Method, fold: int) -> trials.Search:
+    data, p = run.dataset, run.profile
     split = split_of(run, fold)
     job = TrainJob(
         arch=p.arch(m),
@@ -60,18 +109,26 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
         seed=run.seed,
         dir=run.search_dir(m, fold),
         device=device(),
-        encoder=encoder,
+        encoder=ensure_encoder(run, m, fold) if m.ssl else None,
     )
     truth = data.boxes_of(split.validation)
-    with on_record(run, job.dir):
-        trials = run_trials(
-            job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe, PRUNER
-        )
-    with atomic_path(job.dir / TRIALS) as temporary:
-        trials.to_csv(temporary, index=False)
-    return trials
+    ends_early = pruner(p.search_pruner)
+    return trials.Search(
+        job, engine(m.engine), split.validation, truth, p.search["trials"], _tpe, ends_early
+    )
+
+
+def _together(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """The record of the whole search: that of its last worker, with the minutes of all."""
+    files = sorted(run.search_dir(m, fold).glob(f"worker*/{carried.TRAINED}"))
+    records = sorted((first_record([file]) for file in files), key=lambda r: r["time"])
+    minutes = sum(record["minutes"] for record in records)
+    return records[-1] | {"minutes": round(minutes, 2), "processes": len(records)}
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:
-    # 10 trials at random before it models anything; multivariate: settings depend on each other
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, multivariate=True)
+    # 10 trials at random before it models anything; multivariate: settings depend on each other;
+    # constant_liar: workers do not try one place together (of no effect for one worker)
+    return optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=10, multivariate=True, constant_liar=True
+    )

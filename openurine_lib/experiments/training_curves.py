@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,10 +18,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from openurine_lib import style
 from openurine_lib.experiments.comparison import TITLES
-from openurine_lib.training.trials import SPACE, best, was_pruned
+from openurine_lib.training.trials import LAMBDA, best, space_in, was_pruned
 
 PARTS = {"box": "CIoU (Eq. 4)", "cls": "classification (Eq. 7)", "dfl": "DFL (Eq. 5)"}
 TITLE = {"fontsize": 6, "color": "0.35"}
+SEARCH_COLUMNS = 4  # panels a row of Fig. 4
 FEW_TRIALS = 10  # with fewer, nothing can be said about a setting
 
 
@@ -94,12 +96,17 @@ def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
     figure says so if the trials are too few, or all alike.
     """
     style.use()
+    space = space_in(trials)
+    rows = math.ceil(len(space) / SEARCH_COLUMNS)
     chosen = best(trials)
     scores = 100 * trials[metric]
     pruned = was_pruned(trials)
     whole = ~pruned
-    fig, axes = plt.subplots(4, 4, figsize=style.size(style.PAGE, 0.95), sharey=True)
-    for ax, (name, span) in zip(axes.flat, SPACE.items(), strict=True):
+    size = style.size(style.PAGE, 0.15 + 0.2 * rows)
+    fig, axes = plt.subplots(rows, SEARCH_COLUMNS, figsize=size, sharey=True)
+    for ax in axes.flat[len(space) :]:
+        ax.set_visible(False)
+    for ax, (name, span) in zip(axes.flat, space.items(), strict=False):
         look = {"s": 9, "cmap": style.SEQUENTIAL, "vmin": 0, "vmax": len(trials) - 1}
         order = trials["trial"]
         points = ax.scatter(trials[name][whole], scores[whole], c=order[whole], lw=0, **look)
@@ -109,7 +116,7 @@ def plot_search(trials: pd.DataFrame, metric: str, banner: str) -> Figure:
         first = ax.scatter(trials[name].iloc[0], scores.iloc[0], **ring)
         cross = {"s": 34, "marker": "x", "color": style.HERE_COLOUR, "zorder": 4}
         winner = ax.scatter(chosen[name], 100 * chosen[metric], **cross)
-        ax.set_xlabel(name)
+        ax.set_xlabel(name.replace(f"{LAMBDA}.", "λ "))
         _few_ticks(ax, span.low, span.high, span.log)
     middle, reach = (scores.max() + scores.min()) / 2, (scores.max() - scores.min()) / 2
     reach = max(1.15 * reach, 0.5)  # percentage points: trials that are all alike have no reach
@@ -145,7 +152,7 @@ def _few_ticks(ax: Axes, low: float, high: float, log: bool) -> None:
     """The whole range of a setting on the axis, with at most four ticks and plain labels."""
     if log:
         ax.set(xscale="log", xlim=(low / 1.3, high * 1.3))
-        ax.xaxis.set_major_locator(LogLocator(numticks=4))
+        ax.xaxis.set_major_locator(LogLocator(base=10 if high / low > 100 else 2, numticks=4))
         ax.xaxis.set_minor_locator(NullLocator())
     else:
         room = 0.06 * (high - low)  # so that no point lies on the edge

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -19,26 +20,51 @@ from optuna.distributions import FloatDistribution
 from sklearn.model_selection import GroupShuffleSplit
 from tqdm.auto import tqdm
 
+from openurine_lib.config import read_config
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.inference import CONFIDENCE, predict_fields
 from openurine_lib.published import METRICS
+from openurine_lib.training import study as shared
 from openurine_lib.training.job import TrainJob
 
-#: name -> lowest and highest value: the ranges of ultralytics' own tuner, as the paper gives none
-RANGES = {
-    "lr0": (1e-4, 1e-1), "lrf": (1e-3, 1.0), "momentum": (0.7, 0.98), "weight_decay": (0.0, 1e-3),
-    "warmup_epochs": (0.0, 5.0), "warmup_momentum": (0.0, 0.95),
-    "box": (1.0, 20.0), "cls": (0.1, 4.0), "dfl": (0.4, 6.0),
-    "hsv_h": (0.0, 0.1), "hsv_s": (0.0, 0.9), "hsv_v": (0.0, 0.9),
-    "translate": (0.0, 0.9), "scale": (0.0, 0.95), "fliplr": (0.0, 1.0), "mosaic": (0.0, 1.0),
-}  # fmt: skip
-SPACE: dict[str, Any] = {
-    name: FloatDistribution(low, high, log=name in ("lr0", "lrf"))  # rates differ by powers of ten
-    for name, (low, high) in RANGES.items()
+_FILE = read_config("search_space.yaml")
+LAMBDA = "head_weights"  # a setting for each head: head_weights.Casts
+SPACE = {
+    name: FloatDistribution(low, high, log=name in _FILE["logarithmic"])
+    for name, (low, high) in _FILE["ranges"].items()
 }
 OBJECTIVE = "map50"
 HALFWAY = "halfway"  # the objective after half of the epochs, by which a pruner judges
 VALIDATION_SHARE = 0.2  # of the training part's patients
+POLL = 1.0  # seconds between two looks at the trials of other processes
+
+
+def space_of(heads: Iterable[str] = ()) -> dict[str, FloatDistribution]:
+    """SPACE, and for each of the heads its lambda (Eq. 1), as ``head_weights.<head>``."""
+    low, high = _FILE[LAMBDA]
+    span = FloatDistribution(low, high, log=LAMBDA in _FILE["logarithmic"])
+    return SPACE | {f"{LAMBDA}.{head}": span for head in heads}
+
+
+def space_in(trials: pd.DataFrame) -> dict[str, FloatDistribution]:
+    """The space of a table that ``run_trials`` gave."""
+    names = (name.partition(".") for name in trials.columns)
+    return space_of(head for setting, _, head in names if setting == LAMBDA)
+
+
+def value_of(settings: dict[str, Any], name: str) -> float:
+    """A setting by its name in a space; a head without a lambda has 1, as in the loss."""
+    setting, _, head = name.partition(".")
+    return float(settings[setting].get(head, 1.0) if head else settings[setting])
+
+
+def changed(settings: dict[str, Any], params: dict[str, float]) -> dict[str, Any]:
+    """The settings with a trial's in place of theirs."""
+    plain = {name: value for name, value in params.items() if "." not in name}
+    heads = {name.partition(".")[2]: value for name, value in params.items() if "." in name}
+    if not heads:
+        return settings | plain
+    return settings | plain | {LAMBDA: settings[LAMBDA] | heads}
 
 
 class Split(NamedTuple):
@@ -60,71 +86,91 @@ def inner_split(images: pd.DataFrame, seed: int) -> Split:
     return Split(images.iloc[train], images.iloc[validation])
 
 
-def run_trials(
-    job: TrainJob,
-    engine: ModuleType,
-    validation: pd.DataFrame,
-    truth: pd.DataFrame,
-    trials: int,
-    sampler: Callable[[int], optuna.samplers.BaseSampler],
-    pruner: optuna.pruners.BasePruner | None = None,
-) -> pd.DataFrame:
-    """Trains the job once a trial, each time with other settings; an interrupted call goes on.
+class Search(NamedTuple):
+    """What every process of a search is given."""
 
-    The job's settings are the first trial's, and its folder keeps the study. ``engine`` trains it.
-    validation, truth: frames of the held-out images and of their boxes. sampler: makes, from a
-    seed, what proposes the next settings. pruner: ends a trial after half of its epochs if it looks
-    bad; left out, no trial is ended early. Returns one row a trial, in order: its number, the names
-    of SPACE, epochs (that it was trained), METRICS in 0..1 and HALFWAY (empty without a pruner).
+    job: TrainJob  # trained once a trial; its settings are the first trial's
+    engine: ModuleType  # which trains it
+    validation: pd.DataFrame  # the held-out images
+    truth: pd.DataFrame  # their boxes
+    trials: int
+    sampler: shared.Sampler  # makes, from a seed, what proposes the next settings
+    # ends a trial after half of its epochs if it looks bad; None: no trial is ended early
+    pruner: optuna.pruners.BasePruner | None = None
+
+    @property
+    def plan(self) -> shared.Plan:
+        """The trials to be made. Lambda is varied where there are heads for it."""
+        space = space_of(self.job.taxonomy.heads if self.job.heads == "multi" else ())
+        first = {name: value_of(self.job.settings, name) for name in space}
+        return shared.Plan(self.trials, space, first, self.sampler, self.job.seed)
+
+
+def work(search: Search, worker: int = 0, wait: bool = False) -> optuna.Study:
+    """Makes trials until none is left to begin, as the worker of that number.
+
+    Several processes may do so at once, each with a number of its own; ``job.dir`` holds the study
+    that they share (``training.study`` says how). An interrupted call goes on when it is repeated.
+    wait: until the others have ended theirs; one that dies leaves its trial to this call. Returns
+    the study.
     """
-    job.dir.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # one bar is enough
-    storage = f"sqlite:///{job.dir / 'study.db'}"  # on disk, so that an interrupted search goes on
-    study = optuna.create_study(
-        storage=storage, study_name="search", direction="maximize", load_if_exists=True,
-        pruner=pruner or optuna.pruners.NopPruner(),
-    )  # fmt: skip
-    # a trial that was under way when an earlier call was killed; it is done again
-    for killed in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(killed.number, state=optuna.trial.TrialState.FAIL)
-    for n in tqdm(range(len(_ended(study)), trials), desc="search", unit="trial"):
-        # seeded by the trial, so that an interrupted search goes on as it would have gone
-        study.sampler = sampler(job.seed + n)
-        # the job's own settings come first, even if a kill has taken them from the queue
-        if n == 0 and not study.get_trials(states=[optuna.trial.TrialState.WAITING]):
-            study.enqueue_trial({name: job.settings[name] for name in SPACE})
-        trial = study.ask(SPACE)  # the sampler's proposal
-        settings = job.settings | trial.params
-        folder = job.dir / f"trial{n}"
-        one = dataclasses.replace(job, settings=settings, dir=folder)
-        half = job.epochs // 2 if pruner else 0
-        pruned = False
-        if half:
-            part = dataclasses.replace(one, stop_after=half)
-            scores = held_out_scores(engine, part, engine.fit(part), validation, truth)
-            trial.set_user_attr(HALFWAY, scores[OBJECTIVE])
-            trial.report(scores[OBJECTIVE], half)
-            pruned = trial.should_prune()
-        if not pruned:  # from the beginning, or from half of the way
-            scores = held_out_scores(engine, one, engine.fit(one), validation, truth)
-        # for the table; Optuna keeps the objective alone
-        for name, value in scores.items():
-            trial.set_user_attr(name, value)
-        trial.set_user_attr("epochs", half if pruned else job.epochs)
-        if pruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            study.tell(trial, scores[OBJECTIVE])
-        shutil.rmtree(folder)  # weights of hundreds of trials are of no use
+    folder, plan = search.job.dir, search.plan
+    study = shared.open_study(folder, search.pruner)
+    bar = tqdm(total=search.trials, desc="search", unit="trial")
+    with shared.at_work(folder, worker), bar:
+        while True:
+            bar.update(len(shared.ended(study)) - bar.n)  # those of others, too
+            if trial := shared.next_trial(study, folder, worker, plan):
+                _make(search, study, trial)
+            elif wait and shared.under_way(study):
+                time.sleep(POLL)
+            else:
+                return study
+
+
+def _make(search: Search, study: optuna.Study, trial: optuna.Trial) -> None:
+    """Trains and scores one trial, and tells the study."""
+    job, engine, scored_on = search.job, search.engine, (search.validation, search.truth)
+    folder = job.dir / f"trial{shared.place_of(trial)}"
+    one = dataclasses.replace(job, settings=changed(job.settings, trial.params), dir=folder)
+    half = job.epochs // 2 if search.pruner else 0
+    pruned = False
+    if half:
+        part = dataclasses.replace(one, stop_after=half)
+        scores = held_out_scores(engine, part, engine.fit(part), *scored_on)
+        trial.set_user_attr(HALFWAY, scores[OBJECTIVE])
+        trial.report(scores[OBJECTIVE], half)
+        pruned = trial.should_prune()
+    if not pruned:  # from the beginning, or from half of the way
+        scores = held_out_scores(engine, one, engine.fit(one), *scored_on)
+    # for the table; Optuna keeps the objective alone
+    for name, value in scores.items():
+        trial.set_user_attr(name, value)
+    trial.set_user_attr("epochs", half if pruned else job.epochs)
+    if pruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, scores[OBJECTIVE])
+    shutil.rmtree(folder)  # weights of hundreds of trials are of no use
+
+
+def run_trials(search: Search) -> pd.DataFrame:
+    """Makes what is left of the trials, and waits for those of other workers.
+
+    Returns one row a trial, in order: its number, its settings (``space_in``), epochs (that it was
+    trained), METRICS in 0..1 and HALFWAY (empty without a pruner).
+    """
+    study = work(search, wait=True)
     columns = ["epochs", *METRICS]
     return pd.DataFrame(
         {
-            "trial": i,
-            **trial.params,
+            "trial": shared.place_of(trial),
+            **{name: trial.params[name] for name in search.plan.space},
             **{name: trial.user_attrs[name] for name in columns},
             HALFWAY: trial.user_attrs.get(HALFWAY, float("nan")),
         }
-        for i, trial in enumerate(_ended(study))
+        for trial in shared.ended(study)
     )
 
 
@@ -145,17 +191,6 @@ def held_out_scores(
     out = job.dir / f"predictions-{job.stop_after or job.epochs}.csv"
     found = predict_fields(detector, validation, *slicing, out)
     return summary(evaluate(truth, found, job.taxonomy.n, list(validation.image)))
-
-
-def complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials of a study that were trained to their end, in order."""
-    return study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-
-
-def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials of a study that need no more training: complete or pruned, in order."""
-    states = [optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED]
-    return study.get_trials(states=states)
 
 
 def was_pruned(trials: pd.DataFrame) -> pd.Series:

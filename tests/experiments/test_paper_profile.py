@@ -37,7 +37,7 @@ def test_nothing_is_set_that_the_paper_does_not_say():
 def test_settings_of_the_text():
     settings = PAPER.settings
     assert settings["batch"] == 16 and settings["epochs"] == PAPER.epochs == 300
-    assert PAPER.search == {"trials": 300, "epochs": 100}
+    assert PAPER.search == {"trials": 300, "epochs": 100} and PAPER.search_pruner is None
     assert PAPER.folds == [0, 1, 2, 3, 4]
     assert settings["sahi"] == {"slice": 640, "overlap": 0.25, "postprocess": "NMS"}
 

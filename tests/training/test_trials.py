@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from openurine_lib.experiments import search
-from openurine_lib.training import trials
+from openurine_lib.training import study, trials
 from openurine_lib.training.engines import genetic
 
 SAMPLERS = {"the search of Fig. 4": search._tpe, "the bred settings": genetic.Mutation}
@@ -40,7 +40,9 @@ def test_a_search_killed_in_a_trial_ends_as_an_undisturbed_one(
     def run(folder):
         here = dataclasses.replace(job, dir=tmp_path / folder)
         engine = SimpleNamespace(fit=fit)
-        return trials.run_trials(here, engine, split.validation, job.boxes, 3, sampler)
+        return trials.run_trials(
+            trials.Search(here, engine, split.validation, job.boxes, 3, sampler)
+        )
 
     whole = run("whole")
     undisturbed = settings[:]
@@ -51,10 +53,7 @@ def test_a_search_killed_in_a_trial_ends_as_an_undisturbed_one(
     again = run("broken")
     assert settings == undisturbed and again.equals(whole)
     assert undisturbed[0] == {name: job.settings[name] for name in trials.SPACE}
-    study = optuna.load_study(
-        study_name="search", storage=f"sqlite:///{tmp_path / 'broken' / 'study.db'}"
-    )
-    left = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+    left = study.under_way(study.open_study(tmp_path / "broken"))
     assert not left, "a killed trial is still said to run"
     assert run("broken").equals(whole) and len(settings) == 3, "a finished search was run again"
 
@@ -82,7 +81,9 @@ def test_a_trial_that_looks_bad_halfway_is_stopped_there_and_the_others_go_on(
 
     def run():
         engine = SimpleNamespace(fit=fit)
-        return trials.run_trials(here, engine, split.validation, job.boxes, 8, search._tpe, pruner)
+        return trials.run_trials(
+            trials.Search(here, engine, split.validation, job.boxes, 8, search._tpe, pruner)
+        )
 
     table = run()
     assert len(table) == 8 and set(table.epochs) == {2, 4}, "some pruned, some not"

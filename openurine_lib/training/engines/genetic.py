@@ -19,7 +19,7 @@ from torch import nn
 from openurine_lib.training.engines import ultralytics
 from openurine_lib.training.engines.composed import stock
 from openurine_lib.training.job import TrainJob
-from openurine_lib.training.trials import SPACE, best, complete, inner_split, run_trials
+from openurine_lib.training.trials import SPACE, Search, best, inner_split, run_trials
 
 SUFFIX = "-ga"  # yolov5m-ga is yolov5m with bred settings
 PARENTS = 5  # how many may be parents
@@ -42,7 +42,8 @@ class Mutation(optuna.samplers.BaseSampler):
 
     def sample_relative(self, study: optuna.Study, trial: Any, space: Any) -> dict[str, float]:
         """The child's values by name; empty for the first trial, whose values are given."""
-        ranked = sorted(complete(study), key=lambda t: t.value or 0.0, reverse=True)[:PARENTS]
+        complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+        ranked = sorted(complete, key=lambda t: t.value or 0.0, reverse=True)[:PARENTS]
         if not ranked:
             return {}
         # 1e-6: all may be 0, shares must add up to 1
@@ -81,7 +82,8 @@ def fit(job: TrainJob) -> Path:
         epochs=budget["epochs"], dir=job.dir / "search",
     )  # fmt: skip
     truth = job.boxes[job.boxes.image.isin(validation.image)]
-    trials = run_trials(trial, ultralytics, validation, truth, budget["trials"], Mutation)
+    search = Search(trial, ultralytics, validation, truth, budget["trials"], Mutation)
+    trials = run_trials(search)
     # plain numbers, for the weights file
     chosen = {name: float(best(trials)[name]) for name in SPACE}
     meta = job.meta | {"hyperparameters": chosen, "trials": len(trials)}

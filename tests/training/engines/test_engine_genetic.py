@@ -14,10 +14,14 @@ import tiny
 from openurine_lib.experiments.methods import method, profile
 from openurine_lib.training.engines import genetic as engine
 from openurine_lib.training.engines import ultralytics
-from openurine_lib.training.trials import METRICS, RANGES, SPACE
+from openurine_lib.training.trials import METRICS, SPACE
 from openurine_lib.training.weights import read_weights
 
 OWN = {name: profile("smoke").settings[name] for name in SPACE}
+
+
+def limits(name):
+    return SPACE[name].low, SPACE[name].high
 
 
 def study(values):
@@ -27,7 +31,7 @@ def study(values):
     """
     made = optuna.create_study(direction="maximize")
     for i, value in enumerate(values):
-        params = {k: v if i == 0 else float(np.clip(v / 2, *RANGES[k])) for k, v in OWN.items()}
+        params = {k: v if i == 0 else float(np.clip(v / 2, *limits(k))) for k, v in OWN.items()}
         made.add_trial(optuna.trial.create_trial(params=params, distributions=SPACE, value=value))
     return made
 
@@ -39,7 +43,7 @@ def child(made, seed):
 
 def test_a_child_is_a_mutation_of_the_best():
     children = [child(study([0.9, 0.0, 0.0]), seed) for seed in range(20)]
-    assert all(RANGES[k][0] <= v <= RANGES[k][1] for c in children for k, v in c.items())
+    assert all(SPACE[k].low <= v <= SPACE[k].high for c in children for k, v in c.items())
     factors = np.array([c["box"] / OWN["box"] for c in children])  # far from the limits
     assert 0 < (factors == 1).mean() < 0.6, "a gene in five stays as it was"
     assert abs(factors.mean() - 1) < 0.15 and 0.1 < factors.std() < 0.3
@@ -57,8 +61,10 @@ def test_search_holds_patients_out_and_the_best_settings_are_trained_on_all(tmp_
     job = tiny.job(tmp_path, "single", "yolov5n-ga", epochs=2, search={"trials": 7, "epochs": 3})
     seen = {}
 
-    def trials(trial, trained_by, validation, truth, count, sampler):
-        seen.update(trial=trial, validation=validation, truth=truth, count=count)
+    def trials(search):
+        seen.update(
+            trial=search.job, validation=search.validation, truth=search.truth, count=search.trials
+        )
         rows = [
             OWN | {"trial": i, "box": 5.0 + i} | dict.fromkeys(METRICS, m)
             for i, m in enumerate((0.1, 0.7, 0.3))
