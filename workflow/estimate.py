@@ -18,6 +18,7 @@ from openurine_lib.experiments.run import Run
 
 TRAIN_SHARE = 0.8  # four of five folds
 SEARCH_SHARE = 0.8  # of a fold's training part; the rest scores the trials
+SEARCH = "05 search"
 FORWARD_SHARE = 1 / 3  # of a training step: a backward pass costs about two forward passes
 
 
@@ -49,7 +50,7 @@ def work(run: Run) -> list[Work]:
     inference = Work("04 inference", len(jobs.predict) * folds, 0, 0)
     for m in jobs.predict.values():
         _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))
-    search = Work("05 search", p.search_workers, 0, 0)
+    search = Work(SEARCH, p.search_workers, 0, 0)
     searched = _at_most(train, p.search.get("fields"))
     trials = p.search["trials"] * p.search["epochs"] * searched * SEARCH_SHARE
     _add(search, trials, _relative(run, method(OURS)))
@@ -120,13 +121,12 @@ def describe(run: Run, given: float | None = None) -> None:
     for w in [*works, _total(works)]:
         hours = f"{w.measured_images * step / 3600:,.1f}" if w.images else "-"
         print(f"{w.kind:22}{w.jobs:>6}{w.images or 0:>14,.0f}{hours:>10}")
-    search = works[3]
+    search = next(w for w in works if w.kind == SEARCH)
     if search.jobs > 1:
-        hours = search.measured_images * step / 3600
-        most = math.ceil(p.search["trials"] / search.jobs)  # trials of one job
+        share = math.ceil(p.search["trials"] / search.jobs) / p.search["trials"]  # of one job
+        hours = share * search.measured_images * step / 3600
         print(
-            f"\nThe {search.jobs} jobs of the search share its {p.search['trials']} trials: at"
-            f" once, they take {hours * most / p.search['trials']:,.1f} hours."
+            f"\nThe search's {search.jobs} jobs share its trials; side by side: {hours:,.1f} hours."
         )
     px = p.pixels(m.imgsz)
     print(f"\nOne training step of {p.arch(m)} with six heads at {px} px: "

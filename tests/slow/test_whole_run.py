@@ -99,6 +99,20 @@ def test_a_second_call_does_nothing(root: Path, tmp_path: Path) -> None:
     assert again.returncode == 0 and "[" not in again.stderr, again.stderr
 
 
+def test_two_workers_share_the_search_and_give_the_same_table(root: Path, tmp_path: Path) -> None:
+    """Of three trials: the first ten do not depend on those before."""
+    before = tables(root / "paper_figures" / "smoke")
+    searched = root / "runs" / "smoke" / "search"
+    shutil.rmtree(searched)
+    remove([*(root / "paper_figures" / "smoke").glob("table3*")])
+    done = campaign.started(root, tmp_path, command=[*campaign.COMMAND, "--workers", "2"])
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "05 trials of the search: worker 2 of 2" in done.stderr
+    assert tables(root / "paper_figures" / "smoke") == before
+    for worker in (1, 2):
+        assert (searched / OURS.id / "fold0" / f"worker{worker}" / TRAINED).exists()
+
+
 def test_twenty_kills_change_no_table(
     root: Path, counts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

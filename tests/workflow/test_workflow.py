@@ -298,6 +298,22 @@ def test_paper_profile_in_jobs_and_hours(
     )
 
 
+@pytest.mark.parametrize(("workers", "rounds"), [(20, 15), (7, 43), (1, 300)])
+def test_the_search_takes_as_many_rounds_as_a_worker_has_trials(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workers: int, rounds: int
+) -> None:
+    monkeypatch.setattr(estimate, "_operations", lambda arch: 1.0)
+    run = open_run(profile_name="paper")
+    assert run.profile.search_workers == 20
+    several = dataclasses.replace(run.profile, search_workers=workers)
+    estimate.describe(dataclasses.replace(run, profile=several), given=0.02)
+    # a trial: 100 passes over four fifths of four fifths of 790 fields
+    hours = rounds * 100 * 790 * 0.8 * 0.8 * 0.02 / 3600
+    assert workers < 20 or hours < 24, "300 trials on 20 workers fit a day"
+    said = f"{workers} jobs share its trials; side by side: {hours:,.1f} hours"
+    assert (said in capsys.readouterr().out) == (workers > 1)
+
+
 # --- a run
 
 
@@ -311,7 +327,7 @@ def test_reproduce_refuses_before_long_work(tmp_path: Path) -> None:
     assert "no profile 'smok'" in reproduce(tmp_path, "--profile", "smok").stderr
     done = reproduce(tmp_path, "--data", str(tmp_path / "nowhere"))
     assert done.returncode == 2 and "nowhere' does not exist" in done.stderr
-    for option, value in (("--seed", "-1"), ("--jobs", "0"), ("--gpus", "two")):
+    for option, value in (("--seed", "-1"), ("--jobs", "0"), ("--workers", "0"), ("--gpus", "two")):
         done = reproduce(tmp_path, f"{option}={value}")
         assert done.returncode == 2 and f"{option}: '{value}' is no whole number" in done.stderr
     assert not (tmp_path / "runs").exists()
