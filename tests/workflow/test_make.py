@@ -57,7 +57,7 @@ def test_a_data_folder_reaches_the_workflow_whole(tmp_path, name):
 
     folder = tmp_path / name
     folder.mkdir()
-    options = argparse.Namespace(workflow="local", gpus=0, jobs=1, rows=None)
+    options = argparse.Namespace(workflow="local", gpus=0, jobs=1, rows=None, workers=None)
     command = reproduce._snakemake(open_run(str(folder), "smoke"), options, "all")
     configuration = next(x for x in command if x.startswith("data="))
     (tmp_path / "Snakefile").write_text("print(repr(config['data']))\nrule all:\n")
