@@ -10,6 +10,7 @@ GPUS ?=
 WORKFLOW ?= local
 DRY ?=
 ROWS ?=
+FOLDS ?=
 WORKERS ?=
 CARRIED ?=
 SECONDS_PER_IMAGE ?=
@@ -20,7 +21,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if 
 
 # What is given reaches commands through the environment, and as it is: no quote, $ or ; of a folder's name is anything but
 # a letter of it, to make or to the shell.
-GIVEN := PROFILE DATA SEED JOBS GPUS WORKFLOW ROWS WORKERS CARRIED SECONDS_PER_IMAGE EXTRAS TORCH_INDEX
+GIVEN := PROFILE DATA SEED JOBS GPUS WORKFLOW ROWS FOLDS WORKERS CARRIED SECONDS_PER_IMAGE EXTRAS TORCH_INDEX
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -43,6 +44,7 @@ help: ## this list
 	@echo "make reproduce PROFILE=study|demo|smoke|paper  DATA=synthetic|/path/to/fields  SEED=0"
 	@echo "               JOBS=notebooks at once (the cores)  GPUS=of this machine (all)  WORKFLOW=local|slurm"
 	@echo "               CARRIED=0 uses no carried result; ROWS=all also trains the rows of which nothing is carried"
+	@echo "               ROWS=\"yolo12m ours-yolo12m\" FOLDS=\"0 1\" trains and scores these rows and folds alone"
 	@echo "               WORKERS=jobs that share the trials of the search (1; 20 in paper); JOBS says how many run at once"
 	@echo "               DRY=1 SECONDS_PER_IMAGE=  says what would be done and how long it would take"
 	@echo "any target:    PYTHON=python3.12  VENV=.venv  EXTRAS=all|all,slurm  TORCH_INDEX="
@@ -65,7 +67,7 @@ $(STAMP): pyproject.toml requirements.lock
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
 	@$(if $(CARRIED),OPENURINE_CARRIED="$$CARRIED") $(PY) workflow/reproduce.py --profile="$$PROFILE" --data="$$DATA" \
 	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") \
-	    $(if $(DRY),--dry) $(if $(ROWS),--rows="$$ROWS") $(if $(WORKERS),--workers="$$WORKERS") \
+	    $(if $(DRY),--dry) $(if $(ROWS),--rows="$$ROWS") $(if $(FOLDS),--folds="$$FOLDS") $(if $(WORKERS),--workers="$$WORKERS") \
 	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image="$$SECONDS_PER_IMAGE")
 
 # One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.

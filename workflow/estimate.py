@@ -11,14 +11,19 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from needs import TRAIN_SHARE, at_most, fields_of, memory_mb
+
+from openurine_lib.experiments.fidelity import PAPER
 from openurine_lib.experiments.methods import OURS, Method, method, plan
 from openurine_lib.experiments.run import Run
+from openurine_lib.experiments.sizes import paper_sizes
 
-TRAIN_SHARE = 0.8  # four of five folds
 SEARCH_SHARE = 0.8  # of a fold's training part; the rest scores the trials
 SEARCH = "05 search"
+FIELD_BYTES = 0.134  # of a pixel of a drawn field on disk: 257 MB for the study's 2,722 fields
 FORWARD_SHARE = 1 / 3  # of a training step: a backward pass costs about two forward passes
 
 
@@ -32,15 +37,18 @@ class Work:
     measured_images: float  # the same work, in images of the measured step
 
 
-def work(run: Run) -> list[Work]:
-    """The jobs of all rows. A synthetic data set need not be drawn: its size is known."""
+def work(run: Run, rows: Collection[str] = ()) -> list[Work]:
+    """The jobs of all rows, or of those that ``rows`` names alone: without search and tables.
+
+    A synthetic data set need not be drawn: its size is known.
+    """
     p = run.profile
-    jobs = plan(p)
-    labelled, unlabelled = _fields(run)
+    jobs = plan(p, rows)
+    labelled, unlabelled = fields_of(run)
     folds = len(p.folds)
-    train = _at_most(labelled * TRAIN_SHARE, p.max_train_fields)
-    test = _at_most(labelled * (1 - TRAIN_SHARE), p.max_test_fields)
-    pool = _at_most(unlabelled, p.max_unlabelled_fields)
+    train = at_most(labelled * TRAIN_SHARE, p.max_train_fields)
+    test = at_most(labelled * (1 - TRAIN_SHARE), p.max_test_fields)
+    pool = at_most(unlabelled, p.max_unlabelled_fields)
     ssl = Work("02 ssl pretraining", len(jobs.ssl) * folds, 0, 0)
     for m in jobs.ssl.values():
         _add(ssl, folds * pool * p.ssl_epochs, _relative(run, m))
@@ -50,11 +58,26 @@ def work(run: Run) -> list[Work]:
     inference = Work("04 inference", len(jobs.predict) * folds, 0, 0)
     for m in jobs.predict.values():
         _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))
+    if rows:
+        return [ssl, training, inference]
     search = Work(SEARCH, p.search_workers, 0, 0)
-    searched = _at_most(train, p.search.get("fields"))
+    searched = at_most(train, p.search.get("fields"))
     trials = p.search["trials"] * p.search["epochs"] * searched * SEARCH_SHARE
     _add(search, trials, _relative(run, method(OURS)))
     return [ssl, training, inference, search, Work("tables and figures", 8, 0, 0)]
+
+
+def disk_gb(run: Run, rows: Collection[str] = ()) -> tuple[float, float]:
+    """Gigabytes that stay: of weights, one file a training, and of drawn fields (0 if given)."""
+    p = run.profile
+    sizes = paper_sizes()
+    known = [sizes.get(m.id, {}).get("params_m", 0.0) for m in plan(p, rows).train.values()]
+    weights = len(p.folds) * sum(known) * 4 / 1000  # four bytes a parameter
+    drawn = 0.0
+    if run.data == "synthetic":
+        pixels = sum(fields_of(run)) * p.synthetic["field_px"] ** 2
+        drawn = pixels * FIELD_BYTES / 1e9
+    return weights, drawn
 
 
 def _add(work: Work, images: float, cost: float) -> None:
@@ -106,28 +129,37 @@ def seconds_per_image(run: Run, images: int | None = None, repeats: int = 2) -> 
     return min(times[1:]) / batch * (p.pixels(m.imgsz) / px) ** 2, name
 
 
-def describe(run: Run, given: float | None = None) -> None:
-    """Prints jobs, images and hours of a run; measures a step unless ``given`` seconds an image."""
+def describe(run: Run, given: float | None = None, rows: Collection[str] = ()) -> None:
+    """Prints jobs, images and hours of a run, or of some of its rows.
+
+    given: seconds an image of a training step; measured here if None.
+    """
     from ultralytics.utils import LOGGER
 
     LOGGER.setLevel("ERROR")  # one line for each model that is built
     p = run.profile
     m = method(OURS)
     print(f"run {run.name}: {p.about}")
-    print(f"Nothing is run. The command without DRY, over {len(p.folds)} folds, is:\n")
-    works = work(run)
+    what = f"{len(rows)} rows" if rows else "all rows"
+    print(f"Nothing is run. The command without DRY, {what} over {len(p.folds)} folds, is:\n")
+    works = work(run, rows)
     step, device = (given, "given") if given else seconds_per_image(run)
     print(f"{'':22}{'jobs':>6}{'images':>14}{'hours':>10}")
     for w in [*works, _total(works)]:
         hours = f"{w.measured_images * step / 3600:,.1f}" if w.images else "-"
         print(f"{w.kind:22}{w.jobs:>6}{w.images or 0:>14,.0f}{hours:>10}")
-    search = next(w for w in works if w.kind == SEARCH)
-    if search.jobs > 1:
+    search = next((w for w in works if w.kind == SEARCH), None)
+    if search and search.jobs > 1:
         share = math.ceil(p.search["trials"] / search.jobs) / p.search["trials"]  # of one job
         hours = share * search.measured_images * step / 3600
         print(
             f"\nThe search's {search.jobs} jobs share its trials; side by side: {hours:,.1f} hours."
         )
+    gpu = not device.startswith("CPU")
+    most = max(memory_mb(run, "train", row, gpu) for row in plan(p, rows).train.values())
+    weights, drawn = disk_gb(run, rows)
+    print(f"\nA training asks for {most / 1024:.0f} GB of main memory at most. Weights take up to"
+          f" {weights:.1f} GB of disk, drawn fields {drawn:.1f} GB.")  # fmt: skip
     px = p.pixels(m.imgsz)
     print(f"\nOne training step of {p.arch(m)} with six heads at {px} px: "
           f"{step:.3g} s an image ({device}).")  # fmt: skip
@@ -150,17 +182,6 @@ def _total(works: list[Work]) -> Work:
     )
 
 
-def _fields(run: Run) -> tuple[int, int]:
-    if run.data == "synthetic":
-        return run.profile.synthetic["fields"], run.profile.synthetic["unlabelled"]
-    parts = run.dataset.images["split"].value_counts()
-    return int(parts.get("labelled", 0)), int(parts.get("unlabelled", 0))
-
-
-def _at_most(count: float, limit: int | None) -> float:
-    return count if limit is None else min(count, limit)
-
-
 def _slices(run: Run, m: Method) -> float:
     """A field of inference in images of training: the area of its slices over that of an image."""
     slice_px, overlap = run.slicing(m)
@@ -178,6 +199,9 @@ def _relative(run: Run, m: Method) -> float:
     """Cost of a step of ``m`` in steps of the paper's method: by area and operations."""
     p = run.profile
     ours = method(OURS)
+    if p.name == PAPER:  # its networks are counted already
+        counted = paper_sizes()
+        return counted[m.id]["gflops"] / counted[ours.id]["gflops"]
     area = (p.pixels(m.imgsz) / p.pixels(ours.imgsz)) ** 2
     if m.engine != "ultralytics":
         return area

@@ -24,7 +24,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENUR
 PAGES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 sys.path.insert(0, str(REPOSITORY))
 
-from openurine_lib import method, open_run, plan  # noqa: E402
+from openurine_lib import method, open_run, plan, profile  # noqa: E402
 from openurine_lib.experiments import made_from  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method, predict_key, train_key  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
@@ -157,7 +157,7 @@ def _restore(run: Run, wanted: list[Path]) -> None:
     from openurine_lib.experiments.steps import ensure_metrics  # brings torch
 
     for row in tqdm(plan(run.profile).predict.values(), "carried results", unit="row"):
-        for fold in run.profile.folds:
+        for fold in profile("paper").folds:
             folder = run.predict_dir(row, fold)
             if not any(file.is_relative_to(folder) for file in map(Path.absolute, wanted)):
                 continue

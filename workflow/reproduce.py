@@ -19,10 +19,12 @@ WORKFLOW = Path(__file__).resolve().parent
 sys.path.insert(0, str(WORKFLOW.parent))
 
 from openurine_lib import open_run  # noqa: E402
-from openurine_lib.experiments.methods import UnknownName  # noqa: E402
+from openurine_lib.experiments.methods import UnknownName, method, methods, profile  # noqa: E402
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import root  # noqa: E402
 
+PROFILES = WORKFLOW / "profiles"
+ALL_FOLDS = profile("paper").folds
 INCOMPLETE = """
 The run is not complete. What is finished is kept. Correct what is named above, then give the same
 command again.
@@ -42,8 +44,10 @@ def main() -> int:
         from estimate import describe
 
         workers = options.workers or run.profile.search_workers
-        profile = dataclasses.replace(run.profile, search_workers=workers)
-        describe(dataclasses.replace(run, profile=profile), options.seconds_per_image)
+        folds = options.folds or run.profile.folds
+        asked = dataclasses.replace(run.profile, search_workers=workers, folds=folds)
+        run = dataclasses.replace(run, profile=asked)
+        describe(run, options.seconds_per_image, _part(options))
         return 0
     try:
         run.dir.mkdir(parents=True, exist_ok=True)
@@ -57,12 +61,17 @@ def main() -> int:
     started = time.monotonic()
     print(f"run {run.name}: {run.profile.about}")
     print(f"data {run.data_name}, seed {run.seed}, {options.jobs} jobs at once")
-    for target in ("dataset", "all"):
+    part = _part(options)
+    for target in ("dataset", "part" if part else "all"):
         code = _shown(_snakemake(run, options, target), _environment(options))
         if code:
             print(INCOMPLETE.format(run=run), file=sys.stderr)
             return code
     minutes = (time.monotonic() - started) / 60
+    if part:
+        print(f"{minutes:.1f} minutes. Trained and scored: {', '.join(part)}, in {run.dir}")
+        print("The tables show them after: make reproduce ROWS=carried, with the same options")
+        return 0
     print(f"{minutes:.1f} minutes.", *headline(run.figures), sep="\n")
     print(f"Tables, figures and the page:\n{run.figures / 'index.html'}")
     return 0
@@ -94,8 +103,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=_at_least(0), default=0)
     parser.add_argument(
         "--rows",
-        choices=("all", "carried"),
-        help="all: also train the rows of which nothing is carried; by default the profile says",
+        type=_rows,
+        help="all: also train the rows of which nothing is carried; carried: train none; or names "
+        "of methods.yaml: these alone are trained and scored. By default the profile says",
+    )
+    parser.add_argument(
+        "--folds",
+        type=_folds,
+        help=f"of {ALL_FOLDS}: only these are trained and scored, of --rows or of "
+        "all rows; by default the profile's",
     )
     parser.add_argument(
         "--jobs",
@@ -105,9 +121,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--workflow",
-        default="local",
-        choices=("local", "slurm"),
-        help="a profile of workflow/profiles",
+        type=_workflow,
+        default=PROFILES / "local",
+        help="local, slurm, or the folder of your own profile of Snakemake (with a config.yaml)",
     )
     parser.add_argument(
         "--workers",
@@ -126,7 +142,44 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--seconds-per-image", type=float, help="for --dry: a measured training step on your GPU"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.folds and options.rows == "carried":
+        parser.error("--folds says what is trained, and --rows carried that nothing is; leave one")
+    return options
+
+
+def _workflow(text: str) -> Path:
+    """The folder of a profile: one of ours by name, or the user's own."""
+    ours, own = PROFILES / text, Path(text)
+    for folder in (ours, own.resolve()):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise argparse.ArgumentTypeError(f"{text!r}: give local, slurm, or a folder with a config.yaml")
+
+
+def _rows(text: str) -> str | list[str]:
+    """``all``, ``carried``, or names of methods."""
+    if text in ("all", "carried"):
+        return text
+    try:
+        return [method(name).id for name in text.replace(",", " ").split()]
+    except UnknownName as error:
+        raise argparse.ArgumentTypeError(f"{error}; or all, or carried") from error
+
+
+def _folds(text: str) -> list[int]:
+    asked = text.replace(",", " ").split()
+    folds = [fold for fold in ALL_FOLDS if str(fold) in asked]
+    if not folds or len(folds) < len(asked):
+        raise argparse.ArgumentTypeError(f"{text!r}: give some of {ALL_FOLDS}, each once")
+    return folds
+
+
+def _part(options: argparse.Namespace) -> list[str]:
+    """The rows that alone are asked for, by name; none where the whole run is."""
+    if isinstance(options.rows, list):
+        return options.rows
+    return list(methods()) if options.folds else []
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -145,18 +198,30 @@ def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
         f"data={json.dumps([run.data], ensure_ascii=False)}",
         f"seed={run.seed}",
         f"gpus={options.gpus}",
-        *([f"rows={options.rows}"] if options.rows else []),
+        *([f"rows={options.rows}"] if isinstance(options.rows, str) else []),
+        *_part_of(run, options),
         *([f"workers={options.workers}"] if options.workers else []),
     ]
-    local = options.workflow == "local"
+    local = options.workflow == PROFILES / "local"
     gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and local else []
     return [
         *(sys.executable, "-m", "snakemake", target),
         *("--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(run.dir)),
-        *("--workflow-profile", str(WORKFLOW / "profiles" / options.workflow)),
+        *("--workflow-profile", str(options.workflow)),
         *("--cores" if local else "--jobs", str(options.jobs), *gpus),
         *("--config", *configuration),
         *("--logger", "lines", "--quiet", "all"),
+    ]
+
+
+def _part_of(run: Run, options: argparse.Namespace) -> list[str]:
+    part = _part(options)
+    folds = options.folds or run.profile.folds
+    # rows=all: no row of the part is left out because nothing of it is carried
+    return part and [
+        "rows=all",
+        f"part={','.join(part)}",
+        f"part_folds={','.join(map(str, folds))}",
     ]
 
 

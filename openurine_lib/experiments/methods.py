@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -204,9 +204,9 @@ class Plan:
     predict: dict[str, Method]  # by predict_key
 
 
-def plan(p: Profile) -> Plan:
-    """What a profile has to compute for all rows."""
-    rows = list(methods().values())
+def plan(p: Profile, names: Collection[str] = ()) -> Plan:
+    """What a profile has to compute for all rows, or for the methods of these names."""
+    rows = [method(name) for name in names or methods()]
     return Plan(
         ssl=first_of_each(lambda m, p: p.arch(m), [m for m in rows if m.ssl], p),
         train=first_of_each(train_key, rows, p),
