@@ -1,5 +1,6 @@
 """What a user gives to make arrives whole, whatever letters it has, and runs nothing."""
 
+import argparse
 import ast
 import os
 import shutil
@@ -8,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import reproduce
+
+from openurine_lib import open_run, plan, profile
+from openurine_lib.experiments.methods import method, predict_key
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ODD = [
@@ -27,7 +32,7 @@ def test_a_value_reaches_the_program_whole_and_no_shell(tmp_path, given, how):
     python.write_text(f'#!/bin/sh\nfor x; do printf "%s\\n" "$x"; done > {told}\n')
     python.chmod(0o755)
     (tmp_path / "venv" / ".installed").touch()
-    names = ("DATA", "PROFILE", "JOBS", "GPUS", "ROWS", "CARRIED", "SECONDS_PER_IMAGE")
+    names = ("DATA", "PROFILE", "JOBS", "GPUS", "ROWS", "FOLDS", "CARRIED", "SECONDS_PER_IMAGE")
     values = dict.fromkeys(names, given)
     arguments = [f"{k}={v}" for k, v in values.items()] if how == "argument" else []
     # what an outer make hands down is not of this call
@@ -37,7 +42,7 @@ def test_a_value_reaches_the_program_whole_and_no_shell(tmp_path, given, how):
         cwd=REPOSITORY, env=outer | (values if how == "environment" else {}), check=True,
     )  # fmt: skip
     lines = told.read_text().splitlines()
-    flags = ("data", "profile", "jobs", "gpus", "rows", "seconds-per-image")
+    flags = ("data", "profile", "jobs", "gpus", "rows", "folds", "seconds-per-image")
     assert {f"--{flag}={given}" for flag in flags} <= set(lines)
     assert not ran.exists(), "the value reached a shell"
 
@@ -48,16 +53,11 @@ ODD_FOLDERS = [name for name in ODD if "/" not in name and "RAN" not in name and
 @pytest.mark.parametrize("name", ODD_FOLDERS)
 def test_a_data_folder_reaches_the_workflow_whole(tmp_path, name):
     """Snakemake reads the values of its configuration as YAML, and takes quotes from them."""
-    import argparse
-
-    sys.path.insert(0, str(REPOSITORY / "workflow"))
-    import reproduce
-
-    from openurine_lib import open_run
-
     folder = tmp_path / name
     folder.mkdir()
-    options = argparse.Namespace(workflow="local", gpus=0, jobs=1, rows=None, workers=None)
+    options = argparse.Namespace(
+        workflow=reproduce.PROFILES / "local", gpus=0, jobs=1, rows=None, folds=None, workers=None
+    )
     command = reproduce._snakemake(open_run(str(folder), "smoke"), options, "all")
     configuration = next(x for x in command if x.startswith("data="))
     (tmp_path / "Snakefile").write_text("print(repr(config['data']))\nrule all:\n")
@@ -75,3 +75,45 @@ def test_a_folder_with_braces_is_refused(tmp_path):
     asked = [*program, "--data", str(tmp_path / "br{ace}"), "--profile", "smoke"]
     ran = subprocess.run(asked, capture_output=True, text=True)
     assert ran.returncode == 2 and "has braces in its name" in ran.stderr
+
+
+def planned(folder: Path, monkeypatch: pytest.MonkeyPatch, *given: str) -> set[str]:
+    """The metrics that a call of ``make reproduce`` would make, by row and fold."""
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", "--profile", "smoke", *given])
+    options = reproduce._options()
+    run = open_run(options.data, options.profile, options.seed)
+    target = "part" if reproduce._part(options) else "all"
+    command = [*reproduce._snakemake(run, options, target), "--dry-run"]
+    command[command.index("--quiet") : command.index("--quiet") + 2] = ["--summary"]
+    run.dir.mkdir(parents=True, exist_ok=True)
+    environment = reproduce._environment(options) | {"OPENURINE_CARRIED": "0"}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    files = (line.split("\t")[0] for line in said.stdout.splitlines())
+    return {str(Path(file).parent) for file in files if file.endswith("metrics.csv")}
+
+
+def test_rows_and_folds_that_are_named_are_run_alone(tmp_path, monkeypatch):
+    key = predict_key(method("yolo12m-sahi"), profile("smoke"))
+    asked = planned(tmp_path, monkeypatch, "--rows", "yolo12m-sahi", "--folds", "3 1")
+    assert asked == {f"predict/{key}/fold1", f"predict/{key}/fold3"}
+    every = planned(tmp_path, monkeypatch, "--folds", "2")
+    assert every == {f"predict/{key}/fold2" for key in plan(profile("smoke")).predict}
+    whole = planned(tmp_path, monkeypatch)
+    assert {Path(place).name for place in whole} == {"fold0"} and len(whole) == len(every)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--rows", "yolo12m nonsense"], "no method 'nonsense'"),
+        (["--folds", "5"], "give some of"),
+        (["--folds", "1 1"], "each once"),
+        (["--folds", "0", "--rows", "carried"], "leave one"),
+        (["--workflow", "/nowhere"], "a folder with a config.yaml"),
+    ],
+)
+def test_a_part_that_there_is_not_is_refused_at_once(monkeypatch, capsys, given, why):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", *given])
+    with pytest.raises(SystemExit):
+        reproduce._options()
+    assert why in capsys.readouterr().err

@@ -1,13 +1,14 @@
 """A SLURM cluster of one node, this machine, to try ``WORKFLOW=slurm`` without a cluster.
 
     python workflow/slurm-one-node/cluster.py start FOLDER
-    export SLURM_CONF=FOLDER/slurm.conf          # sbatch, squeue and Snakemake read it
     make reproduce WORKFLOW=workflow/slurm-one-node/profile ...
     python workflow/slurm-one-node/cluster.py stop FOLDER
 
-It needs root and Debian's packages munge, slurmctld, slurmd and slurm-client. Everything is written
-below FOLDER, the daemons listen on this machine alone, and jobs are tracked by their process group,
-so it runs in a container without cgroups. A GPU is a number here: jobs that ask for one wait for
+It needs root and Debian's packages munge, slurmctld, slurmd and slurm-client, and a machine that is
+no part of a cluster. Everything is written below FOLDER, but for munge's socket and the copy of the
+configuration that slurmd leaves below /run, where all of SLURM's commands find it. The daemons
+listen on this machine alone, and jobs are tracked by their process group, so it runs in a container
+without cgroups. A GPU is a number here: jobs that ask for one wait for
 one, and no device is touched. Not for use as a cluster: it has no accounting and one user.
 """
 
@@ -24,15 +25,19 @@ from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
 DAEMONS = ("munged", "slurmctld", "slurmd")
+MUNGE = Path("/run/munge")  # where munge's socket is looked for
+# where slurm.conf is looked for; slurmd makes the second a link to its copy
+CONFIGURED = (Path("/etc/slurm/slurm.conf"), Path("/run/slurm/conf/slurm.conf"))
 SECONDS = 60  # until the node takes jobs
 CONF = """\
 ClusterName=one
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld_port}
+# jobs find the configuration below /run/slurm, where slurmd leaves it: Snakemake clears their SLURM_CONF
+SlurmctldParameters=enable_configless
 SlurmdPort={d_port}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -66,7 +71,10 @@ def missing() -> str | None:
     lacking = [name for name in NEEDED if shutil.which(name, path=_path()) is None]
     if lacking:
         return f"{', '.join(lacking)}: not installed (Debian: munge slurmctld slurmd slurm-client)"
-    return "only root may start the daemons" if os.geteuid() else None
+    if os.geteuid():
+        return "only root may start the daemons"
+    taken = [str(place) for place in (*CONFIGURED, MUNGE / "munge.socket.2") if place.exists()]
+    return f"this machine has SLURM or munge at work: {', '.join(taken)}" if taken else None
 
 
 def start(folder: Path) -> Path:
@@ -99,12 +107,13 @@ def start(folder: Path) -> Path:
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     munge = folder / "munge"
+    MUNGE.mkdir(mode=0o755, parents=True, exist_ok=True)
     _daemon(
-        folder, "munged", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket",
-        f"--pid-file={folder}/munged.pid", f"--log-file={munge}.log", f"--seed-file={munge}.seed",
+        folder, "munged", "--force", f"--key-file={key}", f"--pid-file={folder}/munged.pid",
+        f"--log-file={munge}.log", f"--seed-file={munge}.seed",
     )  # fmt: skip
     _daemon(folder, "slurmctld", "-c", "-f", str(conf))  # -c: without what a last one left
-    _daemon(folder, "slurmd", "-c", "-f", str(conf))
+    _daemon(folder, "slurmd", "-c", "--conf-server", f"127.0.0.1:{ports[0]}")
     _wait(folder)
     return conf
 
@@ -118,8 +127,9 @@ def stop(folder: Path) -> None:
         file = folder / f"{name}.pid"
         if not file.exists():
             continue
-        pid = int(file.read_text(encoding="utf-8"))
-        _end(pid)
+        _end(int(file.read_text(encoding="utf-8")))
+    if CONFIGURED[1].parent.is_symlink():
+        CONFIGURED[1].parent.unlink()
 
 
 def _end(pid: int) -> None:

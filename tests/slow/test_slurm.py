@@ -1,0 +1,138 @@
+"""The workflow on a SLURM cluster of one node: jobs are queued, killed in two ways, and resumed.
+
+What comes out is what the same rows give without a scheduler, to the byte.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import campaign
+import pytest
+
+CLUSTER = campaign.REPOSITORY / "workflow" / "slurm-one-node"
+sys.path.insert(0, str(CLUSTER))
+
+import cluster  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+ROWS = ["--rows", "yolo12m ours-yolo12m"]
+ON_CLUSTER = ["--workflow", str(CLUSTER / "profile"), "--jobs", "6", "--gpus", "1"]
+RESULTS = (
+    "predict/*/fold0/predictions.csv",
+    "predict/*/fold0/metrics.csv",
+    "train/*/fold0/log.csv",
+)
+PATIENCE = 600  # seconds for one step of the story
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if reason := cluster.missing():
+        pytest.skip(reason)
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("snakemake-executor-plugin-slurm: not installed (make EXTRAS=all,slurm)")
+    folder = tmp_path_factory.mktemp("slurm")
+    cluster.start(folder)
+    yield folder
+    cluster.stop(folder)
+
+
+def asked(*command: str) -> list[list[str]]:
+    """What a command of SLURM says, its lines as words."""
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.split() for line in said.splitlines()]
+
+
+def queue() -> list[list[str]]:
+    """[number, state, rule and wildcards, memory, time limit] of every job, also of ended ones."""
+    return asked("squeue", "--noheader", "--states=all", "--format=%i %T %k %m %l")
+
+
+def until(found: Callable[[], list[str]]) -> str:
+    """The first thing found."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if things := found():
+            return things[0]
+        time.sleep(0.5)
+    raise AssertionError(f"not seen in {PATIENCE} s; the queue: {queue()}")
+
+
+def under_way(rule: str, but: str = "") -> Callable[[], list[str]]:
+    """Finds jobs of a rule that have begun to train, other than ``but``."""
+
+    def found() -> list[str]:
+        jobs = [job for job, state, what, *_ in queue() if state == "RUNNING" and rule in what]
+        return [job for job in jobs if job != but and kernels(job)]
+
+    return found
+
+
+def kernels(job: str) -> list[int]:
+    """The processes of a job in which a notebook runs."""
+    pids = [int(line[0]) for line in asked("scontrol", "listpids", job)[1:] if line[0].isdecimal()]
+    found = []
+    for pid in pids:
+        file = Path(f"/proc/{pid}/cmdline")
+        if file.exists() and b"ipykernel_launcher" in file.read_bytes():
+            found.append(pid)
+    return found
+
+
+def state_of(job: str) -> str:
+    return next((state for number, state, *_ in queue() if number == job), "")
+
+
+def results(root: Path) -> dict[str, bytes]:
+    run = root / "runs" / "smoke"
+    files = [path for pattern in RESULTS for path in run.glob(pattern)]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def test_jobs_that_the_scheduler_or_a_hand_kills_are_resumed(slurm: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for root in (here, there):
+        (root / "notebooks").mkdir(parents=True)
+    done = campaign.started(here, tmp_path / "counts", command=[*campaign.COMMAND, *ROWS])
+    assert done.returncode == 0, done.stderr[-3000:]
+    # drawn once: what the scheduler is tried with are the trainings
+    fields = Path("runs", "smoke", "dataset")
+    shutil.copytree(here / fields, there / fields)
+
+    environment = os.environ | {"OPENURINE_ROOT": str(there)}
+    command = [*campaign.COMMAND, *ROWS, *ON_CLUSTER]
+    first = subprocess.Popen(
+        command, cwd=there, env=environment, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+    # the scheduler ends a job whose time is over; this one's stands still
+    late = until(under_way("rule_train"))
+    for pid in kernels(late):
+        os.kill(pid, signal.SIGSTOP)
+    asked("scontrol", "update", f"JobId={late}", "TimeLimit=1")
+    waiting = [what for _, state, what, *_ in queue() if state == "PENDING"]
+    assert waiting, "there is one GPU: somebody waits for it"
+    until(lambda: [late] if state_of(late) == "TIMEOUT" else [])
+
+    # a hand ends another one; then the call itself is interrupted
+    other = until(under_way("rule_", but=late))
+    asked("scancel", "--full", "--signal=KILL", other)
+    until(lambda: [other] if state_of(other) in ("FAILED", "CANCELLED") else [])
+    os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
+    first.communicate(timeout=PATIENCE)
+    assert first.returncode, "it was not finished"
+
+    again = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert results(there) == results(here) and len(results(here)) == 6
+    memory = {what.split("_")[1]: size for _, _, what, size, _ in queue()}
+    assert memory["train"] != memory["dataset"], "a training asks for more than a small job"
