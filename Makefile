@@ -47,7 +47,7 @@ help: ## this list
 	@echo "               ROWS=\"yolo12m ours-yolo12m\" FOLDS=\"0 1\" trains and scores these rows and folds alone"
 	@echo "               WORKERS=jobs that share the trials of the search (1; 20 in paper); JOBS says how many run at once"
 	@echo "               DRY=1 SECONDS_PER_IMAGE=  says what would be done and how long it would take"
-	@echo "any target:    PYTHON=python3.12  VENV=.venv  EXTRAS=all|all,slurm  TORCH_INDEX="
+	@echo "any target:    PYTHON=python3.12  VENV=.venv  EXTRAS=all  TORCH_INDEX="
 
 $(STAMP): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or give it: make PYTHON=/path/to/python3.12 ..."; exit 1; }

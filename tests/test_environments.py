@@ -37,18 +37,9 @@ def conda(path: Path) -> dict[str, SpecifierSet]:
     return {canonicalize_name(back.get(name, name)): SpecifierSet(bounds) for name, bounds in pairs}
 
 
-def test_all_is_every_extra_but_the_cluster() -> None:
+def test_all_is_every_extra() -> None:
     assert EXTRAS["all"] == ["openurine_lib[train,compared,export,notebooks,workflow,test]"]
-    assert set(EXTRAS) == {
-        "train",
-        "compared",
-        "export",
-        "notebooks",
-        "workflow",
-        "test",
-        "slurm",
-        "all",
-    }
+    assert set(EXTRAS) == {"train", "compared", "export", "notebooks", "workflow", "test", "all"}
 
 
 @pytest.mark.parametrize(
@@ -82,9 +73,7 @@ def test_lock_pins_every_requirement_within_its_bounds() -> None:
     pins = {
         canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, filter(None, lines))
     }
-    for name, bounds in of(
-        "train", "compared", "export", "notebooks", "workflow", "slurm", "test"
-    ).items():
+    for name, bounds in of("train", "compared", "export", "notebooks", "workflow", "test").items():
         assert pins[name].removeprefix("==") in bounds, name
     assert (pins["torch"], pins["torchvision"]) == ("==2.14.1", "==0.29.1")
 

@@ -38,7 +38,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if reason := cluster.missing():
         pytest.skip(reason)
     if find_spec("snakemake_executor_plugin_slurm") is None:
-        pytest.skip("snakemake-executor-plugin-slurm: not installed (make EXTRAS=all,slurm)")
+        pytest.skip("snakemake-executor-plugin-slurm: not installed")
     folder = tmp_path_factory.mktemp("slurm")
     cluster.start(folder)
     yield folder
