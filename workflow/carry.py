@@ -25,6 +25,7 @@ from openurine_lib.experiments import carried, sizes  # noqa: E402
 from openurine_lib.experiments.carried import TRAINED  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method  # noqa: E402
 from openurine_lib.experiments.run import Run, first_record  # noqa: E402
+from openurine_lib.experiments.steps import trained  # noqa: E402
 from openurine_lib.files import atomic_path  # noqa: E402
 from openurine_lib.inference import read_predictions  # noqa: E402
 
@@ -68,7 +69,10 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
         validation.write(validation.of_run(run, row, fold), target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
-    carried.write_record(target, valid, first_record([training / TRAINED]), method=row.id)
+    who = trained(run, row, fold)
+    more = {name: who.pop(name) for name in ("pretraining",) if name in who}
+    del who["earlier"]  # it was trained here
+    carried.write_record(target, valid, who, method=row.id, **more)
     _say(target)
 
 

@@ -55,7 +55,8 @@ STEPS = {
 # training or are counted in another way. A field that is added later counts.
 NAMES = {
     "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
-    "imgsz", "epochs", "train",  # counted as the pixels, passes and settings of the profile
+    # counted as the pixels, passes and settings of the profile
+    "imgsz", "epochs", "passes", "train",
     "start",  # counted as the weights that it names
 }  # fmt: skip
 NOT_OF_A_TRAINING = {

@@ -2,6 +2,8 @@
 
 A part is judged by two rows of Table 4 that differ in it alone. Both had as many passes over the
 fields; what a part costs on top (heads, a pretraining) stands beside, in minutes of training.
+Slices cost no training. For pretraining and six heads there is a second comparison, in which the
+plain detector had their minutes as well.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ PARTS = {
     "self-supervised pretraining": ("yolo12m-sahi", "yolo12m-sahi-ssl"),
     "six heads": ("yolo12m-sahi", "yolo12m-sahi-multi"),
     "pretraining and six heads together": ("yolo12m-sahi", OURS),
+    "pretraining and six heads together, at equal computing": ("yolo12m-sahi-longer", OURS),
     "all three together": ("yolo12m", OURS),
+    "drawn fields before real ones": ("yolo12m-sahi-multi", "recommended"),
 }
 HELPS, HURTS, UNDECIDED, NOT_RUN = "helps", "hurts", "undecided", "not run"
 METRIC = "map50"
@@ -68,9 +72,10 @@ def sentences(gains: pd.DataFrame) -> Iterator[str]:
     """One sentence a part, from ``table4_gains`` (also as it is read back from a file)."""
     for row in gains.itertuples():
         name = str(row.part).capitalize()
-        paper = f"in the paper {row.paper:+.1f}"
+        asked = not math.isnan(row.paper)
+        paper = f"in the paper {row.paper:+.1f}" if asked else "not in the paper"
         if row.verdict == NOT_RUN:
-            yield f"{name}: not run here ({paper} points of mAP50)."
+            yield f"{name}: not run here ({paper}{' points of mAP50' * asked})."
             continue
         ends = "no interval" if math.isnan(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
         what = IN_WORDS[str(row.verdict)]
@@ -78,5 +83,8 @@ def sentences(gains: pd.DataFrame) -> Iterator[str]:
 
 
 def _minutes(run: Run, name: str) -> float:
-    record = trained(run, method(name), run.profile.folds[0])
-    return float(record.get("minutes", math.nan))
+    """Of training, and of the pretraining that it started from; NaN if one is not on record."""
+    m = method(name)
+    record = trained(run, m, run.profile.folds[0])
+    before = record.get("pretraining", {}).get("minutes", math.nan) if m.ssl else 0.0
+    return float(record.get("minutes", math.nan)) + before

@@ -41,6 +41,7 @@ class Method:
     epochs: int | None = None
     starts_from: str = ""
     start: str | None = None
+    passes: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,9 @@ class Profile:
 
     def epochs_of(self, method: Method) -> int:
         """Epochs of a training; each shows every field once, or one slice of it. Its authors' own
-        number counts where the profile has time for it."""
+        number counts where the profile has time for it; ``passes`` says how many times more."""
         epochs = min(self.epochs, method.epochs or self.epochs)
-        return self.epochs_for.get(self.arch(method), epochs)
+        return round(method.passes * self.epochs_for.get(self.arch(method), epochs))
 
 
 @functools.cache
@@ -174,6 +175,8 @@ def train_key(m: Method, p: Profile) -> str:
         parts.append("from-drawn")
     if m.without_head:
         parts.append(f"without-{m.without_head}")
+    if m.passes != 1:
+        parts.append(f"{m.passes:g}x")
     if p.trains_on_slices(m):
         parts.append("slices")
     # paths on disk ignore case on some systems

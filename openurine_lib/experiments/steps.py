@@ -215,12 +215,21 @@ def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:
 
 
 def trained(run: Run, m: Method, fold: int) -> dict[str, Any]:
-    """Who trained the row: [earlier (whether it was carried), time, minutes, processor, ...]."""
+    """Who trained the row: [earlier (whether it was carried), time, minutes, processor, ...].
+
+    With ``pretraining``, the same of the encoder that it started from, if there was one.
+    """
     places = (run.train_dir(m, fold), run.predict_dir(m, fold))
     record = first_record(place / carried.RECORD for place in places)
     if record:
-        return {"earlier": True, **record["trained"]}
-    return {"earlier": False, **first_record([places[0] / carried.TRAINED])}
+        before = {name: record[name] for name in ("pretraining",) if name in record}
+        return {"earlier": True, **record["trained"], **before}
+    found = {"earlier": False, **first_record([places[0] / carried.TRAINED])}
+    if m.ssl:
+        place = run.ssl_dir(run.profile.arch(m), fold)
+        earlier = first_record([place / carried.RECORD]).get("trained")
+        found["pretraining"] = earlier or first_record([place / carried.TRAINED])
+    return found
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ CONF = """\
 ClusterName=one
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld_port}
-# jobs find the configuration below /run/slurm, where slurmd leaves it: Snakemake clears their SLURM_CONF
+# jobs find the configuration below /run/slurm: Snakemake clears their SLURM_CONF
 SlurmctldParameters=enable_configless
 SlurmdPort={d_port}
 SlurmUser=root
