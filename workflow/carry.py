@@ -5,7 +5,7 @@
 Every finished row and fold and the finished search are packed, as
 ``openurine_lib.experiments.carried`` says. A row and fold that is packed already is packed again
 only if its predictions are newer. For the rows that ``--weights`` names, the weights are kept too,
-with a record of what they find, and the pretraining that they started from.
+with a record of what they find and a model card, and the pretraining that they started from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from openurine_lib import method, open_run, plan  # noqa: E402
-from openurine_lib.clinical import validation  # noqa: E402
+from openurine_lib.clinical import model_card, validation  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
 from openurine_lib.experiments import carried, sizes  # noqa: E402
 from openurine_lib.experiments.carried import TRAINED  # noqa: E402
@@ -73,6 +73,8 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
     more = {name: who.pop(name) for name in ("pretraining",) if name in who}
     del who["earlier"]  # it was trained here
     carried.write_record(target, valid, who, method=row.id, **more)
+    if with_weights:
+        model_card.write(target)  # it reads the record
     _say(target)
 
 
