@@ -57,10 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    about = "boxes, pictures and a five-level report of one patient"
+    about = "boxes, pictures and a five-level report of one patient, or of many"
     predict = commands.add_parser("predict", help=about)
     add = predict.add_argument
-    about = "images of one patient, or folders of them"
+    about = "images of one patient, or folders of them; with a patients.csv (image,patient) in a "
+    about += "folder, of many patients"
     add("fields", nargs="+", type=Path, metavar="FIELD", help=about)
     about = "a weights.pt of this project, or what `openurine export` made of it (default: the "
     about += "detector that comes with it)"
@@ -73,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--conf", type=float, default=0.25, help="least confidence (%(default)s)")
     about = "micrometres a pixel: counts are then per high-power field"
     add("--um-per-px", type=float, help=about)
+    about = "further files: report.json, coco.json (boxes to correct), fhir/ (FHIR R4, a file a "
+    about += "patient); boxes.csv and report.csv always"
+    names = ("csv", "json", "coco", "fhir")
+    add("--format", nargs="+", choices=names, default=[], help=about, dest="formats")
+    about = "a page a patient, and index.html: fields with their boxes, and levels"
+    add("--html", action="store_true", help=about)
     predict.set_defaults(run=_predict)
 
     about = "trains a detector further on your own fields and classes; says what that gained"
@@ -126,24 +133,32 @@ def _predict(options: argparse.Namespace) -> None:
     from openurine_lib.laboratory import BadOption, predict
 
     numbers = {name: getattr(options, name) for name in FLAGS}
+    formats = [*(name for name in options.formats if name != "csv"), *["html"] * options.html]
     try:
-        found = predict(options.fields, options.weights, options.out, **numbers)
+        found = predict(options.fields, options.weights, options.out, **numbers, formats=formats)
     except BadOption as error:
         flag = FLAGS[error.parameter]
         raise ValueError(str(error).replace(error.parameter, flag, 1)) from error
-    print(found.report.round(2).to_string(index=False))
+    patients = len(found.remarks)
+    report = found.report if patients > 1 else found.report.drop(columns="patient")
+    print(report.round(2).to_string(index=False))
+    of_patients = f" of {patients} patients" if patients > 1 else ""
     print(
-        f"\n{len(found.boxes)} boxes on {len(found.fields)} fields, "
+        f"\n{len(found.boxes)} boxes on {len(found.fields)} fields{of_patients}, "
         f"confidence from {options.conf}; cut-offs: {CUTOFFS}"
     )
     print(f"Detector: {found.trained_on}.")
-    for remark in found.remarks:
-        print(f"Beside every level: {remark}.")
+    for patient, remarks in found.remarks.items():
+        whose = f" of {patient}" if patients > 1 else ""
+        for remark in remarks:
+            print(f"Beside every level{whose}: {remark}.")
     if not found.per_hpf:
         print("The cut-offs are per high-power field, the counts per image: "
               "give --um-per-px for counts per HPF.")  # fmt: skip
     print("For research, not for diagnosis. "
           f"Pictures, boxes.csv and report.csv: {options.out.resolve()}")  # fmt: skip
+    if options.html:
+        print(f"Look first at {options.out.resolve() / 'index.html'}")
 
 
 def _finetune(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What a laboratory does with a trained detector: fields of one patient -> boxes and a report."""
+"""What a laboratory does with a trained detector: fields of patients -> boxes and a report."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from openurine_lib import default_weights
-from openurine_lib.clinical import patient_report, validation
+from openurine_lib.clinical import fhir, patient_report, result_files, validation
 from openurine_lib.clinical.counts import CONFIDENCE, per_hpf
 from openurine_lib.data import appearance
-from openurine_lib.data.images import look, read_rgb
-from openurine_lib.data.source import SUFFIXES
+from openurine_lib.data.given import given_fields
+from openurine_lib.data.images import read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.experiments.formatting import defused
 from openurine_lib.experiments.methods import STRIDE
@@ -48,14 +48,14 @@ class BadFolder(ValueError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found on the fields of one patient."""
+    """What was found on the fields of one patient, or of several."""
 
     boxes: pd.DataFrame  # [image, class, cls, conf, x1, y1, x2, y2], pixels of the original image
-    report: pd.DataFrame  # of ``patient_report.report``: a row a component
+    report: pd.DataFrame  # of ``patient_report.report``: a row a patient and component
     per_hpf: bool  # whether the counts are per high-power field, as the cut-offs are
     fields: pd.DataFrame  # [image, path, group, width, height, unlike (in what; "" if in nothing)]
     trained_on: str  # the detector, and on what it was trained and validated
-    remarks: list[str]  # what weakens every level
+    remarks: dict[str, list[str]]  # patient -> what weakens every level
 
 
 def predict(
@@ -65,12 +65,14 @@ def predict(
     slice_px: int | None = None,
     conf: float = CONFIDENCE,
     um_per_px: float | None = None,
+    formats: Sequence[str] = (),
 ) -> Prediction:
-    """Detects particles on the fields of one patient and grades their counts in five levels.
+    """Detects particles on fields and grades each patient's counts in five levels.
 
     Args:
         images: files, folders of files, or arrays (H, W, 3), uint8 RGB, which are then called
-            field1, field2, ... Any number: memory holds a few at a time.
+            field1, field2, ... Any number: memory holds a few at a time. They are of one patient,
+            unless a folder's ``patients.csv`` says whose each field is (``data.given``).
         weights: a ``weights.pt`` of this project, or the folder that ``export`` made of it. None:
             the detector that comes with the project (``default_weights``).
         out: where pictures (``<field>.png``), ``boxes.csv`` and ``report.csv`` go, in a folder for
@@ -80,12 +82,15 @@ def predict(
             known of both; without a record two thirds of the size that the detector was trained
             at, as the paper's 640 px are of its 960.
         conf: least confidence of a box.
-        um_per_px: micrometres a pixel, for counts per high-power field.
+        um_per_px: micrometres a pixel, for counts per high-power field; of the fields of which no
+            ``patients.csv`` gives it. If sizes differ, slices are as for the median.
+        formats: what else goes into ``out``, of ``result_files.FORMATS``.
 
     Raises:
         ValueError: a number out of range (BadOption), two fields of one name, an unreadable image
             (BadField), weights that do not fit (WeightsError), none that are there (NoWeights),
-            ``out`` with results of other fields or with one of these fields (BadFolder), no field.
+            ``out`` with results of other fields or with one of these fields (BadFolder), no field,
+            a wrong table of patients (DataError), FHIR without its package (NoFhir).
         FileNotFoundError: there is no such image.
     """
     if not 0 <= conf <= 1:
@@ -94,13 +99,22 @@ def predict(
         raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
     if slice_px is not None and slice_px < 0:
         raise BadOption("slice_px", slice_px, "give pixels, or 0 for the whole field at once")
+    unknown = [name for name in formats if name not in result_files.FORMATS]
+    if unknown:
+        raise BadOption("formats", unknown[0], f"give some of {', '.join(result_files.FORMATS)}")
+    if "fhir" in formats:
+        fhir.check_installed()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else Path(out)
-        fields = _fields(images, Path(scratch))
+        fields = given_fields(images, Path(scratch))
+        if um_per_px is not None:
+            fields["um_per_px"] = fields["um_per_px"].fillna(um_per_px)
+        if not per_hpf(fields):  # all patients need one unit
+            fields = fields.drop(columns="um_per_px")
         file = default_weights.path() if weights is None else Path(weights)
         detector, classes, meta = _open_detector(file, conf)
         known = validation.read(file)
-        usual = usual_slice_px(meta["imgsz"], known, um_per_px)
+        usual = usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
         other = (
             f"validated at confidence {known['conf']}" if known.get("conf", conf) != conf else ""
@@ -117,14 +131,20 @@ def predict(
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")
             fields = fields.join(eye.seen(fields))
-            if um_per_px is not None:
-                fields["um_per_px"] = um_per_px
             report = patient_report.report(fields, boxes, classes, known, other)
             trained_on = patient_report.trained_on(meta, known)
-            remarks = patient_report.remarks(fields, known)
+            remarks = {
+                str(patient): patient_report.remarks(own, known)
+                for patient, own in fields.groupby("group")
+            }
             # also in a row that is copied out of its table
-            kept = report.assign(remarks="; ".join(remarks), detector=trained_on)
+            said = report["patient"].map({p: "; ".join(own) for p, own in remarks.items()})
+            kept = report.assign(remarks=said, detector=trained_on)
             write_csv(defused(kept), folder / "report.csv")
+            found = result_files.Found(fields, boxes, report, remarks, trained_on, conf, classes)
+            for name in formats:
+                _, write = result_files.FORMATS[name]
+                write(found, folder)
     return Prediction(boxes, report, per_hpf(fields), fields, trained_on, remarks)
 
 
@@ -174,10 +194,16 @@ def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -
     return round(known["slice_px"] * known["um_per_px"] / um_per_px)
 
 
+def _middle(fields: pd.DataFrame) -> float | None:
+    """The median size of a pixel, micrometres; None where it is not known of every field."""
+    return float(fields["um_per_px"].median()) if per_hpf(fields) else None
+
+
 @contextlib.contextmanager
 def _held(folder: Path, fields: pd.DataFrame) -> Iterator[None]:
     """The folder, for the results of these fields and this call alone; BadFolder if it is not."""
     results = [*(f"{image}.png" for image in fields.image), "boxes.csv", "report.csv"]
+    results += [name for names, _ in result_files.FORMATS.values() for name in names]
     there = [name for name in [*results, "boxes.csv.partial"] if (folder / name).exists()]
     inputs = {_identity(Path(path)) for path in fields.path}
     over = next((name for name in there if _identity(folder / name) in inputs), None)
@@ -208,41 +234,6 @@ def _identity(path: Path) -> tuple[int, int]:
     """Tells one file from another, whatever the path to it."""
     state = path.stat()
     return state.st_dev, state.st_ino
-
-
-def _fields(images: Sequence[str | Path | np.ndarray], scratch: Path) -> pd.DataFrame:
-    """[image, path, group] of images that are there and readable; arrays become files."""
-    paths = []
-    for number, image in enumerate(images, start=1):
-        if isinstance(image, np.ndarray):
-            paths.append(scratch / f"field{number}.png")
-            # without loss, so that the detector sees the array's values
-            Image.fromarray(image).save(paths[-1])
-        else:
-            paths += _listed(Path(image))
-    names = pd.Series([path.stem for path in paths], dtype=object)
-    if names.duplicated().any():
-        raise ValueError(
-            f"two fields are called {min(names[names.duplicated()])}; "
-            "their results would overwrite each other, rename one"
-        )
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such image")
-        # all fields are looked at before the first is predicted
-        look(path)
-    return pd.DataFrame({"image": names, "path": list(map(str, paths)), "group": "patient"})
-
-
-def _listed(given: Path) -> list[Path]:
-    """The images of a folder in order of their names, without those in folders below it; of a file
-    the file. Raises ValueError for a folder without an image."""
-    if not given.is_dir():
-        return [given]
-    found = sorted(f for f in given.iterdir() if f.suffix.lower() in SUFFIXES)
-    if not found:
-        raise ValueError(f"{given}: a folder without an image; give one that holds fields")
-    return found
 
 
 def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, dict[str, Any]]:

@@ -38,14 +38,26 @@ def conda(path: Path) -> dict[str, SpecifierSet]:
 
 
 def test_all_is_every_extra() -> None:
-    assert EXTRAS["all"] == ["openurine_lib[train,compared,export,notebooks,workflow,test]"]
-    assert set(EXTRAS) == {"train", "compared", "export", "notebooks", "workflow", "test", "all"}
+    assert EXTRAS["all"] == ["openurine_lib[train,compared,export,fhir,notebooks,workflow,test]"]
+    assert set(EXTRAS) == {
+        "train",
+        "compared",
+        "export",
+        "fhir",
+        "notebooks",
+        "workflow",
+        "test",
+        "all",
+    }
 
 
 @pytest.mark.parametrize(
     ("path", "extras"),
     [
-        ("environment.yml", ("train", "compared", "export", "notebooks", "workflow", "test")),
+        (
+            "environment.yml",
+            ("train", "compared", "export", "fhir", "notebooks", "workflow", "test"),
+        ),
         ("binder/environment.yml", ("train", "notebooks")),
     ],
 )
@@ -73,7 +85,9 @@ def test_lock_pins_every_requirement_within_its_bounds() -> None:
     pins = {
         canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, filter(None, lines))
     }
-    for name, bounds in of("train", "compared", "export", "notebooks", "workflow", "test").items():
+    for name, bounds in of(
+        "train", "compared", "export", "fhir", "notebooks", "workflow", "test"
+    ).items():
         assert pins[name].removeprefix("==") in bounds, name
     assert (pins["torch"], pins["torchvision"]) == ("==2.14.1", "==0.29.1")
 

@@ -65,7 +65,7 @@ def test_predict_without_a_folder_gives_what_it_writes_with_one(weights, tmp_pat
     pd.testing.assert_frame_equal(written.report, alone.report)
     kept = pd.read_csv(out / "report.csv")
     assert set(kept.detector) == {written.trained_on}
-    assert set(kept.remarks) == {"; ".join(written.remarks)}
+    assert set(kept.remarks) == {"; ".join(written.remarks["patient"])}
     kept = kept[list(written.report)]
     pd.testing.assert_frame_equal(written.report, kept, rtol=1e-5, check_dtype=False)
     assert len(alone.boxes) == len(pd.read_csv(out / "boxes.csv")) > 0

@@ -1,4 +1,4 @@
-"""The five-level report of one patient, which says of each level what it rests on."""
+"""The five-level report of patients, which says of each level what it rests on."""
 
 from __future__ import annotations
 
@@ -26,39 +26,43 @@ def report(
     content: Mapping[str, Any],
     at_other_setting: str = "",
 ) -> pd.DataFrame:
-    """[component, mean per HPF | mean per field, level, EVIDENCE], a row a component.
+    """[patient, component, mean per HPF | mean per field, level, EVIDENCE], a row for each pair.
 
     ``level`` is NOT_VALIDATED, and ``why`` says why, where the record does not show that the
     detector finds the component. A record of drawn fields cannot support the level "none".
 
     Args:
-        fields: [image, group, unlike, and where known width, height, um_per_px] of one patient.
+        fields: [image, group (the patient), unlike, and where known width, height, um_per_px].
         boxes: [image, cls] of what was found.
         content: the weights' record (``validation.read``), or {}.
         at_other_setting: what differs from the setting of the record; "" if nothing does.
 
     Raises BadCutoffs for a component without cut-offs.
     """
-    table = judged(content, classes)
-    means = patient_means(fields, boxes, classes)
-    graded = levels.levels(means, levels.read_cutoffs()).set_index("component")
-    table["level"] = table["component"].map(graded["level"]).map(dict(enumerate(levels.LEVELS)))
     unit = "mean per HPF" if per_hpf(fields) else "mean per field"
-    table[unit] = table["component"].map(graded["count"])
-    unlike = (fields["unlike"] != "").mean()
-    if content and unlike >= UNLIKE:
-        table["why"] = f"{unlike:.0%} of the fields look unlike those of training"
-    elif content and at_other_setting:
-        table["why"] = at_other_setting
-    elif content.get("drawn"):
+    means = patient_means(fields, boxes, classes)
+    graded = levels.levels(means, levels.read_cutoffs())
+    graded["level"] = graded["level"].map(dict(enumerate(levels.LEVELS)))
+    table = graded.rename(columns={"group": "patient", "count": unit})
+    # stable: components stay in the taxonomy's order
+    table = table.sort_values("patient", kind="stable", ignore_index=True)
+    table = table.merge(judged(content, classes), on="component", how="left", validate="m:1")
+    if content.get("drawn"):
         unproved = (table["why"] == "") & (table["level"] == levels.LEVELS[0])
         table.loc[unproved, "why"] = DRAWN
+    if content and at_other_setting:
+        table["why"] = at_other_setting
+    strange = fields["unlike"].ne("").groupby(fields["group"]).mean()
+    share = table["patient"].map(strange)
+    if content:
+        said = share.map("{:.0%} of the fields look unlike those of training".format)
+        table["why"] = table["why"].mask(share >= UNLIKE, said)
     table.loc[table["why"] != "", "level"] = NOT_VALIDATED
-    return table[["component", unit, "level", *EVIDENCE]]
+    return table[["patient", "component", unit, "level", *EVIDENCE]]
 
 
 def remarks(fields: pd.DataFrame, content: Mapping[str, Any]) -> list[str]:
-    """What weakens every level of the report, a sentence each."""
+    """What weakens every level of the report of one patient, whose fields these are."""
     said = []
     if not per_hpf(fields):
         said.append("pixel size unknown: counts are per field, the cut-offs per high-power field")

@@ -1,0 +1,135 @@
+"""Many patients in one call: each one's counts are its own, and every format holds the same."""
+
+import json
+import re
+
+import browser
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from PIL import Image
+
+from openurine_lib.cli import main
+from openurine_lib.clinical.result_files import file_name
+from openurine_lib.data import readers
+
+PATIENTS = {"f1": "Ann", "f2": "../<b>&\"'", "f3": "Ann", "f4": ".."}
+TABLE = "image,patient,um_per_px\n" + "".join(
+    '{},"{}",0.{}\n'.format(image, patient.replace('"', '""'), 3 + i % 2)
+    for i, (image, patient) in enumerate(PATIENTS.items())
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny.untrained(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("in")
+    for i, name in enumerate(PATIENTS):
+        pixels = np.random.default_rng(i).integers(0, 255, (64, 64 + 8 * i, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    (folder / "patients.csv").write_text(TABLE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(weights, given, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "results"
+    everything = ["--format", "csv", "json", "coco", "fhir", "--html"]
+    ask = ["predict", str(given), "--weights", str(weights), "--out", str(out), *everything]
+    assert main(ask) == 0
+    return out
+
+
+def test_each_patients_counts_are_those_of_its_own_fields(weights, given, out, tmp_path):
+    report = pd.read_csv(out / "report.csv", dtype={"patient": str})
+    assert set(report.patient) == set(PATIENTS.values())
+    boxes = pd.read_csv(out / "boxes.csv")
+    red = boxes[boxes["class"] == "RBC"].image.value_counts()
+    area = {f"f{i + 1}": 64 * (64 + 8 * i) * (0.3 + 0.1 * (i % 2)) ** 2 for i in range(4)}
+    for patient, rows in report.groupby("patient"):
+        own = [image for image, whose in PATIENTS.items() if whose == patient]
+        per_hpf = sum(red.get(f, 0) for f in own) / sum(area[f] for f in own) * np.pi * 250**2
+        assert np.isclose(rows.set_index("component")["mean per HPF"]["RBC"], per_hpf, rtol=1e-4)
+    assert report.remarks.str.contains("too few fields: 2").sum() == len(report) / 3
+
+
+def test_every_format_holds_the_same_boxes(given, out):
+    boxes = pd.read_csv(out / "boxes.csv")
+    content = json.loads((out / "report.json").read_text())
+    listed = [
+        (field["image"], b["class"], b["conf"], b["x1"], b["y1"], b["x2"], b["y2"])
+        for patient in content["patients"]
+        for field in patient["fields"]
+        for b in field["boxes"]
+    ]
+    columns = ["image", "class", "conf", "x1", "y1", "x2", "y2"]
+    theirs = pd.DataFrame(listed, columns=columns).sort_values(columns, ignore_index=True)
+    ours = boxes[columns].sort_values(columns, ignore_index=True)
+    pd.testing.assert_frame_equal(theirs, ours, rtol=1e-4, atol=1e-3, check_dtype=False)
+    assert content["about"]["per_hpf"] and "not for diagnosis" in content["about"]["use"]
+    # COCO, read as labels by the project's own reader
+    labels = out.parent / "labels"
+    labels.mkdir()
+    for file in given.iterdir():
+        (labels / file.name).write_bytes(file.read_bytes())
+    (labels / "coco.json").write_text((out / "coco.json").read_text())
+    source = readers.read(labels)
+    assert not source.problems
+    read = source.rows.assign(image=source.rows.image.str.removesuffix(".png"))
+    corners = ["image", "class", "x1", "y1", "x2", "y2"]
+    pd.testing.assert_frame_equal(
+        read[corners].sort_values(corners, ignore_index=True),
+        boxes[corners].sort_values(corners, ignore_index=True),
+        atol=1e-3,
+    )
+
+
+def test_a_patient_has_a_file_of_its_own_whatever_its_name(out):
+    names = {file_name(patient) for patient in PATIENTS.values()}
+    assert len(names) == 3 and not [n for n in names if re.search(r"[/\\<>&\"']|^\.", n)]
+    assert {f.stem for f in (out / "fhir").iterdir()} == names
+    assert {f.stem for f in (out / "patients").iterdir()} == names
+    bundle = json.loads((out / "fhir" / f"{file_name('..')}.json").read_text())
+    assert bundle["entry"][0]["resource"]["subject"]["display"] == ".."
+
+
+def test_no_name_writes_on_a_page(out):
+    for page in [out / "index.html", *(out / "patients").iterdir()]:
+        text = page.read_text()
+        assert "<b>&" not in text and "Content-Security-Policy" in text
+        links = re.findall(r'(?:href|src)="([^"]+)"', text)
+        assert links and not [link for link in links if "//" in link or link.startswith("/")]
+    assert "&lt;b&gt;&amp;" in (out / "index.html").read_text()
+
+
+def test_what_is_wrong_is_told_before_long_work(weights, given, tmp_path, capsys, monkeypatch):
+    from openurine_lib import laboratory
+
+    monkeypatch.setattr(laboratory, "predict_fields", None)  # nothing is predicted
+    ask = ["predict", str(given), "--weights", str(weights), "--out", str(tmp_path / "o")]
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "coco.json").write_text("a user's own")
+    assert main(ask) == 2
+    assert "coco.json is not of these fields; give another folder" in capsys.readouterr().err
+    monkeypatch.setitem(__import__("sys").modules, "fhir.resources", None)
+    assert main([*ask, "--format", "fhir"]) == 2
+    assert "pip install 'openurine_lib[fhir]'" in capsys.readouterr().err
+    with pytest.raises(laboratory.BadOption, match="formats xml: give some of json, coco"):
+        laboratory.predict([given], weights, formats=["xml"])
+
+
+@pytest.mark.browser
+@browser.needs_chromium
+@pytest.mark.parametrize("width", [browser.PHONE, browser.DESK])
+def test_pages_work_in_a_browser(out, width):
+    with browser.opened(width) as page:
+        for file in [out / "index.html", *(out / "patients").iterdir()]:
+            browser.go(page, file)
+            assert browser.unresolved(page) == [] and not browser.scrolls_sideways(page)
+            assert browser.violations(page) == []
+        assert page.complaints == []
