@@ -17,8 +17,6 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 HERE = Path(__file__).parent
-#: Table cells of these texts are coloured; style.css has the classes.
-OUTCOMES = ("holds", "does not hold", "undecided", "by construction", "cannot be tested here")
 
 
 @cache
@@ -60,6 +58,5 @@ def render(template: Path, styled_cells: bool = False, **content: Any) -> str:
         policy=Markup(policy(styled_cells)),  # its quotes are those of the standard
         style=_part("style.css"),
         script=_part("script.js"),
-        outcomes_known=OUTCOMES,
         **content,
     )

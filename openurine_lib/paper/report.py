@@ -8,17 +8,17 @@ folder. First it tests the paper's claims on the run's tables, since only now al
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
 from PIL import Image
 
+from openurine_lib import pages
 from openurine_lib.experiments import gains
 from openurine_lib.experiments.formatting import formatted
 from openurine_lib.experiments.methods import OURS, method
@@ -26,7 +26,7 @@ from openurine_lib.experiments.provenance import read_stamp
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import write_text
 from openurine_lib.paper import claims
-from openurine_lib.paper.claims.verdict import BY_CONSTRUCTION
+from openurine_lib.paper.claims.verdict import BY_CONSTRUCTION, VERDICTS
 
 # Stem, what it is in the paper, the notebook that makes it. Other stems that start with one of
 # these (table7_confusion, fig4_recall) follow it.
@@ -59,10 +59,9 @@ HEADLINE = {
     "yolo12m": "Plain detector, whole fields",
 }
 TALL = 1.1  # a picture whose width is less than so many heights is cut on the first screen
-LOADER = FileSystemLoader(Path(__file__).parent)
-TEMPLATES = Environment(
-    loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
+LONGEST = 40  # a table of more rows starts folded
+TEMPLATE = Path(__file__).parent / "report.html.j2"
+MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
 @dataclass
@@ -87,6 +86,7 @@ class Section:
     title: str
     notebook: str
     items: list[Item]
+    executed: str = ""  # the notebook as it ran, from the page's folder; "" if it is not there
 
     @property
     def missing(self) -> bool:
@@ -102,19 +102,24 @@ def build(run: Run) -> Path:
     """
     ledger = claims.save(run)
     sections = [
-        Section(stem, title, notebook, list(_items(run.figures, stem)))
+        Section(
+            stem, title, notebook, list(_items(run.figures, stem)), _executed(run.figures, notebook)
+        )
         for stem, title, notebook in CONTENTS
     ]
     stamps = [item.stamp for section in sections for item in section.items]
     # "+": uncommitted changes
     commits = {(s["commit"] or "no checkout")[:10] + ("+" if s["dirty"] else "") for s in stamps}
-    text = TEMPLATES.get_template("report.html.j2").render(
+    text = pages.render(
+        TEMPLATE,
         run=run,
         banner=run.banner(),
         synthetic=run.dataset.synthetic,
         paper_size=run.profile.name == "paper" and len(run.profile.folds) == 5,
         sections=sections,
         outcomes=verdicts(ledger),
+        outcomes_known=[*VERDICTS, BY_CONSTRUCTION],
+        longest=max(LONGEST, len(ledger)),
         missing=[section for section in sections if section.missing],
         pictures=pictures(sections),
         headline=headline(run.figures).to_dict("records"),
@@ -148,6 +153,12 @@ def headline(folder: Path) -> pd.DataFrame:
     return shown.assign(reason=reasons).sort_values(
         "row", key=lambda row: row.map(list(names).index)
     )
+
+
+def _executed(folder: Path, notebook: str) -> str:
+    """The executed copy of a notebook, from the folder of the page; "" if there is none."""
+    copy = Path("notebooks") / f"{notebook}.ipynb"
+    return copy.as_posix() if (folder / copy).exists() else ""
 
 
 def _gains(folder: Path) -> list[str]:
@@ -198,16 +209,17 @@ def read_markdown(text: str) -> tuple[list[str], list[bool], list[list[str]]]:
 
     Of all files of a table, only the Markdown has the digits that a reader should see, as cells.
     """
-    lines = "\n".join(line for line in text.splitlines() if line.startswith("|"))
-    table = pd.read_csv(
-        io.StringIO(lines),
-        sep="|",
-        escapechar="\\",  # save_table writes a bar inside a cell as \|
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        quoting=csv.QUOTE_NONE,
+    tokens = MARKDOWN.parse(text)
+    cells = [
+        (cell.type, "right" in str(cell.attrGet("style") or ""), inline.content)
+        for cell, inline in pairwise(tokens)
+        if cell.type in ("th_open", "td_open")
+    ]
+    header = [content for kind, _, content in cells if kind == "th_open"]
+    right = [is_right for kind, is_right, _ in cells if kind == "th_open"]
+    body = [content for kind, _, content in cells if kind == "td_open"]
+    return (
+        header,
+        right,
+        [body[start : start + len(header)] for start in range(0, len(body), len(header) or 1)],
     )
-    cells = table.iloc[:, 1:-1].map(str.strip)  # nothing stands outside the outer bars
-    header, rule, *rows = cells.to_numpy().tolist()  # the rule under the header tells the alignment
-    return header, [cell.endswith(":") for cell in rule], rows
