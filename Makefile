@@ -35,7 +35,7 @@ OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(fi
 SHOWN := $(filter $(foreach n,05 06 07 08 09 10,notebooks/$(n)_%),$(OWN))
 TRAINED := $(filter-out $(EXACT) $(SHOWN),$(OWN))
 
-.PHONY: help reproduce test test-fast lint format bench docs lab lock clean
+.PHONY: help reproduce book test test-fast lint format bench docs lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -69,6 +69,9 @@ reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.htm
 	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") \
 	    $(if $(DRY),--dry) $(if $(ROWS),--rows="$$ROWS") $(if $(FOLDS),--folds="$$FOLDS") $(if $(WORKERS),--workers="$$WORKERS") \
 	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image="$$SECONDS_PER_IMAGE")
+
+book: $(STAMP) ## a run that has ended, as a site that needs no network: paper_figures/<profile>/book/index.html
+	@$(PY) workflow/book.py --profile="$$PROFILE" --data="$$DATA" --seed="$$SEED"
 
 # One throwaway root: the whole run of the smoke profile fills it, then the notebooks are compared cell by cell in it.
 # Every slow test has one thread, so two run at a time. SPYDER: tqdm draws its bars as text, as in the executed copies.

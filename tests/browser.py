@@ -59,6 +59,8 @@ def unresolved(page: Any) -> list[str]:
     links = page.evaluate("() => [...document.querySelectorAll('a[href]')].map(a => a.href)")
     here = page.url.partition("#")[0]
     for link in dict.fromkeys(links):
+        if link.startswith("https://"):
+            continue  # a source that a reader may follow; no page needs it
         address, _, part = link.partition("#")
         if address == here and part:
             known = page.evaluate("id => !!document.getElementById(decodeURIComponent(id))", part)

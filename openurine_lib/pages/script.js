@@ -23,6 +23,7 @@ function sortBy(table, column, descending) {
 
 for (const table of document.querySelectorAll("table.sortable")) {
   for (const head of table.tHead.querySelectorAll("th")) {
+    if (!head.textContent.trim()) continue;
     const button = document.createElement("button");
     button.append(...head.childNodes);
     head.append(button);

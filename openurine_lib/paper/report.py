@@ -87,6 +87,7 @@ class Section:
     notebook: str
     items: list[Item]
     executed: str = ""  # the notebook as it ran, from the page's folder; "" if it is not there
+    chapter: str = ""  # the same as a page of the book
 
     @property
     def missing(self) -> bool:
@@ -103,7 +104,12 @@ def build(run: Run) -> Path:
     ledger = claims.save(run)
     sections = [
         Section(
-            stem, title, notebook, list(_items(run.figures, stem)), _executed(run.figures, notebook)
+            stem,
+            title,
+            notebook,
+            list(_items(run.figures, stem)),
+            _there(run.figures, f"notebooks/{notebook}.ipynb"),
+            _there(run.figures, f"book/{notebook}.html"),
         )
         for stem, title, notebook in CONTENTS
     ]
@@ -117,13 +123,14 @@ def build(run: Run) -> Path:
         synthetic=run.dataset.synthetic,
         paper_size=run.profile.name == "paper" and len(run.profile.folds) == 5,
         sections=sections,
+        book=_there(run.figures, "book/index.html"),
         outcomes=verdicts(ledger),
         outcomes_known=[*VERDICTS, BY_CONSTRUCTION],
         longest=max(LONGEST, len(ledger)),
         missing=[section for section in sections if section.missing],
         pictures=pictures(sections),
         headline=headline(run.figures).to_dict("records"),
-        gains=_gains(run.figures),
+        gains=gains_of(run.figures),
         commits=sorted(commits),
     )
     page = run.figures / "index.html"
@@ -155,13 +162,12 @@ def headline(folder: Path) -> pd.DataFrame:
     )
 
 
-def _executed(folder: Path, notebook: str) -> str:
-    """The executed copy of a notebook, from the folder of the page; "" if there is none."""
-    copy = Path("notebooks") / f"{notebook}.ipynb"
-    return copy.as_posix() if (folder / copy).exists() else ""
+def _there(folder: Path, name: str) -> str:
+    """The name if the folder has such a file, else ""."""
+    return name if (folder / name).exists() else ""
 
 
-def _gains(folder: Path) -> list[str]:
+def gains_of(folder: Path) -> list[str]:
     """A sentence on each part of the method; none before notebook 06 has run."""
     file = folder / "table4_gains.csv"
     return list(gains.sentences(pd.read_csv(file))) if file.exists() else []
