@@ -5,13 +5,14 @@ import shutil
 import signal
 from pathlib import Path
 
+import browser
 import campaign
 import pandas as pd
 import pytest
 
 from openurine_lib import Run, method, open_run
 from openurine_lib.experiments.carried import TRAINED
-from openurine_lib.paper import claims
+from openurine_lib.paper import book, claims, report
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,25 @@ def test_every_table_and_figure_is_there(root: Path) -> None:
 def test_a_second_call_does_nothing(root: Path, tmp_path: Path) -> None:
     again = campaign.started(root, tmp_path)
     assert again.returncode == 0 and "[" not in again.stderr, again.stderr
+
+
+@pytest.mark.browser
+@browser.needs_chromium
+def test_the_page_and_the_book_of_a_whole_run_work_on_a_phone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENURINE_ROOT", str(root))
+    run = open_run()
+    first = book.build(run)
+    with browser.opened(browser.PHONE) as page:
+        for file in [report.build(run), *sorted(first.parent.glob("*.html"))]:
+            browser.go(page, file)
+            assert browser.unresolved(page) == [], file.name
+            assert not browser.scrolls_sideways(page), file.name
+            assert browser.violations(page) == [], file.name
+        assert page.complaints == []
+        numbers = [file.stem for file in run.figures.glob("notebooks/*.ipynb")]
+        assert len(numbers) == 12 and all((first.parent / f"{n}.html").exists() for n in numbers)
 
 
 def test_two_workers_share_the_search_and_give_the_same_table(root: Path, tmp_path: Path) -> None:
