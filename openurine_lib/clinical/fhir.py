@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -68,7 +69,7 @@ def bundle(patient: str, report: pd.DataFrame, detector: str, remarks: Sequence[
         "resourceType": "DiagnosticReport",
         "status": "preliminary",
         "category": [_coded(SECTION, "LAB", "Laboratory")],
-        "code": _loinc(read_config("loinc.yaml")["report"]),
+        "code": _loinc(_codes()["report"]),
         "subject": subject,
         "result": [{"reference": urn} for urn, _ in observations],
         "conclusion": " ".join([NOT_FOR_DIAGNOSIS, *(f"{r[:1].upper()}{r[1:]}." for r in remarks)]),
@@ -104,8 +105,13 @@ def _observation(
     return found | ({"note": [{"text": f"Not validated: {row['why']}."}]} if row["why"] else {})
 
 
+@cache  # asked for every patient and component
+def _codes() -> dict[str, Any]:
+    return read_config("loinc.yaml")
+
+
 def _code(component: str, unit: str) -> dict[str, Any]:
-    known = read_config("loinc.yaml")["per_hpf"]
+    known = _codes()["per_hpf"]
     if unit == "mean per HPF" and component in known:
         return _loinc(known[component]) | {"text": component}
     name = f"{component}, {unit}"

@@ -7,13 +7,14 @@ file of its own, its name there is safe on every disk (``file_name``).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 from openurine_lib import pages
 from openurine_lib.clinical import fhir
@@ -42,12 +43,19 @@ class Found:
     conf: float
     classes: Taxonomy
 
-    def of_patients(self) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
-        """(patient, its fields, its rows of the report), in the order of the report."""
-        return [
-            (str(patient), self.fields[self.fields["group"] == patient], rows)
-            for patient, rows in self.report.groupby("patient", sort=False)
-        ]
+    @property
+    def patients(self) -> list[str]:
+        """In the order of the report."""
+        return list(self.report["patient"].unique())
+
+    def each(self, doing: str) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+        """(patient, its fields, its rows of the report) one by one; a bar says what is done."""
+        fields, rows = (
+            dict(tuple(frame.groupby(column)))
+            for frame, column in ((self.fields, "group"), (self.report, "patient"))
+        )
+        for patient in tqdm(self.patients, desc=doing, unit="patient"):
+            yield patient, fields[patient], rows[patient]
 
 
 def file_name(patient: str) -> str:
@@ -63,7 +71,7 @@ def write_report(found: Found, folder: Path) -> None:
     """``report.json``: everything, patient by patient."""
     boxes = dict(tuple(found.boxes.groupby("image")))
     patients = []
-    for patient, fields, rows in found.of_patients():
+    for patient, fields, rows in found.each("gathering patients"):
         listed = [
             {
                 "image": field.image, "width": field.width, "height": field.height,
@@ -113,7 +121,7 @@ def write_coco(found: Found, folder: Path) -> None:
 
 def write_fhir(found: Found, folder: Path) -> None:
     """``fhir/<patient>.json``: a Bundle a patient."""
-    for patient, _, rows in found.of_patients():
+    for patient, _, rows in found.each("writing FHIR"):
         content = fhir.bundle(patient, rows, found.detector, found.remarks[patient])
         text = content.model_dump_json(indent=2)
         write_text(folder / FHIR / f"{file_name(patient)}.json", text)
@@ -122,14 +130,14 @@ def write_fhir(found: Found, folder: Path) -> None:
 def write_pages(found: Found, folder: Path) -> None:
     """``patients/<patient>.html``: fields, boxes and levels; ``index.html``: all patients."""
     boxes = dict(tuple(found.boxes.groupby("image")))
-    patients = [(patient, f"{file_name(patient)}.html") for patient, *_ in found.of_patients()]
+    patients = [(patient, f"{file_name(patient)}.html") for patient in found.patients]
     shared: dict[str, Any] = {
         "detector": found.detector,
         "conf": found.conf,
         "use": fhir.NOT_FOR_DIAGNOSIS,
     }
     levels = {}
-    for patient, fields, rows in found.of_patients():
+    for patient, fields, rows in found.each("writing pages"):
         unit = next(u for u in fhir.UNITS if u in rows)
         shown = rows.assign(**{unit: rows[unit].map("{:.2f}".format)})
         columns = ["component", "level", unit, "why"]

@@ -25,6 +25,18 @@ def _part(name: str) -> Markup:
     return Markup((HERE / name).read_text(encoding="utf-8"))
 
 
+@cache  # it keeps the templates that it has compiled
+def _environment(folder: Path) -> Environment:
+    """Templates of a folder, and of this one."""
+    return Environment(
+        loader=ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(HERE)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def digest_of(text: str) -> str:
     """How a policy names an inline style or script: the base64 of its SHA-256."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -46,17 +58,13 @@ def policy(styled_cells: bool = False) -> str:
 
 def render(template: Path, styled_cells: bool = False, **content: Any) -> str:
     """A page from a template, which may extend ``base.html.j2``. All of ``content`` is escaped."""
-    loader = ChoiceLoader([FileSystemLoader(template.parent), FileSystemLoader(HERE)])
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template.name).render(
-        policy=Markup(policy(styled_cells)),  # its quotes are those of the standard
-        style=_part("style.css"),
-        script=_part("script.js"),
-        **content,
+    return (
+        _environment(template.parent)
+        .get_template(template.name)
+        .render(
+            policy=Markup(policy(styled_cells)),  # its quotes are those of the standard
+            style=_part("style.css"),
+            script=_part("script.js"),
+            **content,
+        )
     )

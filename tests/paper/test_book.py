@@ -99,6 +99,10 @@ def test_the_claims_and_the_atlas_are_whole(run: Run) -> None:
     assert "Renal Fellow Network" in page.get_text(), "the sources are missing"
 
 
+def test_every_document_is_in_the_book() -> None:
+    assert {file.stem for file in book.DOCS.glob("*.md")} == {book.ATLAS, *book.DOCUMENTS}
+
+
 def test_the_report_page_and_the_book_lead_to_each_other(run: Run) -> None:
     assert not parsed(report.build(run)).select('a[href^="book/"]')
     book.build(run)

@@ -29,6 +29,7 @@ DOCUMENTS = {
     "measured": "What was measured",
     "formats": "Labels that are read",
     "pretrained": "Pretrained weights",
+    "clusters": "More than one machine",
     "benchmarks": "Timings",
 }
 ATLAS, CLAIMS = "particles", "claims"
