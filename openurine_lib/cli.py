@@ -140,18 +140,23 @@ def _predict(options: argparse.Namespace) -> None:
         flag = FLAGS[error.parameter]
         raise ValueError(str(error).replace(error.parameter, flag, 1)) from error
     patients = len(found.remarks)
-    report = found.report if patients > 1 else found.report.drop(columns="patient")
-    print(report.round(2).to_string(index=False))
+    if patients > 1:  # a row a patient; report.csv has the counts, and what they rest on
+        levels = found.report.pivot(index="patient", columns="component", values="level")
+        print(levels[found.report["component"].unique()].rename_axis(columns=None).to_string())
+    else:
+        print(found.report.drop(columns="patient").round(2).to_string(index=False))
     of_patients = f" of {patients} patients" if patients > 1 else ""
     print(
         f"\n{len(found.boxes)} boxes on {len(found.fields)} fields{of_patients}, "
         f"confidence from {options.conf}; cut-offs: {CUTOFFS}"
     )
     print(f"Detector: {found.trained_on}.")
-    for patient, remarks in found.remarks.items():
-        whose = f" of {patient}" if patients > 1 else ""
-        for remark in remarks:
-            print(f"Beside every level{whose}: {remark}.")
+    said = [(remark, patient) for patient, own in found.remarks.items() for remark in own]
+    for remark in dict.fromkeys(remark for remark, _ in said):
+        own = [patient for other, patient in said if other == remark]
+        more = f" and {len(own) - 1} more" if own[1:] else ""
+        whose = f" of {own[0]}{more}" if patients > 1 else ""
+        print(f"Beside every level{whose}: {remark}.")
     if not found.per_hpf:
         print("The cut-offs are per high-power field, the counts per image: "
               "give --um-per-px for counts per HPF.")  # fmt: skip

@@ -1,5 +1,7 @@
 """Many patients in one call: each one's counts are its own, and every format holds the same."""
 
+import contextlib
+import io
 import json
 import re
 
@@ -37,11 +39,19 @@ def given(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def out(weights, given, tmp_path_factory):
+def told():
+    """What the command printed."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def out(weights, given, told, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "results"
     everything = ["--format", "csv", "json", "coco", "fhir", "--html"]
     ask = ["predict", str(given), "--weights", str(weights), "--out", str(out), *everything]
-    assert main(ask) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(ask) == 0
+    told.append(printed.getvalue())
     return out
 
 
@@ -56,6 +66,16 @@ def test_each_patients_counts_are_those_of_its_own_fields(weights, given, out, t
         per_hpf = sum(red.get(f, 0) for f in own) / sum(area[f] for f in own) * np.pi * 250**2
         assert np.isclose(rows.set_index("component")["mean per HPF"]["RBC"], per_hpf, rtol=1e-4)
     assert report.remarks.str.contains("too few fields: 2").sum() == len(report) / 3
+
+
+def test_the_command_says_a_line_a_patient(out, told):
+    lines = told[0].splitlines()
+    assert lines[0].split()[:2] == ["RBC", "WBC"] and lines[1].strip() == "patient"
+    rows = [line for line in lines if line.startswith(tuple(PATIENTS.values()))]
+    assert len(rows) == 3 and all("not validated" in row for row in rows)
+    assert "4 fields of 3 patients" in told[0]
+    assert told[0].count("too few fields: 1") == 1, "what holds for several is said once"
+    assert "and 1 more: too few fields: 1" in told[0]
 
 
 def test_every_format_holds_the_same_boxes(given, out):
