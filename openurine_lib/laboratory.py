@@ -123,7 +123,8 @@ def predict(
             other = f"validated on slices of {usual} px" if usual else "validated on whole fields"
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
-            eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder)
+            bare = folder / result_files.PATIENTS if "html" in formats else None
+            eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder, bare)
             boxes = predict_fields(
                 # ``or None``: 0 stands for the whole field
                 detector, fields, side or None, OVERLAP, folder / "boxes.csv", eye.look
@@ -152,10 +153,17 @@ class _Eye:
     """Looks at each field while it is predicted: its size, how it looks, and its picture."""
 
     def __init__(
-        self, classes: Taxonomy, known: dict[str, Any], imgsz: int, side: int, folder: Path | None
+        self,
+        classes: Taxonomy,
+        known: dict[str, Any],
+        imgsz: int,
+        side: int,
+        folder: Path | None,
+        bare: Path | None,
     ):
         self.classes, self.known, self.imgsz, self.side = classes, known, imgsz, side
         self.folder = folder  # for pictures; None draws none
+        self.bare = bare  # for pictures without boxes, which a page draws itself
         self._seen: dict[str, tuple[int, int, str]] = {}  # field -> width, height, unlike
 
     def look(self, field: Any, pixels: np.ndarray, boxes: pd.DataFrame) -> None:
@@ -176,6 +184,11 @@ class _Eye:
 
     def _note(self, image: str, pixels: np.ndarray) -> None:
         height, width = pixels.shape[:2]
+        if self.bare is not None:
+            picture = Image.fromarray(pixels)
+            picture.thumbnail((result_files.LARGEST, result_files.LARGEST))
+            with atomic_path(self.bare / f"{image}.jpg") as temporary:
+                picture.save(temporary, quality=90)
         look = {}
         if self.known:
             # a slice is no larger than the field

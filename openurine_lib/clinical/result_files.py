@@ -27,6 +27,7 @@ from openurine_lib.files import write_json, write_text
 
 TEMPLATES = Path(__file__).parent
 REPORT, COCO, FHIR, PATIENTS, INDEX = "report.json", "coco.json", "fhir", "patients", "index.html"
+LARGEST = 2000  # pixels of the longer side of a picture on a page
 #: Columns of the report as a page heads them.
 HEADS = {"mean per HPF": "per HPF", "mean per field": "per field", "why": "why it is not validated"}
 
@@ -129,6 +130,8 @@ def write_fhir(found: Found, folder: Path) -> None:
 
 def write_pages(found: Found, folder: Path) -> None:
     """``patients/<patient>.html``: fields, boxes and levels; ``index.html``: all patients."""
+    from openurine_lib.style import HEAD_COLOURS  # brings matplotlib
+
     boxes = dict(tuple(found.boxes.groupby("image")))
     patients = [(patient, f"{file_name(patient)}.html") for patient in found.patients]
     shared: dict[str, Any] = {
@@ -137,16 +140,20 @@ def write_pages(found: Found, folder: Path) -> None:
         "use": fhir.NOT_FOR_DIAGNOSIS,
     }
     levels = {}
+    used = {found.classes.head_of(c) for c in found.boxes["cls"].unique()}
+    heads = {head: HEAD_COLOURS[head] for head in found.classes.heads if head in used}
     for patient, fields, rows in found.each("writing pages"):
         unit = next(u for u in fhir.UNITS if u in rows)
         shown = rows.assign(**{unit: rows[unit].map("{:.2f}".format)})
         columns = ["component", "level", unit, "why"]
         levels[patient] = dict(zip(rows["component"], rows["level"], strict=True))
-        listed = [(field, _box_rows(boxes.get(field.image))) for field in fields.itertuples()]
+        listed = [
+            (field, _drawn(boxes.get(field.image), found.classes)) for field in fields.itertuples()
+        ]
         text = pages.render(
             TEMPLATES / "patient.html.j2", patient=patient, fields=listed,
             header=[HEADS.get(c, c) for c in columns], report=shown[columns].to_numpy().tolist(),
-            remarks=found.remarks[patient], corners=XYXY, **shared,
+            remarks=found.remarks[patient], heads=heads, **shared,
         )  # fmt: skip
         write_text(folder / PATIENTS / f"{file_name(patient)}.html", text)
     text = pages.render(
@@ -174,11 +181,19 @@ def _records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
     return json.loads(plain.to_json(orient="records", double_precision=6))
 
 
-def _box_rows(boxes: pd.DataFrame | None) -> list[list[Any]]:
-    """[class, confidence, x1, y1, x2, y2] of each box of a field, as text; surest first."""
+def _drawn(boxes: pd.DataFrame | None, classes: Taxonomy) -> list[dict[str, Any]]:
+    """The boxes of a field as a page draws and lists them, in its pixels; the surest first."""
+    from openurine_lib.style import HEAD_COLOURS  # brings matplotlib
+
     if boxes is None:
         return []
-    return [
-        [box["class"], f"{box['conf']:.2f}", *(f"{box[c]:.0f}" for c in XYXY)]
-        for box in boxes.to_dict("records")
-    ]
+    drawn = []
+    for box in boxes.to_dict("records"):
+        x, y, right, low = (round(box[c], 1) for c in XYXY)
+        head = classes.head_of(box["cls"])
+        drawn.append({
+            "class": box["class"], "conf": f"{box['conf']:.2f}", "head": head,
+            "colour": HEAD_COLOURS[head], "x": x, "y": y,
+            "width": round(right - x, 1), "height": round(low - y, 1),
+        })  # fmt: skip
+    return drawn

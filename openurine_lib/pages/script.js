@@ -50,6 +50,26 @@ for (const link of document.querySelectorAll("a.enlarge")) {
 }
 dialog.addEventListener("click", () => dialog.close());
 
+// Boxes of a field are shown by head and confidence.
+const filter = document.querySelector(".filter");
+if (filter) {
+  filter.addEventListener("input", () => {
+    const heads = [...filter.querySelectorAll(":checked")].map((box) => box.value);
+    const least = filter.elements.least.valueAsNumber;
+    filter.querySelector("output").textContent = least.toFixed(2);
+    const counts = document.querySelectorAll(".shown");
+    document.querySelectorAll(".field").forEach((field, i) => {
+      let shown = 0;
+      for (const box of field.querySelectorAll("rect")) {
+        const isShown = heads.includes(box.dataset.head) && Number(box.dataset.conf) >= least;
+        box.style.display = isShown ? "" : "none";
+        shown += isShown;
+      }
+      counts[i].textContent = shown;
+    });
+  });
+}
+
 // On a narrow screen the contents would fill the first page: they start closed.
 if (window.matchMedia("(max-width: 60rem)").matches) document.querySelector("details.contents").open = false;
 // A link to a part within a closed fold opens the fold; paper has no folds.

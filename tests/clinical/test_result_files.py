@@ -12,9 +12,10 @@ import pytest
 import tiny
 from PIL import Image
 
+from openurine_lib import inference
 from openurine_lib.cli import main
 from openurine_lib.clinical.result_files import file_name
-from openurine_lib.data import readers
+from openurine_lib.data import readers, taxonomy
 
 PATIENTS = {"f1": "Ann", "f2": "../<b>&\"'", "f3": "Ann", "f4": ".."}
 TABLE = "image,patient,um_per_px\n" + "".join(
@@ -109,17 +110,28 @@ def test_every_format_holds_the_same_boxes(given, out):
     )
 
 
+def test_pages_have_every_field_though_a_call_without_them_was_interrupted(
+    weights, given, tmp_path
+):
+    ask = ["predict", str(given), "--weights", str(weights), "--out", str(tmp_path / "o")]
+    with tiny.killed_after(2, inference, "predict_image"):
+        main(ask)
+    assert not (tmp_path / "o" / "patients").exists()
+    assert main([*ask, "--html"]) == 0
+    assert {file.stem for file in (tmp_path / "o" / "patients").glob("*.jpg")} == set(PATIENTS)
+
+
 def test_a_patient_has_a_file_of_its_own_whatever_its_name(out):
     names = {file_name(patient) for patient in PATIENTS.values()}
     assert len(names) == 3 and not [n for n in names if re.search(r"[/\\<>&\"']|^\.", n)]
     assert {f.stem for f in (out / "fhir").iterdir()} == names
-    assert {f.stem for f in (out / "patients").iterdir()} == names
+    assert {f.stem for f in (out / "patients").glob("*.html")} == names
     bundle = json.loads((out / "fhir" / f"{file_name('..')}.json").read_text())
     assert bundle["entry"][0]["resource"]["subject"]["display"] == ".."
 
 
 def test_no_name_writes_on_a_page(out):
-    for page in [out / "index.html", *(out / "patients").iterdir()]:
+    for page in [out / "index.html", *(out / "patients").glob("*.html")]:
         text = page.read_text()
         assert "<b>&" not in text and "Content-Security-Policy" in text
         links = re.findall(r'(?:href|src)="([^"]+)"', text)
@@ -148,8 +160,28 @@ def test_what_is_wrong_is_told_before_long_work(weights, given, tmp_path, capsys
 @pytest.mark.parametrize("width", [browser.PHONE, browser.DESK])
 def test_pages_work_in_a_browser(out, width):
     with browser.opened(width) as page:
-        for file in [out / "index.html", *(out / "patients").iterdir()]:
+        for file in [out / "index.html", *(out / "patients").glob("*.html")]:
             browser.go(page, file)
             assert browser.unresolved(page) == [] and not browser.scrolls_sideways(page)
             assert browser.violations(page) == []
+        assert page.complaints == []
+
+
+@pytest.mark.browser
+@browser.needs_chromium
+def test_boxes_are_filtered_by_head_and_confidence(out):
+    boxes = pd.read_csv(out / "boxes.csv")
+    own = boxes[boxes.image == "f1"]
+    cells = taxonomy.load("openurine").heads["Cells"]
+    with browser.opened() as page:
+        browser.go(page, out / "patients" / "Ann.html")
+        field, shown = page.locator(".field").first, page.locator(".shown").first
+        assert field.locator("rect:visible").count() == len(own)
+        page.get_by_label("Cells").uncheck()
+        left = own[~own.cls.isin(cells)]
+        assert 0 < len(left) < len(own) and shown.inner_text() == str(len(left))
+        middle = round(float(left.conf.median()), 2)
+        page.get_by_label("confidence from").fill(str(middle))
+        left = left[left.conf.round(2) >= middle]
+        assert field.locator("rect:visible").count() == len(left) == int(shown.inner_text())
         assert page.complaints == []
