@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from openurine_lib.experiments.intervals import Intervals
-from openurine_lib.experiments.methods import OURS, method
+from openurine_lib.experiments.methods import OURS, method, predict_key
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import trained
 
@@ -40,15 +40,18 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
     both: Table 4 with the columns method, map50_paper and map50_here (percent). Columns: part,
     without and with (methods), paper, here, low and high (of ``here``: 95 %, from resampling the
     groups of the common folds), minutes_without and minutes_with (of training), verdict. A part
-    whose interval includes 0, or that has none, is undecided.
+    whose interval includes 0, or that has none, is undecided. A part whose two rows are one
+    training in this run (``recommended``, on drawn fields) is not run.
     """
     of = both.drop_duplicates("method").set_index("method")
-    intervals = Intervals(run)
+    intervals, p = Intervals(run), run.profile
     rows = []
     for part, (without, has) in PARTS.items():
         row: dict[str, Any] = {"part": part, "without": without, "with": has}
         row["paper"] = of.loc[has, f"{METRIC}_paper"] - of.loc[without, f"{METRIC}_paper"]
-        row |= dict(zip(("here", "low", "high"), intervals.difference(has, without), strict=True))
+        rows_alike = predict_key(method(has), p) == predict_key(method(without), p)
+        found = (math.nan,) * 3 if rows_alike else intervals.difference(has, without)
+        row |= dict(zip(("here", "low", "high"), found, strict=True))
         for side, name in (("without", without), ("with", has)):
             row[f"minutes_{side}"] = _minutes(run, name)
         row["verdict"] = verdict(row["here"], row["low"], row["high"])
