@@ -3,6 +3,7 @@
 What comes out is what the same rows give without a scheduler, to the byte.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -45,9 +46,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     cluster.stop(folder)
 
 
-def asked(*command: str) -> list[list[str]]:
+def asked(*command: str, check: bool = True) -> list[list[str]]:
     """What a command of SLURM says, its lines as words."""
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=check).stdout
     return [line.split() for line in said.splitlines()]
 
 
@@ -78,12 +79,13 @@ def under_way(rule: str, but: str = "") -> Callable[[], list[str]]:
 
 def kernels(job: str) -> list[int]:
     """The processes of a job in which a notebook runs."""
-    pids = [int(line[0]) for line in asked("scontrol", "listpids", job)[1:] if line[0].isdecimal()]
+    listed = asked("scontrol", "listpids", job, check=False)  # the job may just have ended
+    pids = [int(line[0]) for line in listed if line[0].isdecimal()]
     found = []
     for pid in pids:
-        file = Path(f"/proc/{pid}/cmdline")
-        if file.exists() and b"ipykernel_launcher" in file.read_bytes():
-            found.append(pid)
+        with contextlib.suppress(OSError):  # it has ended
+            if b"ipykernel_launcher" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     return found
 
 
