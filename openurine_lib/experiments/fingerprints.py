@@ -55,9 +55,8 @@ STEPS = {
 # training or are counted in another way. A field that is added later counts.
 NAMES = {
     "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
-    # counted as the pixels, passes and settings of the profile
-    "imgsz", "epochs", "passes", "train",
-    "start",  # counted as the weights that it names
+    # counted as the pixels, passes and settings of the profile, and as the weights
+    "imgsz", "epochs", "passes", "train", "start",
 }  # fmt: skip
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",

@@ -34,6 +34,17 @@ def _bf16_units() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def gpu_precision(device: str) -> str | bool:
+    """Ultralytics' ``amp`` on a device: bfloat16 on a GPU that has it, else full precision.
+
+    Its default, float16, first downloads a network of its own to try it with. (On a processor the
+    model itself computes in bfloat16, see ``ProcessorForward``.)
+    """
+    if device == "cpu" or not torch.cuda.is_available():
+        return False
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else False
+
+
 def cores() -> int:
     """``OPENURINE_THREADS``, or else the number of cores."""
     return int(os.environ.get("OPENURINE_THREADS", os.cpu_count() or 1))

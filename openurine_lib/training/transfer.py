@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from openurine_lib.data.taxonomy import Taxonomy, equals
 from openurine_lib.files import digest_of_file
 from openurine_lib.model.build import build_model
-from openurine_lib.training.weights import DETECTOR, read_weights, save
+from openurine_lib.training.weights import DETECTOR, WeightsError, read_weights, save
 
 # the last layer of a head's branch for classes: model.21.heads.Cells.cv3.0.2.weight, or without
 # heads.<name> in a detector with one head
@@ -56,6 +57,19 @@ def write_start(
         "tensors": taken, "of": len(target),
         "classes": sum(map(bool, same.values())),
     }  # fmt: skip
+
+
+def load_encoder(model: nn.Module, encoder: Path) -> None:
+    """Puts the autoencoder's encoder into the backbone; WeightsError unless all of it fits."""
+    content = read_weights(encoder, needed=("arch",))
+    state = model.state_dict()
+    for name, tensor in content["state_dict"].items():
+        if name not in state or state[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{encoder} is the encoder of {content['meta']['arch']}: "
+                f"{name} does not fit this backbone"
+            )
+    model.load_state_dict(content["state_dict"], strict=False)
 
 
 def _ids(heads: Any, head: str | None, n: int) -> list[int]:

@@ -18,6 +18,7 @@ from openurine_lib.data import taxonomy
 from openurine_lib.experiments import made_from, steps
 from openurine_lib.inference import predict_image, read_rgb
 from openurine_lib.model.build import build_model
+from openurine_lib.training import transfer
 from openurine_lib.training.engines import engine
 from openurine_lib.training.engines import ultralytics as yolo
 from openurine_lib.training.weights import DETECTOR, WeightsError, read_weights
@@ -192,7 +193,8 @@ def test_an_encoder_needs_to_tell_its_architecture_only(tmp_path):
     assert read_weights(tmp_path / "encoder.pt", needed=("arch",))["meta"] == {"arch": "yolo12n"}
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "encoder.pt")
     with pytest.raises(WeightsError, match=r"encoder.pt does not tell its arch"):
-        yolo.load_encoder(build_model("yolo12n", tiny.TAXONOMY, "single"), tmp_path / "encoder.pt")
+        model = build_model("yolo12n", tiny.TAXONOMY, "single")
+        transfer.load_encoder(model, tmp_path / "encoder.pt")
 
 
 def test_a_run_does_not_predict_with_weights_of_the_taxonomy_that_its_data_had_before(

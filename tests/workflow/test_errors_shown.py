@@ -35,7 +35,10 @@ def shown(tmp_path, capfd):
         run.dir.mkdir(parents=True)
         snakefile = tmp_path / "Snakefile"
         snakefile.write_text(text)
-        options = SimpleNamespace(gpus=0, rows=None, workflow="local", jobs=1)
+        local = reproduce.PROFILES / "local"
+        options = SimpleNamespace(
+            gpus=0, rows=None, folds=None, workers=None, workflow=local, jobs=1
+        )
         command = reproduce._snakemake(run, options, "all")
         command[command.index("--snakefile") + 1] = str(snakefile)
         code = reproduce._shown(command, reproduce._environment(options))

@@ -7,7 +7,7 @@
 It needs root and Debian's packages munge, slurmctld, slurmd and slurm-client, and a machine that is
 no part of a cluster. Everything is written below FOLDER, but for munge's socket and the copy of the
 configuration that slurmd leaves below /run, where all of SLURM's commands find it. The daemons
-listen on this machine alone, and jobs are tracked by their process group, so it runs in a container
+listen on this machine alone, and jobs are tracked by parent and child, so it runs in a container
 without cgroups. A GPU is a number here: jobs that ask for one wait for
 one, and no device is touched. Not for use as a cluster: it has no accounting and one user.
 """
@@ -45,7 +45,8 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-ProctrackType=proctrack/pgid
+# by parent and child: a notebook's kernel is a session of its own
+ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory

@@ -40,12 +40,13 @@ from openurine_lib.model.architectures import UnknownArchitecture
 from openurine_lib.model.build import build_model
 from openurine_lib.speed.layers import fuse_activations
 from openurine_lib.speed.parallel import ParallelDetectionModel
-from openurine_lib.speed.processor import keep_memory, ready_for, use_cores
+from openurine_lib.speed.processor import gpu_precision, keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
 from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.engines.yolo_folder import write_fields
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.sampling import sampler_of
+from openurine_lib.training.transfer import load_encoder
 from openurine_lib.training.weights import Checkpoint, WeightsError, fill, read_weights, write_log
 
 LOGGER.setLevel("WARNING")  # one progress bar is enough
@@ -65,24 +66,13 @@ def fit(job: TrainJob) -> Path:
         "seed": job.seed, "device": job.device,
         "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
         "val": False, "plots": False, "patience": 0, "pretrained": False, "verbose": False,
-        "amp": precision(job.device),
+        "amp": gpu_precision(job.device),
         # from memory, mosaic draws from the whole fold; from disk it draws from a history that a
         # resumed training would not have
         "cache": "ram",
     }  # fmt: skip
     _trainer(job)(overrides=overrides).train()
     return job.dir / "weights.pt"
-
-
-def precision(device: str) -> str | bool:
-    """The library's ``amp`` on a device: bfloat16 on a GPU that has it, else full precision.
-
-    Its default, float16, first downloads a network of its own to try it with. (On a processor the
-    model itself computes in bfloat16, see ``ProcessorForward``.)
-    """
-    if device == "cpu" or not torch.cuda.is_available():
-        return False
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else False
 
 
 def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
@@ -98,19 +88,6 @@ def load_model(weights: Path, device: str = "cpu") -> torch.nn.Module:
         raise WeightsError(f"{weights}: {e}") from e
     fill(model, content["state_dict"], weights)
     return model.to(device).eval()
-
-
-def load_encoder(model: torch.nn.Module, encoder: Path) -> None:
-    """Puts the autoencoder's encoder into the backbone; WeightsError unless all of it fits."""
-    content = read_weights(encoder, needed=("arch",))
-    state = model.state_dict()
-    for name, tensor in content["state_dict"].items():
-        if name not in state or state[name].shape != tensor.shape:
-            raise WeightsError(
-                f"{encoder} is the encoder of {content['meta']['arch']}: "
-                f"{name} does not fit this backbone"
-            )
-    model.load_state_dict(content["state_dict"], strict=False)
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = False) -> SahiModel:

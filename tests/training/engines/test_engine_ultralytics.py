@@ -14,6 +14,7 @@ import torch
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.inference import predict_fields, predict_image, read_rgb
 from openurine_lib.model import autoencoder
+from openurine_lib.speed import processor
 from openurine_lib.training import pretraining
 from openurine_lib.training.engines import ultralytics as engine
 from openurine_lib.training.weights import WeightsError, check_taxonomy
@@ -235,7 +236,7 @@ def test_mixed_precision_never_asks_for_the_check_that_downloads(
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: units)
-    assert engine.precision(device) == expected
+    assert processor.gpu_precision(device) == expected
 
 
 def test_the_library_does_not_check_the_precision_that_is_asked_of_it(tmp_path, monkeypatch):
