@@ -37,9 +37,10 @@ def beside(published: pd.DataFrame, reproduced: pd.DataFrame, on: str = "row") -
     paper = published.rename(columns=_sided(metrics, "paper"))  # map50 -> map50_paper
     words = [c for c in shared if c not in numeric]  # of these the paper's stay
     here = reproduced.drop(columns=words).rename(columns=_sided(metrics, "here"))
-    position = {label: i for i, label in enumerate(published[on])}  # the paper's order
+    # the paper's order; rows that the paper does not have come last, in their own
+    labels = dict.fromkeys([*published[on], *reproduced[on]])
+    position = {label: i for i, label in enumerate(labels)}
     joined = paper.merge(here, on=on, how="outer", sort=False)  # outer: rows of either side stay
-    # rows that the paper does not have are NaN there, and come last
     joined = joined.sort_values(on, key=lambda c: c.map(position), kind="stable", ignore_index=True)
     for m in metrics:
         # coerce: words among the numbers (Table 3) have no difference
