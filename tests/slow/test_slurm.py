@@ -67,12 +67,21 @@ def until(found: Callable[[], list[str]]) -> str:
     raise AssertionError(f"not seen in {PATIENCE} s; the queue: {queue()}")
 
 
-def under_way(rule: str, but: str = "") -> Callable[[], list[str]]:
-    """Finds jobs of a rule that have begun to train, other than ``but``."""
+def halted(rule: str, but: str = "") -> Callable[[], list[str]]:
+    """Finds a job of a rule, other than ``but``, in which a notebook runs, and lets that stand
+    still: so it cannot end before the test has done what it wants."""
 
     def found() -> list[str]:
-        jobs = [job for job, state, what, *_ in queue() if state == "RUNNING" and rule in what]
-        return [job for job in jobs if job != but and kernels(job)]
+        for job, state, what, *_ in queue():
+            if state != "RUNNING" or rule not in what or job == but:
+                continue
+            held = kernels(job)
+            for pid in held:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            if held and kernels(job):
+                return [job]
+        return []
 
     return found
 
@@ -117,16 +126,14 @@ def test_jobs_that_the_scheduler_or_a_hand_kills_are_resumed(slurm: Path, tmp_pa
     )  # fmt: skip
 
     # the scheduler ends a job whose time is over; this one's stands still
-    late = until(under_way("rule_train"))
-    for pid in kernels(late):
-        os.kill(pid, signal.SIGSTOP)
+    late = until(halted("rule_train"))
     asked("scontrol", "update", f"JobId={late}", "TimeLimit=1")
-    waiting = [what for _, state, what, *_ in queue() if state == "PENDING"]
-    assert waiting, "there is one GPU: somebody waits for it"
+    # there is one GPU: somebody waits for it
+    until(lambda: [what for _, state, what, *_ in queue() if state == "PENDING"])
     until(lambda: [late] if state_of(late) == "TIMEOUT" else [])
 
     # a hand ends another one; then the call itself is interrupted
-    other = until(under_way("rule_", but=late))
+    other = until(halted("rule_", but=late))
     asked("scancel", "--full", "--signal=KILL", other)
     until(lambda: [other] if state_of(other) in ("FAILED", "CANCELLED") else [])
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
