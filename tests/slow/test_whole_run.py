@@ -119,22 +119,6 @@ def test_the_page_and_the_book_of_a_whole_run_work_on_a_phone(
         assert len(numbers) == 12 and all((first.parent / f"{n}.html").exists() for n in numbers)
 
 
-def test_two_workers_share_the_search_and_give_the_same_table(root: Path, tmp_path: Path) -> None:
-    """Of three trials: the first ten do not depend on those before."""
-    before = tables(root / "paper_figures" / "smoke")
-    searched = root / "runs" / "smoke" / "search"
-    shutil.rmtree(searched)
-    figures = root / "paper_figures" / "smoke"
-    # the page too: for a page that is there nobody asks for a table
-    remove([*figures.glob("table3*"), figures / "index.html"])
-    done = campaign.started(root, tmp_path, command=[*campaign.COMMAND, "--workers", "2"])
-    assert done.returncode == 0, done.stderr[-5000:]
-    assert "05 trials of the search: worker 2 of 2" in done.stderr
-    assert tables(root / "paper_figures" / "smoke") == before
-    for worker in (1, 2):
-        assert (searched / OURS.id / "fold0" / f"worker{worker}" / TRAINED).exists()
-
-
 def test_twenty_kills_change_no_table(
     root: Path, counts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,3 +144,19 @@ def test_twenty_kills_change_no_table(
         run.train_dir(OURS, 0).parent.name
     }
     assert tables(run.figures) == before
+
+
+def test_two_workers_share_the_search_and_give_the_same_table(root: Path, tmp_path: Path) -> None:
+    """Of three trials: the first ten do not depend on those before."""
+    before = tables(root / "paper_figures" / "smoke")
+    searched = root / "runs" / "smoke" / "search"
+    shutil.rmtree(searched)
+    figures = root / "paper_figures" / "smoke"
+    # the page too: for a page that is there nobody asks for a table
+    remove([*figures.glob("table3*"), figures / "index.html"])
+    done = campaign.started(root, tmp_path, command=[*campaign.COMMAND, "--workers", "2"])
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "05 trials of the search: worker 2 of 2" in done.stderr
+    assert tables(root / "paper_figures" / "smoke") == before
+    for worker in (1, 2):
+        assert (searched / OURS.id / "fold0" / f"worker{worker}" / TRAINED).exists()
