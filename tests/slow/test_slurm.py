@@ -125,20 +125,24 @@ def test_jobs_that_the_scheduler_or_a_hand_kills_are_resumed(slurm: Path, tmp_pa
         start_new_session=True,
     )  # fmt: skip
 
-    # the scheduler ends a job whose time is over; this one's stands still
-    late = until(halted("rule_train"))
-    asked("scontrol", "update", f"JobId={late}", "TimeLimit=1")
-    # there is one GPU: somebody waits for it
-    until(lambda: [what for _, state, what, *_ in queue() if state == "PENDING"])
-    until(lambda: [late] if state_of(late) == "TIMEOUT" else [])
+    try:
+        # the scheduler ends a job whose time is over; this one's stands still
+        late = until(halted("rule_train"))
+        asked("scontrol", "update", f"JobId={late}", "TimeLimit=1")
+        # there is one GPU: somebody waits for it
+        until(lambda: [what for _, state, what, *_ in queue() if state == "PENDING"])
+        until(lambda: [late] if state_of(late) == "TIMEOUT" else [])
 
-    # a hand ends another one; then the call itself is interrupted
-    other = until(halted("rule_", but=late))
-    asked("scancel", "--full", "--signal=KILL", other)
-    until(lambda: [other] if state_of(other) in ("FAILED", "CANCELLED") else [])
-    os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
-    first.communicate(timeout=PATIENCE)
-    assert first.returncode, "it was not finished"
+        # a hand ends another one; then the call itself is interrupted
+        other = until(halted("rule_", but=late))
+        asked("scancel", "--full", "--signal=KILL", other)
+        until(lambda: [other] if state_of(other) in ("FAILED", "CANCELLED") else [])
+        os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
+        first.communicate(timeout=PATIENCE)
+        assert first.returncode, "it was not finished"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
 
     again = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]
