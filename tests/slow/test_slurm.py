@@ -67,15 +67,16 @@ def until(found: Callable[[], list[str]]) -> str:
     raise AssertionError(f"not seen in {PATIENCE} s; the queue: {queue()}")
 
 
-def halted(rule: str, but: str = "") -> Callable[[], list[str]]:
+def halted(rule: str, pids: list[int], but: str = "") -> Callable[[], list[str]]:
     """Finds a job of a rule, other than ``but``, in which a notebook runs, and lets that stand
-    still: so it cannot end before the test has done what it wants."""
+    still: so it cannot end before the test has done what it wants. Its processes join ``pids``."""
 
     def found() -> list[str]:
         for job, state, what, *_ in queue():
             if state != "RUNNING" or rule not in what or job == but:
                 continue
             held = kernels(job)
+            pids.extend(held)
             for pid in held:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
@@ -125,24 +126,26 @@ def test_jobs_that_the_scheduler_or_a_hand_kills_are_resumed(slurm: Path, tmp_pa
         start_new_session=True,
     )  # fmt: skip
 
+    still: list[int] = []  # processes that only the test can end
     try:
         # the scheduler ends a job whose time is over; this one's stands still
-        late = until(halted("rule_train"))
+        late = until(halted("rule_train", still))
         asked("scontrol", "update", f"JobId={late}", "TimeLimit=1")
         # there is one GPU: somebody waits for it
         until(lambda: [what for _, state, what, *_ in queue() if state == "PENDING"])
         until(lambda: [late] if state_of(late) == "TIMEOUT" else [])
 
         # a hand ends another one; then the call itself is interrupted
-        other = until(halted("rule_", but=late))
+        other = until(halted("rule_", still, but=late))
         asked("scancel", "--full", "--signal=KILL", other)
         until(lambda: [other] if state_of(other) in ("FAILED", "CANCELLED") else [])
         os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
         first.communicate(timeout=PATIENCE)
         assert first.returncode, "it was not finished"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(first.pid, signal.SIGKILL)
+        for end, pid in ((os.killpg, first.pid), *((os.kill, pid) for pid in still)):
+            with contextlib.suppress(ProcessLookupError):
+                end(pid, signal.SIGKILL)
 
     again = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]
