@@ -69,9 +69,8 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
         validation.write(validation.of_run(run, row, fold), target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
-    who = trained(run, row, fold)
-    more = {name: who.pop(name) for name in ("pretraining",) if name in who}
-    del who["earlier"]  # it was trained here
+    more = {"pretraining": trained(run, row, fold)["pretraining"]} if row.ssl else {}
+    who = first_record([training / TRAINED])
     carried.write_record(target, valid, who, method=row.id, **more)
     if with_weights:
         model_card.write(target)  # it reads the record

@@ -70,7 +70,7 @@ def main() -> int:
     minutes = (time.monotonic() - started) / 60
     if part:
         print(f"{minutes:.1f} minutes. Trained and scored: {', '.join(part)}, in {run.dir}")
-        print("The tables show them after: make reproduce ROWS=carried, with the same options")
+        print("Their tables: make reproduce ROWS=carried, with the same PROFILE, DATA and SEED")
         return 0
     print(f"{minutes:.1f} minutes.", *headline(run.figures), sep="\n")
     print(f"Tables, figures and the page:\n{run.figures / 'index.html'}")

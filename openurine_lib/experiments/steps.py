@@ -222,7 +222,7 @@ def trained(run: Run, m: Method, fold: int) -> dict[str, Any]:
     places = (run.train_dir(m, fold), run.predict_dir(m, fold))
     record = first_record(place / carried.RECORD for place in places)
     if record:
-        before = {name: record[name] for name in ("pretraining",) if name in record}
+        before = {"pretraining": record["pretraining"]} if "pretraining" in record else {}
         return {"earlier": True, **record["trained"], **before}
     found = {"earlier": False, **first_record([places[0] / carried.TRAINED])}
     if m.ssl:

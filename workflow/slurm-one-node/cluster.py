@@ -8,8 +8,8 @@ It needs root and Debian's packages munge, slurmctld, slurmd and slurm-client, a
 no part of a cluster. Everything is written below FOLDER, but for munge's socket and the copy of the
 configuration that slurmd leaves below /run, where all of SLURM's commands find it. The daemons
 listen on this machine alone, and jobs are tracked by parent and child, so it runs in a container
-without cgroups. A GPU is a number here: jobs that ask for one wait for
-one, and no device is touched. Not for use as a cluster: it has no accounting and one user.
+without cgroups. A GPU is a number here: jobs that ask for one wait for one, and no device is
+touched. Not for use as a cluster: it has no accounting and one user.
 """
 
 from __future__ import annotations
