@@ -99,7 +99,7 @@ format: $(STAMP) ## what can be put right by a machine: line breaks, the order o
 	@$(PY) -m ruff format .
 
 bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.md
-	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step; do \
+	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step front; do \
 	    $(PY) benchmarks/$$one.py && OPENURINE_BF16=0 $(PY) benchmarks/$$one.py || exit 1; done
 
 docs: $(STAMP) ## docs/methods.md, from methods.yaml; measures the networks that are new

@@ -8,6 +8,9 @@ stored and scored alike. What the paper leaves open, and what is done here:
 - suppression: IoU with a threshold of 0.5 (sahi's default), within a class. sahi's own default,
   across classes, costs touching cells of two classes.
 - no pass over the whole image is added to the slices (sahi's default adds one).
+- ``at_once`` is ours, not the paper's: a field that is small enough is seen whole, enlarged or made
+  smaller as its slices would be. Nothing is cut, no pixel is seen twice, and the network meets
+  particles of the size that it has learned (``docs/measured.md`` says what that gains).
 - confidence: everything from 0.001 on is stored, as in ultralytics' validation, for the whole
   precision-recall curve. Who shows boxes chooses the threshold.
 - one class a box, the best, as ultralytics predicts. Its validation lets a box count for every
@@ -16,6 +19,7 @@ stored and scored alike. What the paper leaves open, and what is done here:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -44,6 +48,7 @@ OVERLAP = 0.25  # of neighbouring slices, as a part of their side (the paper's)
 MATCH_THRESHOLD = 0.5  # IoU from which two boxes are one particle
 TYPES: dict[str, Any] = {"image": str, "cls": int} | dict.fromkeys(["conf", *XYXY], float)
 COLUMNS = list(TYPES)
+AT_ONCE_PX = 1280  # longest side at which a network sees a field ``at_once``: memory grows with it
 BATCH = 16  # slices a forward pass, unless the detector says (``batch``)
 # A processor gains nothing from more than one, and could lose boxes: where ultralytics' suppression
 # meets its time limit, it leaves the rest of the batch without any.
@@ -56,13 +61,22 @@ set_postprocess_backend("numpy")  # no slower here, and orders equal scores the 
 
 
 def predict_image(
-    detector: DetectionModel, image: np.ndarray, slice_px: int | None, overlap: float = OVERLAP
+    detector: DetectionModel,
+    image: np.ndarray,
+    slice_px: int | None,
+    overlap: float = OVERLAP,
+    at_once: bool = False,
 ) -> pd.DataFrame:
     """The boxes of one image, most confident first: [cls, conf, x1, y1, x2, y2] in its pixels.
 
-    image: uint8 (H, W, 3) RGB. slice_px: side of the slices; None predicts the image as a whole.
+    image: uint8 (H, W, 3) RGB. slice_px: side of the slices; None predicts the image as a whole, at
+    the detector's ``image_size``. at_once: no slices where ``size_at_once`` knows a size.
     """
-    if slice_px is None:
+    px = size_at_once(detector, max(image.shape[:2]), slice_px) if at_once else None
+    if px:
+        with _seen_at(detector, px):
+            result = get_prediction(image, detector)
+    elif slice_px is None:
         result = get_prediction(image, detector)
     else:
         usual = BATCH_CPU if "cpu" in str(detector.device) else BATCH
@@ -84,6 +98,31 @@ def predict_image(
     return boxes.sort_values(["conf", *XYXY, "cls"], ascending=False, ignore_index=True)
 
 
+def size_at_once(detector: DetectionModel, side: int, slice_px: int | None) -> int | None:
+    """Pixels at which a field of that longer side is seen whole as its slices would be.
+
+    None if it is no larger than a slice, if AT_ONCE_PX is too small for it, or if the detector sees
+    every image at one size (it has no ``any_size``).
+    """
+    if not slice_px or side <= slice_px or not getattr(detector, "any_size", False):
+        return None
+    px = math.ceil(side * detector.image_size / slice_px / 32) * 32  # whole cells of every level
+    return px if px <= AT_ONCE_PX else None
+
+
+@contextlib.contextmanager
+def _seen_at(detector: DetectionModel, px: int) -> Iterator[None]:
+    """Within, the detector brings images to that size, and gives as many more boxes."""
+    usual = detector.image_size, detector.max_det
+    # as many boxes on an area as slices may have there
+    detector.max_det = round(detector.max_det * (px / detector.image_size) ** 2)
+    detector.image_size = px
+    try:
+        yield
+    finally:
+        detector.image_size, detector.max_det = usual
+
+
 def predict_fields(
     detector: DetectionModel,
     images: pd.DataFrame,
@@ -91,6 +130,7 @@ def predict_fields(
     overlap: float,
     out: Path,
     then: Callable[[Any, np.ndarray, pd.DataFrame], None] | None = None,
+    at_once: bool = False,
 ) -> pd.DataFrame:
     """Predicts every field and writes all boxes to ``out`` (csv), in the order of ``images``.
 
@@ -100,7 +140,7 @@ def predict_fields(
 
     Args:
         images: [image, path, ...] and, where known, [width, height], which the files must have.
-        slice_px, overlap: see ``predict_image``.
+        slice_px, overlap, at_once: see ``predict_image``.
         then: called with each field's row, pixels and boxes, in a thread beside the prediction; a
             field is finished when it returns.
 
@@ -114,9 +154,9 @@ def predict_fields(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     setting = {
-        "slice": slice_px, "overlap": overlap, "conf": detector.confidence_threshold,
-        "imgsz": detector.image_size, "weights": _digest(detector.model),
-        "fields": digests(images),
+        "slice": slice_px, "overlap": overlap, "at_once": at_once,
+        "conf": detector.confidence_threshold, "imgsz": detector.image_size,
+        "weights": _digest(detector.model), "fields": digests(images),
     }  # fmt: skip
     done = _resume(partial, setting)
     todo = [field for field in images.itertuples() if field.image not in done]
@@ -136,7 +176,7 @@ def predict_fields(
 
         try:
             for field, pixels in _read_ahead(pool, todo):
-                boxes = predict_image(detector, pixels, slice_px, overlap)
+                boxes = predict_image(detector, pixels, slice_px, overlap, at_once)
                 # plain numbers, so that a resumed call and an undisturbed one write the same
                 rows = boxes.to_numpy().tolist()
                 drawn = pool.submit(then or _nothing, field, pixels, boxes)

@@ -79,8 +79,9 @@ def predict(
             these fields alone; None writes nothing. A call that was interrupted goes on there.
         slice_px: side of the slices in pixels; 0 predicts whole fields. By default as in the
             weights' record of held-out fields, and of the same size in micrometres where that is
-            known of both; without a record two thirds of the size that the detector was trained
-            at, as the paper's 640 px are of its 960.
+            known of both. Where that record says ``at_once``, a field that is small enough is seen
+            whole at the slices' scale (``inference``). Without a record two thirds of the size that
+            the detector was trained at, as the paper's 640 px are of its 960.
         conf: least confidence of a box.
         um_per_px: micrometres a pixel, for counts per high-power field; of the fields of which no
             ``patients.csv`` gives it. If sizes differ, slices are as for the median.
@@ -116,18 +117,21 @@ def predict(
         known = validation.read(file)
         usual = usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
+        at_once = slice_px is None and known.get("at_once", False)
         other = (
             f"validated at confidence {known['conf']}" if known.get("conf", conf) != conf else ""
         )
-        if known and side != usual:
-            other = f"validated on slices of {usual} px" if usual else "validated on whole fields"
+        if known and (side != usual or at_once != known.get("at_once", False)):
+            whole = "whole fields at the scale of " if known.get("at_once") else ""
+            slices = f"{whole}slices of {usual} px" if usual else "whole fields"
+            other = f"validated on {slices}"
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
             bare = folder / result_files.PATIENTS if "html" in formats else None
             eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder, bare)
             boxes = predict_fields(
                 # ``or None``: 0 stands for the whole field
-                detector, fields, side or None, OVERLAP, folder / "boxes.csv", eye.look
+                detector, fields, side or None, OVERLAP, folder / "boxes.csv", eye.look, at_once
             )  # fmt: skip
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")

@@ -151,3 +151,38 @@ def test_bad_fields_are_named_before_any_work(detector, fields, tmp_path):
         inference.read_rgb(tmp_path / "broken.png")
     with pytest.raises(BadField, match="160 x 128 px, the data set says 99"):
         predict_fields(detector, fields.assign(width=99), 64, 0.25, tmp_path / "p.csv")
+
+
+def test_a_field_at_once_is_seen_whole_at_the_slices_scale(detector, monkeypatch):
+    detector.any_size = True
+    detector.max_det = 100
+    sizes = []
+    original = detector.perform_inference
+    monkeypatch.setattr(
+        detector,
+        "perform_inference",
+        lambda image: sizes.append((detector.image_size, detector.max_det)) or original(image),
+    )
+    image = np.zeros((128, 160, 3), np.uint8)
+    image[60:69, 50:57] = 255
+    boxes = predict_image(detector, image, 80, 0.25, at_once=True)
+    assert detector.calls == [(128, 160, 3)]  # no slices
+    # a slice of 80 px is seen at 64, so 160 px are seen at 128; on four times the area, four times
+    # as many boxes
+    assert sizes == [(128, 400)]
+    assert (detector.image_size, detector.max_det) == (64, 100)  # for the next call
+    assert boxes[["x1", "y1", "x2", "y2"]].to_numpy().tolist()[0] == [50, 60, 57, 69]
+
+
+@pytest.mark.parametrize("why", ["no larger than a slice", "too large", "one size only", "whole"])
+def test_other_fields_are_predicted_as_without_at_once(detector, why, monkeypatch):
+    detector.any_size = why != "one size only"
+    if why == "too large":
+        monkeypatch.setattr(inference, "AT_ONCE_PX", 100)
+    slice_px = {"no larger than a slice": 160, "whole": None}.get(why, 80)
+    image = np.zeros((128, 160, 3), np.uint8)
+    predict_image(detector, image, slice_px, 0.25, at_once=True)
+    with_it = detector.calls
+    detector.calls = []
+    predict_image(detector, image, slice_px, 0.25)
+    assert with_it == detector.calls

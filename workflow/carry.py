@@ -67,7 +67,8 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
         shutil.copyfile(predicted / name, target / name)
     if with_weights:
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
-        validation.write(validation.of_run(run, row, fold), target / carried.WEIGHTS)
+        record = validation.of_run(run, row, fold, at_once=row.sliced)
+        validation.write(record, target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
     more = {"pretraining": trained(run, row, fold)["pretraining"]} if row.ssl else {}
     who = first_record([training / TRAINED])

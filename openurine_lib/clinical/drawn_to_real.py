@@ -110,8 +110,9 @@ def _of_default(run: Run, images: pd.DataFrame, name: str) -> pd.DataFrame:
     meta = read_weights(weights, needed=DETECTOR)["meta"]
     if not out.exists():
         detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
-        side = validation.read(weights).get("slice_px") or None
-        predict_fields(detector, images, side, OVERLAP, out)
+        known = validation.read(weights)
+        side, at_once = known.get("slice_px") or None, known.get("at_once", False)
+        predict_fields(detector, images, side, OVERLAP, out, at_once=at_once)
     return renamed(read_predictions(out), run.dataset.taxonomy, taxonomy.match(meta["classes"]))
 
 

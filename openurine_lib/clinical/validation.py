@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from openurine_lib.experiments.methods import Method
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import ensure_predictions, ensure_weights
 from openurine_lib.files import digest_of_file, write_json
+from openurine_lib.inference import predict_fields
+from openurine_lib.speed.processor import device
+from openurine_lib.training.engines import engine
 
 FILE = default_weights.RECORD
 FORMAT = 1
@@ -85,7 +89,8 @@ def record(
 
     images, truth, predictions: held out, see ``table8_validation``. training: [path] of the fields
     that the detector was trained on. setting: data (a name), drawn (whether the fields are), alone
-    (whether every field counts as a patient), slice_px (0: whole fields), imgsz (pixels).
+    (whether every field counts as a patient), slice_px (0: whole fields), imgsz (pixels), at_once
+    (whether small fields were seen whole at the slices' scale, ``inference.size_at_once``).
     """
     scale = setting["imgsz"] / (setting["slice_px"] or images[["width", "height"]].max().max())
     fields = appearance.spread(list(training["path"]))
@@ -107,16 +112,29 @@ def record(
     }  # fmt: skip
 
 
-def of_run(run: Run, m: Method, fold: int) -> dict[str, Any]:
-    """The record of a row of a run, from its predictions on the fold's test fields."""
+def of_run(run: Run, m: Method, fold: int, at_once: bool = False) -> dict[str, Any]:
+    """The record of a row of a run, from its predictions on the fold's test fields.
+
+    at_once: of fields that are seen whole at the slices' scale (``inference.size_at_once``), which
+    are predicted now, and not of the row's own slices.
+    """
     images, data = run.test_images(fold), run.dataset
-    found = ensure_predictions(run, m, fold)
+    found = _at_once(run, m, fold) if at_once else ensure_predictions(run, m, fold)
     training = data.train_images(fold, run.profile.max_train_fields)
     return record(
         images, data.boxes_of(images), found, data.taxonomy, training,
         data=run.data_name, drawn=data.synthetic, alone=by_image(data.meta),
-        slice_px=run.slicing(m)[0] or 0, imgsz=run.profile.pixels(m.imgsz),
+        slice_px=run.slicing(m)[0] or 0, imgsz=run.profile.pixels(m.imgsz), at_once=at_once,
     )  # fmt: skip
+
+
+def _at_once(run: Run, m: Method, fold: int) -> pd.DataFrame:
+    px = run.profile.pixels(m.imgsz)
+    detector = engine(m.engine).detector(ensure_weights(run, m, fold), CONFIDENCE, device(), px)
+    images = run.test_images(fold)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "predictions.csv"
+        return predict_fields(detector, images, *run.slicing(m), out, at_once=True)
 
 
 def keep(run: Run, m: Method, fold: int) -> pd.DataFrame:

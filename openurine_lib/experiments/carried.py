@@ -134,6 +134,8 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
         "settings": settings,
         "slices_per_field": p.slices_per_field if m.sliced else 0,
     }  # fmt: skip
+    if m.at_once:
+        row["at_once"] = True
     if m.ssl:
         row["encoder"] = valid_for(run, "ssl", m, fold)
     if p.starts_carried(m):

@@ -91,6 +91,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
     elif kind == "train":
         modules = [f"training.engines.{m.engine}"]
         trained_with = p.settings_of(m)
+        del network["at_once"]  # a matter of inference
         # without slices in training a sliced row and a whole one share its weights
         if not p.slices_per_field:  # then a training knows nothing of slices
             del network["sliced"], trained_with["sahi"]

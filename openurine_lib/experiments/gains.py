@@ -28,6 +28,7 @@ PARTS = {
     "pretraining and six heads together, at equal computing": ("yolo12m-sahi-longer", OURS),
     "all three together": ("yolo12m", OURS),
     "drawn fields before real ones": ("yolo12m-sahi-multi", "recommended"),
+    "one pass at the slices' scale": ("recommended", "recommended-at-once"),
 }
 HELPS, HURTS, UNDECIDED, NOT_RUN = "helps", "hurts", "undecided", "not run"
 METRIC = "map50"
@@ -40,8 +41,8 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
     both: Table 4 with the columns method, map50_paper and map50_here (percent). Columns: part,
     without and with (methods), paper, here, low and high (of ``here``: 95 %, from resampling the
     groups of the common folds), minutes_without and minutes_with (of training), verdict. A part
-    whose interval includes 0, or that has none, is undecided. A part whose two rows are one
-    training in this run (``recommended``, on drawn fields) is not run.
+    whose interval includes 0, or that has none, is undecided. A part whose two rows are one row
+    in this run (``recommended`` and six heads, on drawn fields) is not run.
     """
     of = both.drop_duplicates("method").set_index("method")
     intervals, p = Intervals(run), run.profile

@@ -45,14 +45,14 @@ from openurine_lib.training.engines import engine
 
 FIELDS = 2
 ROUNDS = 3
-MARKERS = {"whole": "o", "sliced": "s"}  # how a field is seen
+MARKERS = {"whole": "o", "sliced": "s", "at-once": "^"}  # how a field is seen
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 
 def measure(run: Run, n: int = 4, fields: int = FIELDS, rounds: int = ROUNDS) -> pd.DataFrame:
     """Times of the rows of Table n whose weights of the profile's first fold are there.
 
-    Columns: row, method, network, way (sliced or whole), ms (of a field, median over fields and
+    Columns: row, method, network, way (``Method.way``), ms (of a field, median over fields and
     rounds), ms_low and ms_high (lowest and highest of the rounds' medians), against_ours (ms as a
     multiple of the paper's method's; NaN without it). Rows that are one run are timed once.
     """
@@ -87,7 +87,7 @@ def _timed(run: Run, m: Method, detector: Any, image: np.ndarray) -> float:
     """Seconds of one prediction."""
     slice_px, overlap = run.slicing(m)
     start = time.perf_counter()
-    predict_image(detector, image, slice_px, overlap)
+    predict_image(detector, image, slice_px, overlap, m.at_once)
     # the boxes are a frame by then, so a GPU has finished
     return time.perf_counter() - start
 
@@ -98,12 +98,7 @@ def latency_table(run: Run, rows: list[Method], ms: dict[str, np.ndarray]) -> pd
     for m in rows:
         times = ms[predict_key(m, run.profile)]
         of_rounds = np.median(times, axis=1)  # (rounds,)
-        what = [
-            m.answers.get(4, m.id),
-            m.id,
-            run.profile.arch(m),
-            "sliced" if m.sliced else "whole",
-        ]
+        what = [m.answers.get(4, m.id), m.id, run.profile.arch(m), m.way]
         lines.append([*what, np.median(times), of_rounds.min(), of_rounds.max()])
     table = pd.DataFrame(lines, columns=COLUMNS[:-1])
     ours = ms.get(predict_key(method(OURS), run.profile), np.nan)

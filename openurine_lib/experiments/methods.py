@@ -32,6 +32,7 @@ class Method:
     without_head: str | None = None
     ssl: bool = False
     sliced: bool = False
+    at_once: bool = False
     imgsz: int = PAPER_IMGSZ
     fidelity: str = ""
     why: str = ""
@@ -42,6 +43,14 @@ class Method:
     starts_from: str = ""
     start: str | None = None
     passes: float = 1.0
+
+    @property
+    def way(self) -> str:
+        """How a field is looked at: ``whole``, ``sliced``, or ``at-once``, whole at the slices'
+        scale."""
+        if self.at_once:
+            return "at-once"
+        return "sliced" if self.sliced else "whole"
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ def train_key(m: Method, p: Profile) -> str:
 
 def predict_key(m: Method, p: Profile) -> str:
     """The name of a set of stored predictions: a training and a way of inference."""
-    return f"{train_key(m, p)}-{'sliced' if m.sliced else 'whole'}"
+    return f"{train_key(m, p)}-{m.way}"
 
 
 def first_of_each(

@@ -24,6 +24,7 @@ class ParallelDetectionModel(UltralyticsDetectionModel):
     """sahi's adapter for a network: of several slices each takes a core, a single one all."""
 
     batch = 16  # slices that sahi hands over at a time; memory holds one a core
+    any_size = True  # ``image_size`` and ``max_det`` may change from call to call
 
     def __init__(self, model: Any, names: list[str], conf: float, imgsz: int, max_det: int):
         """model: (1, 3, H, W) float32 in 0..1 -> (1, 4+nc, A), or a tuple that begins with it."""

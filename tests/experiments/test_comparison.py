@@ -13,7 +13,12 @@ from openurine_lib.experiments import against_paper, comparison
 from openurine_lib.experiments.methods import method, methods, profile
 from openurine_lib.experiments.run import Run
 
-BEYOND_THE_PAPER = ("yolo26m", "yolo12m-sahi-longer", "recommended")  # they come last
+BEYOND_THE_PAPER = (
+    "yolo26m",
+    "yolo12m-sahi-longer",
+    "recommended",
+    "recommended-at-once",
+)  # they come last
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def table4(**columns):
             "row": [m.answers[4] for m in rows],
             "method": [m.id for m in rows],
             "network": [m.arch for m in rows],
-            "way": ["sliced" if m.sliced else "whole" for m in rows],
+            "way": [m.way for m in rows],
             "ms": np.exp(np.random.default_rng(1).normal(4, 0.5, len(rows))),
         }
     )

@@ -111,7 +111,8 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     })  # fmt: skip
     predictor.setup_model(model, verbose=False)
     adapter = sahi_adapter(PredictorAdapter, model, meta["classes"], conf, device, imgsz)
-    adapter.predictor = predictor
+    adapter.predictor, adapter.max_det = predictor, MAX_DETECTIONS
+    adapter.any_size = not transformer
     if "cpu" in device:
         use_cores()  # the set-up has set the library's own number of threads
     return adapter
@@ -121,9 +122,13 @@ class PredictorAdapter(UltralyticsDetectionModel):
     """sahi's adapter, with ultralytics' predictor alone where sahi's own takes a whole ``YOLO``."""
 
     predictor: DetectionPredictor | RTDETRPredictor
+    any_size: bool  # whether ``image_size`` and ``max_det`` may change from call to call
+    max_det: int  # boxes a slice or image
 
     def perform_batch_inference(self, images: list[np.ndarray]) -> None:
         """images: uint8 (H, W, 3) RGB."""
+        self.predictor.args.imgsz = self.image_size
+        self.predictor.args.max_det = self.max_det
         results = self.predictor([image[..., ::-1] for image in images])  # it takes BGR
         # (N, 6): xyxy, confidence, class
         self._original_predictions = [result.boxes.data for result in results]

@@ -269,3 +269,18 @@ def test_a_batch_that_fitted_is_not_recorded_as_another(tmp_path):
     job = tiny.job(tmp_path, nbs=4, epochs=1)
     engine.fit(job)
     assert "batch" not in engine.read_weights(job.dir / "weights.pt")["meta"]
+
+
+def test_a_field_at_once_is_seen_by_both_adapters_at_the_same_size(tmp_path):
+    """The processor's, and the one that is the library's own (as on a GPU)."""
+    weights = engine.fit(tiny.job(tmp_path, epochs=1))
+    image = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
+    found = [
+        predict_image(engine.detector(weights, 0.001, "cpu", 64, exact), image, 80, at_once=True)
+        for exact in (False, True)
+    ]
+    alone = predict_image(engine.detector(weights, 0.001, "cpu", 128, True), image, None)
+    assert len(alone) and len(found[0])
+    pd.testing.assert_frame_equal(found[1].head(50), alone.head(50))
+    best = [frame[["x1", "y1", "x2", "y2"]].iloc[0].to_numpy(float) for frame in (found[0], alone)]
+    assert np.allclose(*best, atol=4)  # bfloat16
