@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from openurine_lib import default_weights
 from openurine_lib.clinical import validation
 from openurine_lib.default_weights import METRICS, WEIGHTS
 from openurine_lib.experiments import carried
@@ -22,7 +23,7 @@ from openurine_lib.experiments.methods import method
 from openurine_lib.files import atomic_path
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
-FILE = "README.md"  # a forge shows it where the folder is opened
+FILE = default_weights.CARD
 LOG = "log.csv"
 
 

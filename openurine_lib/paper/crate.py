@@ -106,7 +106,7 @@ def _add_workflow(crate: ROCrate, folder: Path) -> None:
 
 def _add_file(crate: ROCrate, folder: Path, file: Path) -> None:
     kind = KINDS.get(file.suffix) or mimetypes.guess_type(file.name)[0]
-    about = {
+    about: dict[str, Any] = {
         "name": file.name,
         "encodingFormat": kind or "application/octet-stream",
         "contentSize": str(file.stat().st_size),
