@@ -35,7 +35,7 @@ OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(fi
 SHOWN := $(filter $(foreach n,05 06 07 08 09 10,notebooks/$(n)_%),$(OWN))
 TRAINED := $(filter-out $(EXACT) $(SHOWN),$(OWN))
 
-.PHONY: help reproduce book test test-fast lint format bench docs lab lock clean
+.PHONY: help reproduce book test test-fast lint format release bench docs lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -97,6 +97,9 @@ lint: $(STAMP) ## style, types, and the floors: imports run downward
 format: $(STAMP) ## what can be put right by a machine: line breaks, the order of imports
 	@$(PY) -m ruff check --select I,F401,UP --fix .
 	@$(PY) -m ruff format .
+
+release: $(STAMP) ## check the versions, build sdist and wheel into dist/, try the wheel in a fresh environment
+	@$(PY) workflow/release.py
 
 bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.md
 	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step front; do \

@@ -13,7 +13,7 @@ from openurine_lib import default_weights  # noqa: E402
 
 
 class WithWeights(build_py):
-    """Copies the weights and their record into the package that is built."""
+    """Copies the weights, their record and their card into the package that is built."""
 
     def run(self) -> None:
         super().run()
@@ -22,7 +22,7 @@ class WithWeights(build_py):
             return
         target = Path(self.build_lib) / "openurine_lib" / default_weights.INSTALLED.name
         target.mkdir(parents=True, exist_ok=True)
-        for name in (default_weights.WEIGHTS, default_weights.RECORD, default_weights.METRICS):
+        for name in default_weights.INSTALLED_FILES:
             shutil.copyfile(folder / name, target / name)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from openurine_lib import offline as _offline  # noqa: F401  (before anything imports ultralytics)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES_OF = {
     "laboratory": "predict",

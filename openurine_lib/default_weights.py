@@ -19,6 +19,8 @@ PACKAGE = Path(__file__).resolve().parent
 INSTALLED = PACKAGE / "default"
 CARRIED = PACKAGE.parent / "carried"
 WEIGHTS, RECORD, METRICS = "weights.safetensors", "validation.json", "metrics.csv"
+CARD = "README.md"  # a forge shows it where the folder is opened
+INSTALLED_FILES = (WEIGHTS, RECORD, METRICS, CARD)
 
 
 class NoWeights(ValueError):

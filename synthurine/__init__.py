@@ -9,6 +9,7 @@ From the particle to the folder:
     patients       who shows what, and Table 2's counts
     report         what a laboratory says of a patient
     dataset        the folder: images, YOLO and COCO labels, tables
+    contents       what a folder holds, counted; croissant and datasheet describe it
     spec, command  how large a set is, and ``python -m synthurine``
 
 The field with number ``index`` is drawn from ``default_rng([seed, index])`` alone, so the fields

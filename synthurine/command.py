@@ -57,14 +57,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Draws what the options ask for and says what was drawn."""
-    from synthurine.dataset import write  # here, so that --help is quick
+    """Draws what the options ask for, describes it in the same folder, and says what was drawn."""
+    from synthurine import contents, croissant, datasheet  # here, so that --help is quick
+    from synthurine.dataset import write
 
     chosen = {name: getattr(options, name) for name in CHOSEN}
     spec = spec_for(options.fields, options.full)
     spec |= {name: value for name, value in chosen.items() if value is not None}
     out = write(options.out, spec, options.seed, options.workers)
+    drawn = contents.count(out)
+    described = [made.write(out, drawn).name for made in (croissant, datasheet)]
     print(
         f"{out}: {spec['fields']} labelled fields, {spec['unlabelled']} unlabelled, "
-        f"{spec['cohort']} cohort patients"
+        f"{spec['cohort']} cohort patients; described in {' and '.join(described)}"
     )

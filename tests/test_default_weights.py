@@ -21,6 +21,7 @@ def carried(store, row, map50, record=True):
     folder.mkdir(parents=True)
     (folder / default_weights.WEIGHTS).write_bytes(row.encode())
     (folder / default_weights.METRICS).write_text(f"cls,ap50\n0,{map50}\n1,\n2,{map50}\n")
+    (folder / default_weights.CARD).write_text("card")
     if record:
         (folder / default_weights.RECORD).write_text("{}")
     return folder

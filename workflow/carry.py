@@ -5,7 +5,7 @@
 Every finished row and fold and the finished search are packed, as
 ``openurine_lib.experiments.carried`` says. A row and fold that is packed already is packed again
 only if its predictions are newer. For the rows that ``--weights`` names, the weights are kept too,
-with a record of what they find and a model card, and the pretraining that they started from.
+with a record of what they find, and the pretraining that they started from. Both get a model card.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def carry_encoder(run: Run, row: Method, fold: int) -> None:
     carried.write_record(
         target, valid, first_record([source / TRAINED]), network=run.profile.arch(row)
     )
+    model_card.write(target)  # it reads the record
     _say(target)
 
 

@@ -51,10 +51,10 @@ def main() -> int:
             assert m is not None, "trials are of a method"
             work(run, m, options.fold, options.worker)
         elif options.kind == "report":
-            from openurine_lib.paper.report import build
+            from openurine_lib.paper import crate, report
 
             _publish(run)
-            print(build(run))
+            print(report.build(run), crate.write(run), sep="\n")
         else:
             _notebook(run, options, m)
     missing = [str(f) for f in options.check if not f.exists() and f.suffix != ".done"]

@@ -24,6 +24,8 @@ from openurine_lib.data.tables import header, table_rows
 from openurine_lib.data.yolo import read_yolo
 
 CSV_COLUMNS = ("image", "class", *XYXY)
+# JSON that tells of a set and holds no labels: this project's own file, and Croissant's usual name
+DESCRIPTIONS = ("meta.json", "croissant.json")
 # Other names of these columns, as tools write them: Roboflow and TensorFlow (filename, xmin),
 # RetinaNet's and Kaggle's tables (image_id, label, x_min).
 SPELLINGS = {
@@ -43,8 +45,7 @@ def read(folder: str | Path) -> Source:
     images = [f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in s.SUFFIXES]
     source = Source(folder, {image: s.split_of(image) for image in images})
     judge_names(source, files)
-    # this project's own file is no COCO
-    texts = [f for f in files if f.suffix.lower() == ".json" and f.name != "meta.json"]
+    texts = [f for f in files if f.suffix.lower() == ".json" and f.name not in DESCRIPTIONS]
     labelme = [f for f in texts if is_labelme(f)]
     coco = [f for f in texts if f not in labelme]
     voc = [f for f in files if f.suffix.lower() == ".xml"]

@@ -9,6 +9,7 @@ import browser
 import campaign
 import pandas as pd
 import pytest
+from rocrate.rocrate import ROCrate
 
 from openurine_lib import Run, method, open_run
 from openurine_lib.experiments.carried import TRAINED
@@ -87,6 +88,9 @@ def root(tmp_path_factory: pytest.TempPathFactory, counts: Path) -> Path:
 def test_every_table_and_figure_is_there(root: Path) -> None:
     figures = root / "paper_figures" / "smoke"
     assert "Missing" not in (figures / "index.html").read_text()
+    listed = [figures / entity.id for entity in ROCrate(figures).data_entities]
+    assert {*figures.glob("*.csv"), *figures.glob("*.png")} < {*listed}
+    assert all(path.is_file() for path in listed)
     assert len(pd.read_csv(figures / "claims.csv")) == len(claims.printed()) == 48
     for stem in [f"table{n}" for n in range(1, 9)]:
         for suffix in ("csv", "md", "tex", "json"):
