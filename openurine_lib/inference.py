@@ -98,7 +98,7 @@ def predict_image(
     return boxes.sort_values(["conf", *XYXY, "cls"], ascending=False, ignore_index=True)
 
 
-def size_at_once(detector: DetectionModel, side: int, slice_px: int | None) -> int | None:
+def size_at_once(detector: Any, side: int, slice_px: int | None) -> int | None:
     """Pixels at which a field of that longer side is seen whole as its slices would be.
 
     None if it is no larger than a slice, if AT_ONCE_PX is too small for it, or if the detector sees
@@ -111,7 +111,7 @@ def size_at_once(detector: DetectionModel, side: int, slice_px: int | None) -> i
 
 
 @contextlib.contextmanager
-def _seen_at(detector: DetectionModel, px: int) -> Iterator[None]:
+def _seen_at(detector: Any, px: int) -> Iterator[None]:
     """Within, the detector brings images to that size, and gives as many more boxes."""
     usual = detector.image_size, detector.max_det
     # as many boxes on an area as slices may have there
