@@ -32,6 +32,7 @@ from openurine_lib.training.engines import engine
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
 RECORD = "made_from.json"  # in a folder of results: the digests of their fields
+PACKED = 3  # of 9: a picture takes 0.10 s in place of 0.26 at the usual 6, and 11 % more bytes
 
 
 class BadOption(ValueError):
@@ -176,7 +177,7 @@ class _Eye:
         if self.folder is not None:
             picture = Image.fromarray(boxes_on(pixels, boxes, self.classes))
             with atomic_path(self.folder / f"{field.image}.png") as temporary:
-                picture.save(temporary)
+                picture.save(temporary, compress_level=PACKED)
 
     def seen(self, fields: pd.DataFrame) -> pd.DataFrame:
         """[width, height, unlike] of every field; those of an interrupted call are read again."""
