@@ -89,6 +89,7 @@ def finetune(
     base = default_weights.path() if weights is None else Path(weights)
     meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
     old = taxonomy_of(meta, base)
+    engine("ultralytics").load_model(base)  # refuses tensors that do not fit their network
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
         d = prepare(data, out / "dataset", seed, groups)

@@ -2,8 +2,11 @@
 
 import contextlib
 import errno
+import os
 import resource
+from pathlib import Path
 
+import no_micrographs
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +14,15 @@ import tiny
 from filelock import FileLock
 from PIL import Image
 
-from openurine_lib import inference
+from openurine_lib import inference, predict
 from openurine_lib.cli import main
+from openurine_lib.data import taxonomy
+
+DATA = Path(os.environ.get("OPENURINE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+REAL = DATA / "urised2k" / "images"
+real_fields = pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"no urised2k in {DATA}; set OPENURINE_TEST_DATA"
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +108,51 @@ def test_without_weights_the_default_predicts_and_never_says_none(tmp_path, caps
     assert report.why.str.contains("look unlike those of training").all()
     assert report.detector.str.contains("validated on 160 held-out drawn fields").all()
     assert {"f1.png", "f2.png"} <= {file.name for file in out.iterdir()}
+
+
+def test_what_is_no_micrograph_is_told_of_each_picture(tmp_path, capsys):
+    for name, pixels in no_micrographs.PICTURES.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        out = tmp_path / name
+        assert main(["predict", str(tmp_path / f"{name}.png"), "--out", str(out)]) == 0
+        assert f"of {name} far outside that of training" in capsys.readouterr().out
+        report = pd.read_csv(out / "report.csv", keep_default_na=False)
+        assert set(report.level) == {"not validated"}, name
+        assert set(report.why) == {"100% of the fields look unlike those of training"}, name
+
+
+@real_fields
+def test_on_real_fields_neither_the_default_nor_a_demo_says_none(weights):
+    """A demo leaves weights with a record of few drawn fields, or without one."""
+    fields = sorted(REAL.iterdir())[::300]
+    found = predict(fields)
+    assert set(found.report.level) & {"none"} == set()
+    assert "trained on drawn fields" in found.trained_on
+    # it sees something, so the report is not empty for want of detections
+    assert len(found.boxes) and (found.report["mean per field"] > 0).any()
+    demo = predict(fields, weights, conf=1)  # finds nothing, as a training of half a minute does
+    assert demo.boxes.empty and set(demo.report.level) == {"not validated"}
+
+
+def test_fields_of_any_sizes_go_together(weights, tmp_path):
+    """In one folder; counts per high-power field weigh each field by its area."""
+    sizes = {"small": (40, 60), "long": (64, 700), "usual": (300, 300), "large": (900, 1300)}
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for i, (name, (height, width)) in enumerate(sizes.items()):
+        pixels = np.random.default_rng(i).integers(0, 255, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    found = predict([folder], weights, um_per_px=0.5)
+    seen = {f.image: (f.height, f.width) for f in found.fields.itertuples()}
+    assert seen == sizes
+    area = sum(height * width for height, width in sizes.values()) * 0.5**2
+    classes = taxonomy.load("openurine").components["RBC"]
+    ours = found.report.set_index("component").loc["RBC", "mean per HPF"]
+    per_hpf = found.boxes.cls.isin(classes).sum() * np.pi * 250**2 / area
+    assert per_hpf > 0 and ours == pytest.approx(per_hpf)
+    for box in found.boxes.itertuples():
+        height, width = sizes[box.image]
+        assert 0 <= box.x1 < box.x2 <= width and 0 <= box.y1 < box.y2 <= height
 
 
 def test_weights_without_a_record_never_say_none(weights, tmp_path):

@@ -100,6 +100,10 @@ def read_weights(
     engine: what the file must be of; ``meta`` must then tell all of DETECTOR, otherwise ``needed``.
     Raises WeightsError if the file is missing, is none of this project's, is of another engine, or
     of a version that did not write what this one needs."""
+    if Path(weights).is_dir():
+        raise WeightsError(
+            f"{weights} is a folder; give a weights file (an exported detector only predicts)"
+        )
     if not Path(weights).is_file():
         raise WeightsError(f"{weights} does not exist; train the method first (notebook 03)")
     try:

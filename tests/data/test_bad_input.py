@@ -1,5 +1,6 @@
 """What people hand in: a result or one clear line that names the file, never a traceback."""
 
+import json
 import os
 import pickle
 import re
@@ -10,9 +11,10 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from test_images import bad_files
 
-from openurine_lib import method, open_run
+from openurine_lib import finetuning, method, open_run
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import made_from, steps
@@ -149,7 +151,7 @@ def bad_weights(good, folder):
     not_ours = "is not a weights file of this project"
     return {
         "truncated.pt": not_ours, "start.pt": not_ours, "empty.pt": not_ours, "text.pt": not_ours,
-        "folder.pt": "does not exist|not an exported detector",
+        "folder.pt": "is a folder|not an exported detector",
         "gone.pt": "does not exist", "code.pt": not_ours, "code_inside.pt": not_ours,
         "archive.pt": not_ours, "other.pt": "holds no", "list.pt": "holds no",
         **{f"without_{key}.pt": f"does not tell its {key}.*another version" for key in DETECTOR},
@@ -159,9 +161,44 @@ def bad_weights(good, folder):
     }  # fmt: skip
 
 
+def bad_safetensors(good, folder):
+    """The same for files as they come with the project, and as other projects write them."""
+    content = torch.load(good, weights_only=True)
+    tensors = {name: tensor.clone() for name, tensor in content["state_dict"].items()}
+    fewer = {name: tensor for name, tensor in tensors.items() if not name.startswith("model.3.")}
+    about = {"meta": json.dumps(content["meta"])}
+    save_file(fewer, folder / "fewer.safetensors", about)
+    save_file(tensors, folder / "foreign.safetensors", {"format": "pt"})  # as transformers does
+    save_file(tensors, folder / "list.safetensors", {"meta": "[1]"})
+    save_file(tensors, folder / "older.safetensors", {"meta": json.dumps({"arch": "yolo12n"})})
+    save_file(tensors, folder / "whole.safetensors", about)
+    whole = (folder / "whole.safetensors").read_bytes()
+    broken = {
+        "truncated": whole[: len(whole) // 2], "start": whole[:100], "empty": b"",
+        "text": b"no weights", "torch": good.read_bytes(),
+        "huge": b"\xff" * 7 + b"\x7f" + whole[8:],  # says that its header fills all memory
+    }  # fmt: skip
+    for name, written in broken.items():
+        (folder / f"{name}.safetensors").write_bytes(written)
+    save_file(tensors, folder / "words.safetensors", {"meta": "yolo12n"})  # no JSON
+    (folder / "renamed.pt").write_bytes(whole)
+    not_ours = "is not a weights file of this project"
+    return {
+        **{f"{name}.safetensors": not_ours for name in (*broken, "words")},
+        "renamed.pt": not_ours, "gone.safetensors": "does not exist",
+        "foreign.safetensors": "holds no 'state_dict' and 'meta'",
+        "list.safetensors": "holds no", "older.safetensors": "does not tell its engine",
+        "fewer.safetensors": "do not fit",
+    }  # fmt: skip
+
+
+def all_bad_weights(good, folder):
+    return bad_weights(good, folder) | bad_safetensors(good, folder)
+
+
 def test_bad_weights_are_told_in_one_line_and_run_nothing(good, tmp_path, capsys):
     path = field(tmp_path, NOISE)
-    for name, says in bad_weights(good, tmp_path).items():
+    for name, says in all_bad_weights(good, tmp_path).items():
         assert predicted(path, tmp_path / name, tmp_path / "out") == 2, name
         error = capsys.readouterr().err
         assert re.search(says, error) and error.count("\n") == 1 and "openurine: " in error, (
@@ -171,8 +208,37 @@ def test_bad_weights_are_told_in_one_line_and_run_nothing(good, tmp_path, capsys
     assert not (tmp_path / "ran").exists(), "a weights file ran code"
 
 
+def test_a_whole_file_of_either_kind_gives_the_same_boxes(good, tmp_path):
+    path = field(tmp_path, NOISE)
+    bad_safetensors(good, tmp_path)
+    for name, weights in (("pt", good), ("st", tmp_path / "whole.safetensors")):
+        assert predicted(path, weights, tmp_path / name) == 0
+    boxes = [(tmp_path / name / "boxes.csv").read_bytes() for name in ("pt", "st")]
+    assert boxes[0] == boxes[1] and boxes[0].count(b"\n") > 1
+
+
+def test_a_fine_tuning_from_bad_weights_is_refused_before_the_data_are_read(
+    good, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(finetuning, "prepare", lambda *a: pytest.fail("the data were read first"))
+    out = tmp_path / "out"
+    for name, says in all_bad_weights(good, tmp_path).items():
+        command = [
+            "finetune",
+            str(tmp_path / "data"),
+            "--weights",
+            str(tmp_path / name),
+            "--out",
+            str(out),
+        ]
+        assert main(command) == 2, name
+        error = capsys.readouterr().err
+        assert re.search(says, error) and error.count("\n") == 1, (name, error)
+    assert not out.exists() and not (tmp_path / "ran").exists()
+
+
 def test_the_engine_says_the_same(good, tmp_path):
-    for name, says in bad_weights(good, tmp_path).items():
+    for name, says in all_bad_weights(good, tmp_path).items():
         if name in ("strange_classes.pt", "other_order.pt", "unknown_engine.pt"):
             continue  # the engine knows no taxonomy but the file's
         with pytest.raises(WeightsError, match=says) as raised:
