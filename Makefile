@@ -35,7 +35,7 @@ OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(fi
 SHOWN := $(filter $(foreach n,05 06 07 08 09 10,notebooks/$(n)_%),$(OWN))
 TRAINED := $(filter-out $(EXACT) $(SHOWN),$(OWN))
 
-.PHONY: help reproduce book test test-fast lint format release bench docs lab lock clean
+.PHONY: help install reproduce book test test-fast lint format release bench docs lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,6 +63,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PY) -m pip install --quiet --progress-bar off --force-reinstall --no-deps $(if $(TORCH_INDEX),,-c requirements.lock) \
 	    opencv-python-headless
 	@touch $@
+
+install: $(STAMP) ## the environment alone, with the command .venv/bin/openurine
 
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
 	@$(if $(CARRIED),OPENURINE_CARRIED="$$CARRIED") $(PY) workflow/reproduce.py --profile="$$PROFILE" --data="$$DATA" \

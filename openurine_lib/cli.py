@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import shlex
 import sys
 from pathlib import Path
 
@@ -164,6 +165,13 @@ def _predict(options: argparse.Namespace) -> None:
           f"Pictures, boxes.csv and report.csv: {options.out.resolve()}")  # fmt: skip
     if options.html:
         print(f"Look first at {options.out.resolve() / 'index.html'}")
+        print("\nNext, to train it further on your own boxes: openurine finetune FOLDER")
+    else:
+        given = {"--weights": options.weights, "--out": options.out}
+        given |= {FLAGS[name]: value for name, value in numbers.items()}
+        again = [w for flag, v in given.items() if v is not None for w in (flag, str(v))]
+        print(f"\nNext, for pages to look through: openurine predict FIELD... {shlex.join(again)} "
+              "--html")  # fmt: skip
 
 
 def _finetune(options: argparse.Namespace) -> None:
@@ -181,7 +189,7 @@ def _finetune(options: argparse.Namespace) -> None:
         print("No interval: too few patients or slides are held out.")
     if options.groups:
         print("Patients are unknown: all these numbers may flatter.")
-    print(f"\nNext: openurine predict FIELD... --weights {done.weights}")
+    print(f"\nNext: openurine predict FIELD... {shlex.join(['--weights', str(done.weights)])}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -1,11 +1,14 @@
 """The command line on good and bad input."""
 
+import shlex
+
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 from PIL import Image
 
+from openurine_lib import cli, finetuning
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
 
@@ -56,6 +59,37 @@ def test_predict_leaves_boxes_pictures_and_a_report(weights, field, tmp_path, ca
     report = pd.read_csv(out / "report.csv")
     assert list(report.component) == list(taxonomy.load("openurine").components)
     assert "not for diagnosis" in capsys.readouterr().out
+
+
+def next_command(said):
+    """The command in which an output ends."""
+    last = said.rstrip().splitlines()[-1]
+    assert last.startswith("Next") and "openurine " in last
+    return shlex.split(last.split("openurine ", 1)[1])
+
+
+def test_predict_ends_with_commands_that_can_be_typed(weights, field, tmp_path, capsys):
+    out = tmp_path / "my results"
+    setting = ["--conf", "0.3", "--um-per-px", "0.5", "--weights", str(weights)]
+    assert main(["predict", str(field), "--out", str(out), *setting]) == 0
+    before = pd.read_csv(out / "report.csv")
+    again = next_command(capsys.readouterr().out)
+    at = again.index("FIELD...")
+    assert main([*again[:at], str(field), *again[at + 1 :]]) == 0
+    assert (out / "index.html").exists()
+    assert pd.read_csv(out / "report.csv").equals(before), "another setting was proposed"
+    after = next_command(capsys.readouterr().out)
+    assert after[0] == "finetune" and cli._parser().parse_args(after).data.name == after[1]
+
+
+def test_finetune_ends_with_a_prediction_by_the_new_weights(tmp_path, capsys, monkeypatch):
+    new = tmp_path / "my results" / "weights.pt"
+    frame = pd.DataFrame({"class": ["a"], "low": [np.nan]})
+    done = finetuning.Finetuned(new, frame, frame, "about", 1.0)
+    monkeypatch.setattr(finetuning, "finetune", lambda *given: done)
+    assert main(["finetune", str(tmp_path)]) == 0
+    asked = cli._parser().parse_args(next_command(capsys.readouterr().out))
+    assert asked.run is cli._predict and asked.weights == new
 
 
 def test_predict_counts_per_high_power_field_where_the_pixel_size_is_given(

@@ -27,6 +27,9 @@ FACTORS = (0.5, 0.71, 1.0, 1.41, 2.0)
 CURVE = tuple(2 ** np.linspace(-1, 1, 17))  # a half to twice
 # Added to both counts of a ratio, so that a count of 0 has one (Bland and Altman's logarithms).
 SEEN = 0.5
+# why a number of Table 8 is missing
+ABSENT = "the taxonomy names no such component"
+NO_LEVEL = "no patient has a level both here and in the reference"
 
 
 def table8(chosen: pd.DataFrame, fixed: pd.DataFrame) -> pd.DataFrame:
@@ -40,6 +43,7 @@ def table8(chosen: pd.DataFrame, fixed: pd.DataFrame) -> pd.DataFrame:
     at_fixed = fixed[["row", "accuracy"]].rename(columns={"accuracy": "accuracy_fixed"})
     here = chosen[columns].rename(columns=ends).merge(at_fixed, on="row")
     both = against_paper.beside(published.table(8), here).astype({"patients": "Int64"})
+    both["reason"] = both["reason"].mask(~both["row"].isin(here["row"]), ABSENT)
     accuracies = ["accuracy_paper", "accuracy_here", *ends.values(), "accuracy_difference"]
     rest = ["accuracy_fixed", "within_one", "kappa", "reason"]
     return both[["row", "patients", *accuracies, *rest]]
@@ -73,7 +77,7 @@ def table8_components(
         table[f"{measure}_high"] = high[:, i]
     # [:-1, -1]: kappa, without the mean's
     reasons = map(_reason, tally["patients"], tally["present"], point[:-1, -1])
-    return table.assign(reason=[*reasons, ""])
+    return table.assign(reason=[*reasons, NO_LEVEL if pairs.empty else ""])
 
 
 def in_order(components: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ left to parsers that know lines (csv, json, lxml), and only the fields of a box 
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path, PurePosixPath
 
 from lxml import etree
@@ -193,12 +194,11 @@ def _near(source: Source, file: str, name: str) -> str | None:
     Where one side has no such subfolders, the name decides.
     """
     fitting = []
+    ours = file.split("/")[:-1]
     for image in source.named(name):
-        folders = [list(PurePosixPath(path).parts[:-1]) for path in (file, image)]
-        ours, theirs = folders
-        while ours and theirs and ours[0] == theirs[0]:  # what both lie in
-            del ours[0], theirs[0]
-        subfolders = [ours[1:], theirs[1:]]  # below annotations/ and images/
+        theirs = image.split("/")[:-1]
+        below = len(os.path.commonprefix([ours, theirs])) + 1  # annotations/ and images/
+        subfolders = [ours[below:], theirs[below:]]
         if not all(subfolders) or subfolders[0] == subfolders[1]:
             fitting.append(image)
     return fitting[0] if len(fitting) == 1 else None

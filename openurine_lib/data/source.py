@@ -99,14 +99,20 @@ class Source:
         return frame.astype({**dict.fromkeys(XYXY, float), "line": int})
 
     @cached_property
-    def _named(self) -> dict[str, list[str]]:
-        """File name or stem -> the images that have it."""
-        named: dict[str, list[str]] = {}
+    def _ending(self) -> dict[tuple[str, ...], list[str]]:
+        """The parts of any end of a path, the name with or without its suffix -> images so called.
+
+        A whole path begins with an empty part. So a name is looked up, and never compared with all
+        images that share it: a thousand patients may each have a ``1.png``.
+        """
+        ending: dict[tuple[str, ...], list[str]] = {}
         for image in self.images:
             path = PurePosixPath(image)
+            folders = ("", *path.parts[:-1])
             for name in {path.name, path.stem}:
-                named.setdefault(name, []).append(image)
-        return named
+                for start in range(len(folders) + 1):
+                    ending.setdefault((*folders[start:], name), []).append(image)
+        return ending
 
     @cached_property
     def _folders(self) -> set[str]:
@@ -116,7 +122,7 @@ class Source:
 
     def named(self, name: str) -> list[str]:
         """The images with that file name or stem, in whichever folder."""
-        return self._named.get(name, [])
+        return self._ending.get((name,), [])
 
     def image(self, name: str, file: str = "") -> str | None:
         """Relative path of the one image that an annotation calls ``name``, or None.
@@ -132,14 +138,12 @@ class Source:
             return beside
         if given and str(path) in self.images:
             return str(path)
-        fitting = []
-        for image in self.named(path.name):
-            own = PurePosixPath(image).parts[:-1]
-            shared = min(len(given), len(own))
-            ends_alike = given[len(given) - shared :] == own[len(own) - shared :]
-            if ends_alike or (len(own) == 1 and self._folders.isdisjoint(given)):
-                fitting.append(image)
-        return fitting[0] if len(fitting) == 1 else None
+        # what ends as the name does, and whole paths with which the name ends
+        ends = [path.parts, *(("", *path.parts[at:]) for at in range(1, len(path.parts)))]
+        fitting = {image for end in ends for image in self._ending.get(end, [])}
+        if self._folders.isdisjoint(given):
+            fitting.update(image for image in self.named(path.name) if image.count("/") == 1)
+        return fitting.pop() if len(fitting) == 1 else None
 
     def bad(self, kind: str, file: str, line: int, what: str, remedy: str) -> None:
         """Adds a problem; what it quotes of a file is cut."""

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from openurine_lib.data.source import MALFORMED, Source
 
 # How the csv module says it; in plain words below.
@@ -35,7 +37,7 @@ def table_rows(
         source.bad(MALFORMED, file, 1, what, needs)
         return
     place = {c: names.index(c) for c in wanted if c in names}
-    for line, row in rows:
+    for line, row in tqdm(rows, desc=f"reading {file}", unit="row", leave=False, delay=2):
         if not row:  # an empty line
             continue
         cells = {

@@ -203,13 +203,24 @@ def test_absent_components_stand_as_absent_beside_the_paper():
         counts.paired_levels(known.levels, found), list(URISED.components)
     )
     both = agreement.table8(scores, scores).set_index("row")
-    assert np.isnan(both.loc["Mucus", "accuracy_here"]) and both.loc["Mucus", "reason"]
+    assert np.isnan(both.loc["Mucus", "accuracy_here"])
+    assert both.loc["Mucus", "reason"] == agreement.ABSENT
     assert both.loc["RBC", "accuracy_here"] == 100 == both.loc["RBC", "accuracy_fixed"]
     assert both.loc["RBC", "accuracy_difference"] == pytest.approx(100 - 87.31)
     assert both["patients"].fillna(0).tolist() == [2] * 3 + [0] * 3 + [2] * 3
     assert "Crystals" in both.index and list(both.index)[:6] == list(
         published.table(8, summaries=False)["row"]
     )
+
+
+def test_a_set_without_components_says_why_nothing_can_be_compared():
+    nothing = counts.paired_levels(
+        levels.levels(pd.DataFrame(index=["p"]), {}), levels.levels(pd.DataFrame(index=["p"]), {})
+    )
+    scores = agreement.table8_components(nothing, [])
+    both = agreement.table8(scores, scores).set_index("row")
+    assert both.loc[agreement.MEAN, "reason"] == agreement.NO_LEVEL
+    assert set(both["reason"].drop(agreement.MEAN)) == {agreement.ABSENT}
 
 
 def visible(figure):

@@ -81,6 +81,22 @@ def test_what_has_no_loinc_code_has_a_local_one_that_is_described():
         assert {c["system"] for c in codings} <= {fhir.LOINC, fhir.COMPONENTS}
 
 
+def test_levels_are_codes_that_the_bundle_describes():
+    _, found = resources()
+    described = next(r for r in found if r.get("url") == fhir.LEVEL_CODES)
+    names = {c["code"]: c["display"] for c in described["concept"]}
+    used = [o["interpretation"][0]["coding"][0] for o in found[1:7]]
+    assert [names[c["code"]] for c in used] == [c["display"] for c in used] == list(report().level)
+    assert not [code for code in names if " " in code]
+
+
+def test_where_every_count_has_a_loinc_code_no_other_system_is_described():
+    rows = report()[report().component == "RBC"]
+    content = json.loads(fhir.bundle("A", rows, "d", []).model_dump_json())
+    urls = [e["resource"]["url"] for e in content["entry"] if "url" in e["resource"]]
+    assert urls == [fhir.LEVEL_CODES] and content["type"] == "collection"
+
+
 def test_the_models_refuse_what_is_no_fhir():
     wrong = report().assign(**{"mean per HPF": float("nan")})
     with pytest.raises(ValueError):
@@ -90,3 +106,11 @@ def test_the_models_refuse_what_is_no_fhir():
 def test_the_same_report_gives_the_same_bytes():
     assert resources() == resources()
     assert resources()[0][0]["fullUrl"] != resources("mean per field")[0][0]["fullUrl"]
+
+
+def test_another_patient_detector_or_report_has_other_ids():
+    other = report().assign(level="many")
+    asked = [("A", report(), "d"), ("B", report(), "d"), ("A", report(), "e"), ("A", other, "d")]
+    bundles = [json.loads(fhir.bundle(*one, []).model_dump_json()) for one in asked]
+    ids = [{entry["fullUrl"] for entry in one["entry"][:7]} for one in bundles]
+    assert len(set.union(*ids)) == 7 * len(asked)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+from pathlib import Path
 
 import browser
 import numpy as np
@@ -108,6 +109,32 @@ def test_every_format_holds_the_same_boxes(given, out):
         boxes[corners].sort_values(corners, ignore_index=True),
         atol=1e-3,
     )
+
+
+def test_what_stands_beside_the_boxes_is_of_the_same_field_and_patient(given, out):
+    boxes = pd.read_csv(out / "boxes.csv")
+    report = pd.read_csv(out / "report.csv", keep_default_na=False)
+    content = json.loads((out / "report.json").read_text())
+    assert [one["patient"] for one in content["patients"]] == list(report.patient.unique())
+    for one in content["patients"]:
+        rows = report[report.patient == one["patient"]]
+        assert [row["level"] for row in one["report"]] == list(rows.level)
+        assert {"; ".join(one["remarks"])} == set(rows.remarks)
+        for field in one["fields"]:
+            assert PATIENTS[field["image"]] == one["patient"] and field["unlike"] == ""
+            with Image.open(given / f"{field['image']}.png") as image:
+                assert (field["width"], field["height"]) == image.size
+    coco = json.loads((out / "coco.json").read_text())
+    images = {image["id"]: image for image in coco["images"]}
+    assert {Path(i["file_name"]).stem: i["patient"] for i in images.values()} == PATIENTS
+    classes = taxonomy.load("openurine")
+    heads = {c["name"]: c["supercategory"] for c in coco["categories"]}
+    assert heads == {name: classes.head_of(c) for c, name in enumerate(classes.classes)}
+    assert len(coco["annotations"]) == len(boxes)
+    for entry, box in zip(coco["annotations"], boxes.itertuples(), strict=True):
+        assert entry["area"] == pytest.approx((box.x2 - box.x1) * (box.y2 - box.y1), rel=1e-3)
+        assert entry["score"] == pytest.approx(box.conf, rel=1e-4)
+        assert images[entry["image_id"]]["file_name"] == f"{box.image}.png"
 
 
 def test_pages_have_every_field_though_a_call_without_them_was_interrupted(

@@ -1,14 +1,18 @@
 """The forms in which people have their labels, each with a file as its tool writes it."""
 
 import json
+import shutil
+from pathlib import Path
 
 import four_forms as ff
+import pandas as pd
 import pytest
 import yaml
 
+from openurine_lib.cli import main
 from openurine_lib.data import check as c
 from openurine_lib.data import source as p
-from openurine_lib.data.readers import read
+from openurine_lib.data.readers import SPELLINGS, read
 from openurine_lib.data.source import DataError
 from openurine_lib.data.taxonomy import parse
 
@@ -51,6 +55,34 @@ def test_tables_of_several_tools(tmp_path, tool):
     ff.images(tmp_path)
     text = "\n".join([HEADERS[tool], *rows(HEADERS[tool])])
     (tmp_path / "labels.csv").write_text(text + "\n")
+    assert boxes_in(tmp_path) == WANTED
+
+
+NAMES_OF_COLUMNS = [(column, name) for column, names in SPELLINGS.items() for name in names]
+
+
+@pytest.mark.parametrize("column, name", NAMES_OF_COLUMNS)
+def test_every_name_of_a_column_is_read_in_any_case_and_order(tmp_path, column, name):
+    ff.table(tmp_path)
+    file = tmp_path / "boxes.csv"
+    table = pd.read_csv(file).rename(columns={column: name.upper()})
+    table[table.columns[::-1]].to_csv(file, index=False)
+    assert boxes_in(tmp_path) == WANTED
+
+
+def test_the_page_of_formats_lists_these_names():
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    listed = page[page.index("The names of a CSV's columns") : page.index("in any case of letters")]
+    for column in ("image", "class", "x1"):
+        assert all(f"`{name}`" in listed for name in SPELLINGS[column]), column
+
+
+def test_several_tables_together(tmp_path):
+    ff.table(tmp_path)
+    header, *rest = (tmp_path / "boxes.csv").read_text().splitlines()
+    (tmp_path / "boxes.csv").unlink()
+    for i in range(3):
+        (tmp_path / f"part{i}.csv").write_text("\n".join([header, *rest[i::3]]) + "\n")
     assert boxes_in(tmp_path) == WANTED
 
 
@@ -130,6 +162,18 @@ def sort_key(box):
     return box[0].rsplit("/", 1)[-1], box[1], tuple(round(v, 3) for v in box[2:])
 
 
+def test_voc_as_roboflow_writes_it(tmp_path):
+    """Beside the image, with the whole file name and without a folder."""
+    ff.voc(tmp_path / "voc")
+    for part, names in parted(tmp_path).items():
+        for name in names:
+            text = (tmp_path / "voc" / "annotations" / f"{name}.xml").read_text()
+            text = text.replace("<annotation>", "<annotation>\n<folder></folder>")
+            (tmp_path / part / f"{name}.xml").write_text(text)
+    shutil.rmtree(tmp_path / "voc")
+    assert boxes_in(tmp_path) == WANTED
+
+
 def labelme(folder):
     """A file an image, as LabelMe 5 writes it, with a path of the annotator's machine."""
     ff.images(folder)
@@ -150,6 +194,71 @@ def labelme(folder):
 
 def test_labelme(tmp_path):
     assert boxes_in(labelme(tmp_path)) == WANTED
+
+
+def test_labelme_3_knew_polygons_only(tmp_path):
+    for file in (labelme(tmp_path) / "images").glob("*.json"):
+        content = json.loads(file.read_text())
+        del content["version"], content["flags"]
+        for shape in content["shapes"]:
+            if shape.pop("shape_type") == "rectangle":
+                (x1, y1), (x2, y2) = shape["points"]
+                shape["points"] = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
+            shape |= {"line_color": None, "fill_color": None}
+        content |= {"lineColor": [0, 255, 0, 128], "fillColor": [255, 0, 0, 128]}
+        file.write_text(json.dumps(content))
+    assert boxes_in(tmp_path) == WANTED
+
+
+def without_a_header(folder):
+    rows = [
+        f"images/{name}.png,{x1:.0f},{y1:.0f},{x2:.0f},{y2:.0f},{ff.NAMES[cls]}"
+        for name, boxes in ff.BOXES.items()
+        for cls, x1, y1, x2, y2 in boxes
+    ]
+    (folder / "annotations.csv").write_text("\n".join(rows) + "\n")
+    return "annotations.csv", "is no table of boxes: its header"
+
+
+def via(folder):
+    """VGG Image Annotator 2, its CSV."""
+    header = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,"
+    rows = [header + "region_attributes"]
+    for name, boxes in ff.BOXES.items():
+        for i, (cls, x1, y1, x2, y2) in enumerate(boxes):
+            shape = {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
+            cells = [json.dumps(cell).replace('"', '""') for cell in (shape, {"c": ff.NAMES[cls]})]
+            rows.append(f'{name}.png,1,"{{}}",{len(boxes)},{i},"{cells[0]}","{cells[1]}"')
+    (folder / "via_region_data.csv").write_text("\n".join(rows) + "\n")
+    return "via_region_data.csv", "is no table of boxes: its header"
+
+
+def via_json(folder):
+    content = {"f00.png1": {"filename": "f00.png", "size": 1, "regions": [], "file_attributes": {}}}
+    (folder / "via_region_data.json").write_text(json.dumps(content))
+    return "via_region_data.json", "is not COCO JSON: images is not a list"
+
+
+def create_ml(folder):
+    where = {"x": 12, "y": 18, "width": 16, "height": 24}
+    label = {"label": "RBC", "coordinates": where}
+    (folder / "_annotations.createml.json").write_text(
+        json.dumps([{"image": "f00.png", "annotations": [label]}])
+    )
+    return "_annotations.createml.json", "is not COCO JSON: images is not a list"
+
+
+@pytest.mark.parametrize("write", [without_a_header, via, via_json, create_ml])
+def test_a_form_that_is_not_read_is_named_with_what_is_needed(tmp_path, write):
+    ff.images(tmp_path)
+    ff.groups(tmp_path)
+    file, what = write(tmp_path)
+    with pytest.raises(DataError) as raised:
+        c.check(read(tmp_path))
+    told = [str(p) for p in raised.value.problems if p.file == file]
+    assert len(told) == 1 and what in told[0], raised.value
+    assert any("image, class, x1" in str(p) or "needs the lists" in str(p)
+               for p in raised.value.problems)  # fmt: skip
 
 
 def test_a_shape_without_an_area_is_told_at_its_line(tmp_path):
@@ -207,3 +316,27 @@ def test_a_component_without_cut_offs_is_refused_before_a_run_would_stop_at_it(t
     (tmp_path / "taxonomy.yaml").write_text(entry)
     with pytest.raises(DataError, match="component 'Platelets' has no cut-offs"):
         c.check(read(tmp_path))
+
+
+def test_a_proposed_taxonomy_can_be_written_by_the_shell_and_used(tmp_path, capsys):
+    """``openurine check FOLDER > taxonomy.yaml``: standard output holds nothing else."""
+    ff.table(tmp_path)
+    file = tmp_path / "boxes.csv"
+    file.write_text(file.read_text().replace("Bacteria", "Oxalate2"))
+    assert main(["check", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "class 'Oxalate2'" in said.err
+    (tmp_path / "taxonomy.yaml").write_text(said.out)
+    assert main(["check", str(tmp_path)]) == 0
+    assert "taxonomy proposed" in capsys.readouterr().out
+
+
+def test_unknown_patients_are_said_on_the_command_line_or_in_the_folder(tmp_path, capsys):
+    ff.table(tmp_path)
+    (tmp_path / "slides.csv").unlink()
+    assert main(["check", str(tmp_path)]) == 2
+    assert "if nobody knows the patients" in capsys.readouterr().err
+    assert main(["check", str(tmp_path), "--groups", "image"]) == 0
+    (tmp_path / "meta.json").write_text('{"groups": "image"}')
+    assert main(["check", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("scores may flatter") == 2
