@@ -32,7 +32,7 @@ def said(figures: Path, number: str) -> str:
     (file,) = figures.glob(f"notebooks/{number}_*.ipynb")
     outputs = [o for cell in json.loads(file.read_text())["cells"] for o in cell.get("outputs", [])]
     texts = [o["data"].get("text/markdown", "") for o in outputs if "data" in o]
-    texts += [o["text"] for o in outputs if o["output_type"] == "stream"]
+    texts += [o["text"] for o in outputs if o.get("name") == "stdout"]
     return " ".join("".join(text) for text in texts)
 
 
@@ -53,6 +53,7 @@ def test_what_cannot_be_computed_says_why(figures):
     assert "96 to 128 pixels wide" in said(figures, "01")
     for number in ("01", "06", "07", "08", "09", "10"):
         assert "nan" not in said(figures, number).split(), number
-    # what a set shares with nobody is left blank, and not zero
+    # rows that were not trained are left blank, and not zero
+    assert "and there are no others" in said(figures, "09")
     table4 = pd.read_csv(figures / "table4.csv")
     assert table4.map50_here.notna().sum() == 2 and table4.reason.notna().sum() >= 26
