@@ -190,14 +190,11 @@ class _FieldCAM(GradCAM):
     """Grad-CAM with one forward pass for all groups, and one weight a channel for all slices."""
 
     def maps(self, x: torch.Tensor, explained: Sequence[Sequence[int]]) -> list[list[np.ndarray]]:
-        """x (2S, 3, h, w) -> for each group of classes the maps of the layers, (2S, h_l, w_l).
-
-        A few slices at a time: the weights of the channels need only the sum of their gradients.
-        """
+        """x (2S, 3, h, w) -> for each group of classes the maps of the layers, (2S, h_l, w_l)."""
         hooks = self.activations_and_grads
         activations: list[list[np.ndarray]] = []
         gradients: list[list[list[np.ndarray]]] = [[] for _ in explained]
-        for part in x.split(AT_ONCE):
+        for part in x.split(AT_ONCE):  # the channels' weights need but the sum of the gradients
             outputs = hooks(part)
             if isinstance(outputs, tuple):
                 outputs = outputs[0]  # decoded (., 4+nc, A); the raw output stands beside it
