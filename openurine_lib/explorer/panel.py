@@ -16,7 +16,7 @@ from openurine_lib.clinical.fhir import NOT_FOR_DIAGNOSIS, UNITS
 from openurine_lib.clinical.result_files import HEADS, file_name
 from openurine_lib.experiments.formatting import defused
 from openurine_lib.explorer.picture import SCREEN_PX, jpeg, picture, png
-from openurine_lib.explorer.state import LABORATORIES, LEAST, PROFILES, Choice, Explorer, Seen
+from openurine_lib.explorer.state import LABORATORIES, LEAST, PROFILES, WAYS, Choice, Explorer, Seen
 from openurine_lib.style import HEAD_COLOURS
 
 NOTHING = "nothing"  # is explained
@@ -59,7 +59,7 @@ class Panel(widgets.VBox):
             continuous_update=False, **labelled,
         )  # fmt: skip
         short: dict[str, Any] = {"indent": False, "layout": widgets.Layout(width="auto")}
-        self.sliced = widgets.Checkbox(True, description="Slices", **short)
+        self.way = widgets.Dropdown(options=WAYS, description="Field seen", **labelled)
         self.names = widgets.Checkbox(True, description="Names", **short)
         heads = explorer.classes.heads
         self.explained = widgets.Dropdown(
@@ -84,7 +84,7 @@ class Panel(widgets.VBox):
         widths = {
             "auto": [self.laboratory, self.profile, self.conf, self.links],
             "8rem": [self.seed, self.draw, self.detect, self.save],
-            "14rem": [self.focus, self.um_per_px, self.explained],
+            "14rem": [self.focus, self.um_per_px, self.way, self.explained],
         }
         for width, parts in widths.items():
             for part in parts:
@@ -96,7 +96,7 @@ class Panel(widgets.VBox):
         )
         controls = widgets.VBox([
             tabs, row(self.detect, self.save, self.links), self.conf,
-            row(self.sliced, self.names, self.explained), row(*self.heads.values()), self.status,
+            row(self.way, self.explained, self.names), row(*self.heads.values()), self.status,
         ])  # fmt: skip
         areas = {"controls": controls, "picture": self.picture, "tables": self.tables}
         for name, area in areas.items():
@@ -114,7 +114,7 @@ class Panel(widgets.VBox):
         self.save.on_click(lambda _: self._try("Preparing the files ...", self._save))
         for given in (self.upload, self.um_per_px):
             given.observe(lambda _: self._try("Opening the image ...", self._open), "value")
-        for choice in (self.conf, self.sliced, self.names, self.explained, *self.heads.values()):
+        for choice in (self.conf, self.way, self.names, self.explained, *self.heads.values()):
             choice.observe(lambda _: self._try(self._detecting(), self._show), "value")
 
     @property
@@ -122,7 +122,7 @@ class Panel(widgets.VBox):
         """What the widgets say."""
         off = frozenset(head for head, box in self.heads.items() if not box.value)
         explained = None if self.explained.value == NOTHING else self.explained.value
-        return Choice(self.conf.value, self.sliced.value, off, explained)
+        return Choice(self.conf.value, self.way.value, off, explained)
 
     def _try(self, doing: str, step: Callable[[], None]) -> None:
         """One click: says what is being done, does it, and says what went wrong if it did."""
@@ -136,7 +136,7 @@ class Panel(widgets.VBox):
         self.status.value = f'<div role="status"><b>{escape(text)}</b></div>'
 
     def _detecting(self) -> str:
-        n = self.explorer.slices(self.sliced.value)
+        n = self.explorer.slices(self.way.value)
         return "Looking at the whole field ..." if n == 1 else f"Looking at {n} slices ..."
 
     def _draw(self) -> None:

@@ -30,7 +30,7 @@ def picture(
     pixels = explorer.field.pixels
     factor = min(1.0, longest / max(pixels.shape[:2])) if longest else 1.0
     if choice is not None and choice.explained:
-        pixels = heated(pixels, explorer.heat(choice.sliced, choice.explained))
+        pixels = heated(pixels, explorer.heat(choice.way, choice.explained))
     if factor < 1:
         pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     nothing = pd.DataFrame(columns=["cls", *XYXY])

@@ -24,7 +24,7 @@ from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.given import ONE_PATIENT
 from openurine_lib.data.images import BadField, decode
 from openurine_lib.evaluation import gradcam
-from openurine_lib.inference import OVERLAP, predict_image
+from openurine_lib.inference import OVERLAP, predict_image, size_at_once
 from openurine_lib.laboratory import (
     BadOption,
     at_other_setting,
@@ -39,9 +39,11 @@ from synthurine.laboratories import LABORATORIES
 from synthurine.patients import PROFILES
 
 LEAST = 0.05  # confidence from which boxes are kept
+# How a field may be seen: as ``predict`` does by itself, cut into slices, or whole at once.
+USUAL, SLICED, WHOLE = WAYS = ("as validated", "in slices", "as a whole")
 MOST_SLICES = 16  # that are explained: a slice takes half a second
 
-__all__ = ["LABORATORIES", "LEAST", "MOST_SLICES", "PROFILES", "Choice", "Explorer", "Seen"]
+__all__ = ["LABORATORIES", "LEAST", "MOST_SLICES", "PROFILES", "WAYS", "Choice", "Explorer", "Seen"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Choice:
     """What the reader has chosen to see."""
 
     conf: float = CONFIDENCE
-    sliced: bool = True
+    way: str = USUAL  # one of WAYS
     off: frozenset[str] = frozenset()  # heads that are switched off
     explained: str | None = None  # the head whose Grad-CAM lies over the field
 
@@ -63,8 +65,8 @@ class Field:
     pixels: np.ndarray  # (H, W, 3) RGB, uint8
     um_per_px: float | None
     truth: pd.DataFrame | None = None  # [cls, x1, y1, x2, y2] of a drawn field
-    boxes: dict[bool, pd.DataFrame] = field(default_factory=dict)  # by ``sliced``
-    heats: dict[tuple[bool, str], np.ndarray] = field(default_factory=dict)  # (H, W) in 0..1
+    boxes: dict[str, pd.DataFrame] = field(default_factory=dict)  # by the way it is seen
+    heats: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # (H, W) in 0..1
 
 
 @dataclass(frozen=True)
@@ -128,53 +130,60 @@ class Explorer:
         about = f"{name}: {width} × {height} px, {size}"
         self.field = Field(Path(name).stem, about, pixels, um_per_px)
 
-    def slice_px(self, sliced: bool) -> int:
+    def slice_px(self, way: str) -> int:
         """The side of the slices in pixels, as ``laboratory.predict`` cuts; 0: the whole field."""
-        return usual_slice_px(self.meta["imgsz"], self.known, self.field.um_per_px) * sliced
+        usual = usual_slice_px(self.meta["imgsz"], self.known, self.field.um_per_px)
+        return 0 if way == WHOLE else usual
 
-    def slices(self, sliced: bool) -> int:
+    def at_once(self, way: str) -> bool:
+        """Whether a small field is seen whole at the slices' scale (``inference.size_at_once``)."""
+        return way == USUAL and self.known.get("at_once", False)
+
+    def slices(self, way: str) -> int:
         """In how many slices the field is seen."""
-        return len(self._view(sliced).cuts(*self.field.pixels.shape[:2]))
+        return len(self._view(way).cuts(*self.field.pixels.shape[:2]))
 
-    def boxes(self, sliced: bool) -> pd.DataFrame:
+    def boxes(self, way: str) -> pd.DataFrame:
         """All boxes from LEAST on: [image, class, head, cls, conf, x1, y1, x2, y2]."""
         found = self.field.boxes
-        if sliced not in found:
-            boxes = predict_image(self.detector, self.field.pixels, self.slice_px(sliced) or None)
+        if way not in found:
+            side, at_once = self.slice_px(way) or None, self.at_once(way)
+            boxes = predict_image(self.detector, self.field.pixels, side, at_once=at_once)
             names = [self.classes.classes[c] for c in boxes["cls"]]
             boxes.insert(0, "head", [self.classes.head_of(c) for c in boxes["cls"]])
             boxes.insert(0, "class", names)
             boxes.insert(0, "image", self.field.name)
-            found[sliced] = boxes
-        return found[sliced]
+            found[way] = boxes
+        return found[way]
 
-    def heat(self, sliced: bool, head: str) -> np.ndarray:
+    def heat(self, way: str, head: str) -> np.ndarray:
         """The Grad-CAM of a head over the field, float32 (H, W) in 0..1.
 
         Raises NotExplainable for a field of more than MOST_SLICES slices.
         """
         heats = self.field.heats
-        if (sliced, head) not in heats:
-            if self.slices(sliced) > MOST_SLICES:
+        if (way, head) not in heats:
+            if self.slices(way) > MOST_SLICES:
                 raise gradcam.NotExplainable(
-                    f"Grad-CAM of {self.slices(sliced)} slices would take too long; switch "
-                    f"slices off, or open a part of the field of at most {MOST_SLICES} slices"
+                    f"Grad-CAM of {self.slices(way)} slices would take too long; let it be "
+                    f"seen {WHOLE}, or open a part of the field of at most {MOST_SLICES} slices"
                 )
             self._model = self._model or load_model(self.weights, device())
-            seen = (self._model, self.field.pixels, self._view(sliced))
-            heats[sliced, head] = gradcam.explain(*seen, [self.classes.heads[head]])[0]
-        return heats[sliced, head]
+            seen = (self._model, self.field.pixels, self._view(way))
+            heats[way, head] = gradcam.explain(*seen, [self.classes.heads[head]])[0]
+        return heats[way, head]
 
     def look(self, choice: Choice) -> Seen:
         """The boxes, counts and levels of a choice; detects first where that was not done yet."""
-        found = self.boxes(choice.sliced)
+        found = self.boxes(choice.way)
         sure = found[found["conf"] >= choice.conf]
         every = sure["head"].value_counts()
         shown = sure[~sure["head"].isin(choice.off)].reset_index(drop=True)
-        fields = self._as_patient(choice.sliced)
+        fields = self._as_patient(choice.way)
         # of all heads: what is switched off was looked for, but is not shown
-        side, usual = self.slice_px(choice.sliced), self.slice_px(True)
-        other = at_other_setting(self.known, choice.conf, side, usual)
+        side, usual = self.slice_px(choice.way), self.slice_px(USUAL)
+        at_once = self.at_once(choice.way)
+        other = at_other_setting(self.known, choice.conf, side, usual, at_once)
         report = patient_report.report(fields, sure, self.classes, self.known, other)
         return Seen(
             shown, self._counts(shown, choice), self._without(report, choice.off),
@@ -182,12 +191,15 @@ class Explorer:
             {head: int(every.get(head, 0)) for head in self.classes.heads},
         )  # fmt: skip
 
-    def _view(self, sliced: bool) -> gradcam.View:
-        return gradcam.View(self.meta["imgsz"], self.slice_px(sliced) or None, OVERLAP)
+    def _view(self, way: str) -> gradcam.View:
+        side, longest = self.slice_px(way) or None, max(self.field.pixels.shape[:2])
+        if self.at_once(way) and (px := size_at_once(self.detector, longest, side)):
+            return gradcam.View(px)
+        return gradcam.View(self.meta["imgsz"], side, OVERLAP)
 
-    def _as_patient(self, sliced: bool) -> pd.DataFrame:
+    def _as_patient(self, way: str) -> pd.DataFrame:
         """The field as the only one of a patient, as ``patient_report`` takes it."""
-        here, side = self.field, self.slice_px(sliced)
+        here, side = self.field, self.slice_px(way)
         height, width = here.pixels.shape[:2]
         unlike = unlike_training(here.pixels, self.known, self.meta["imgsz"], side)
         row = {"image": here.name, "group": ONE_PATIENT, "width": width, "height": height}

@@ -12,6 +12,7 @@ from PIL import Image
 from traitlets.utils.bunch import Bunch
 
 from openurine_lib import Explorer, Panel
+from openurine_lib.explorer.state import WHOLE
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_it_begins_with_a_field_and_shows_no_box_before_it_is_asked(panel):
 def test_every_control_changes_what_is_seen(panel):
     panel.detect.click()
     for control, value in [
-        (panel.conf, 0.7), (panel.sliced, False), (panel.names, False),
+        (panel.conf, 0.7), (panel.way, WHOLE), (panel.names, False),
         (panel.heads["Cells"], False), (panel.explained, "Microorganisms"),
     ]:  # fmt: skip
         before = shown(panel)
@@ -65,7 +66,7 @@ def test_every_control_changes_what_is_seen(panel):
         after = shown(panel)
         assert before.shape != after.shape or (before != after).any(), control.description
     assert "head is off: RBC, WBC" in panel.tables.value
-    assert "validated on slices of 544 px" in panel.tables.value
+    assert "slices of 544 px" in panel.tables.value
 
 
 def test_what_is_saved_is_what_is_seen(panel):

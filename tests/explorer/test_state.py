@@ -14,7 +14,7 @@ from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import BadField
 from openurine_lib.evaluation.gradcam import NotExplainable
 from openurine_lib.explorer import picture, state
-from openurine_lib.explorer.state import Choice, Explorer
+from openurine_lib.explorer.state import SLICED, USUAL, WAYS, WHOLE, Choice, Explorer
 from openurine_lib.laboratory import BadOption
 from openurine_lib.style import HEAD_COLOURS
 
@@ -39,20 +39,20 @@ def as_file(pixels):
 
 
 @pytest.mark.parametrize("conf", [CONFIDENCE, 0.6])
-@pytest.mark.parametrize("sliced", [True, False])
-def test_a_choice_shows_what_predict_finds_at_it(explorer, sliced, conf):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_choice_shows_what_predict_finds_at_it(explorer, way, conf):
     """Though the detector ran at another confidence: boxes, counts, levels and remarks."""
     field = explorer.field
-    slice_px = None if sliced else 0
+    slice_px = {USUAL: None, SLICED: 544, WHOLE: 0}[way]
     asked = predict([field.pixels], conf=conf, um_per_px=field.um_per_px, slice_px=slice_px)
-    seen = explorer.look(Choice(conf=conf, sliced=sliced))
+    seen = explorer.look(Choice(conf=conf, way=way))
     assert len(asked.boxes) > 10
     columns = ["class", "cls", "conf", *XYXY]
     # a stored box has six digits
     pd.testing.assert_frame_equal(seen.boxes[columns], asked.boxes[columns], rtol=1e-5)
     pd.testing.assert_frame_equal(seen.report, asked.report)
     assert seen.remarks == asked.remarks["patient"] and explorer.trained_on == asked.trained_on
-    validated = sliced and conf == CONFIDENCE
+    validated = way == USUAL and conf == CONFIDENCE
     assert (set(seen.report.level) == {NOT_VALIDATED}) is not validated
 
 
@@ -60,17 +60,17 @@ def test_the_detector_runs_once_for_a_field_and_a_way_to_cut_it(explorer, monkey
     calls = []
     original = state.predict_image
 
-    def counted(*given):
+    def counted(*given, **more):
         calls.append(given[2])
-        return original(*given)
+        return original(*given, **more)
 
     monkeypatch.setattr(state, "predict_image", counted)
     for conf in (0.05, 0.5, 0.9):
         for off in (frozenset(), frozenset({"Cells"})):
             explorer.look(Choice(conf=conf, off=off))
     assert calls == [544]
-    explorer.look(Choice(sliced=False))
-    explorer.look(Choice(sliced=True))
+    explorer.look(Choice(way=WHOLE))
+    explorer.look(Choice(way=USUAL))
     assert calls == [544, None]
     explorer.draw("stones", 0, 0)
     explorer.look(Choice())
@@ -102,7 +102,7 @@ def test_a_field_of_ones_own_has_what_is_known_of_it(explorer):
     assert "mean per field" in seen.report and "drawn" not in seen.counts
     assert seen.remarks[0].startswith("pixel size unknown")
     explorer.open("mine.png", as_file(pixels), um_per_px=0.2857 / 2)
-    assert explorer.slice_px(True) == 1088 and "mean per HPF" in explorer.look(Choice()).report
+    assert explorer.slice_px(USUAL) == 1088 and "mean per HPF" in explorer.look(Choice()).report
 
 
 def test_what_cannot_be_opened_is_named(explorer):
@@ -115,12 +115,14 @@ def test_what_cannot_be_opened_is_named(explorer):
 
 
 def test_a_map_lies_over_the_field_and_a_field_of_many_slices_has_none(explorer, monkeypatch):
-    heat = explorer.heat(False, "Microorganisms")
+    heat = explorer.heat(WHOLE, "Microorganisms")
     assert heat.shape == (840, 840) and 0 <= heat.min() < heat.max() == 1
-    assert explorer.heat(False, "Microorganisms") is heat, "computed twice"
+    assert explorer.heat(WHOLE, "Microorganisms") is heat, "computed twice"
     monkeypatch.setattr(state, "MOST_SLICES", 3)
-    with pytest.raises(NotExplainable, match="of 4 slices would take too long; switch slices off"):
-        explorer.heat(True, "Cells")
+    with pytest.raises(
+        NotExplainable, match="of 4 slices would take too long; let it be seen as a whole"
+    ):
+        explorer.heat(SLICED, "Cells")
 
 
 def test_the_picture_has_boxes_in_the_colours_of_their_heads(explorer):
