@@ -35,7 +35,7 @@ OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(fi
 SHOWN := $(filter $(foreach n,05 06 07 08 09 10,notebooks/$(n)_%),$(OWN))
 TRAINED := $(filter-out $(EXACT) $(SHOWN),$(OWN))
 
-.PHONY: help install reproduce book test test-fast lint format release bench docs lab lock clean
+.PHONY: help install reproduce book test test-fast lint format release bench docs lab explore lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -110,8 +110,15 @@ bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.m
 docs: $(STAMP) ## docs/methods.md, from methods.yaml; measures the networks that are new
 	@$(PY) docs/methods_page.py
 
+# 200 MB: an image that is opened comes in one message, and the servers' own limit is 10 MB.
+ANY_IMAGE := tornado_settings="{'websocket_max_message_size': 200000000}"
+
 lab: $(STAMP) ## the notebooks in JupyterLab
-	@$(VENV)/bin/jupyter lab notebooks
+	@$(VENV)/bin/jupyter lab notebooks --ServerApp.$(ANY_IMAGE)
+
+explore: $(STAMP) ## one field at a time, in a browser: draw or open it, detect, look (notebook 12 as a page)
+	@JUPYTER_PATH=openurine_lib/explorer $(VENV)/bin/voila notebooks/12_explore.ipynb --template=explorer \
+	    --TagRemovePreprocessor.remove_cell_tags=notebook --Voila.$(ANY_IMAGE)
 
 lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
 	@$(PY) -m pip install --quiet pip-tools

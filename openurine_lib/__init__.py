@@ -14,6 +14,8 @@ __version__ = "0.2.0"
 _NAMES_OF = {
     "laboratory": "predict",
     "finetuning": "finetune",
+    "explorer.state": "Explorer",
+    "explorer.panel": "Panel",
     "experiments.run": "Run open_run",
     "experiments.methods": "method methods plan predict_key profile train_key",
     "experiments.steps": "ensure_cohort_predictions ensure_encoder ensure_metrics "

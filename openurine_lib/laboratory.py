@@ -114,18 +114,12 @@ def predict(
         if not per_hpf(fields):  # all patients need one unit
             fields = fields.drop(columns="um_per_px")
         file = default_weights.path() if weights is None else Path(weights)
-        detector, classes, meta = _open_detector(file, conf)
+        detector, classes, meta = open_detector(file, conf)
         known = validation.read(file)
         usual = usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
         at_once = slice_px is None and known.get("at_once", False)
-        other = (
-            f"validated at confidence {known['conf']}" if known.get("conf", conf) != conf else ""
-        )
-        if known and (side != usual or at_once != known.get("at_once", False)):
-            whole = "whole fields at the scale of " if known.get("at_once") else ""
-            slices = f"{whole}slices of {usual} px" if usual else "whole fields"
-            other = f"validated on {slices}"
+        other = at_other_setting(known, conf, side, usual, at_once)
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
             bare = folder / result_files.PATIENTS if "html" in formats else None
@@ -188,18 +182,41 @@ class _Eye:
         return pd.DataFrame(rows, fields.index, ["width", "height", "unlike"])
 
     def _note(self, image: str, pixels: np.ndarray) -> None:
-        height, width = pixels.shape[:2]
         if self.bare is not None:
             picture = Image.fromarray(pixels)
             picture.thumbnail((result_files.LARGEST, result_files.LARGEST))
             with atomic_path(self.bare / f"{image}.jpg") as temporary:
                 picture.save(temporary, quality=90)
-        look = {}
-        if self.known:
-            # a slice is no larger than the field
-            seen = min(self.side or math.inf, max(width, height))
-            look = appearance.measured(pixels, self.imgsz / seen)
-        self._seen[image] = (width, height, patient_report.unlike(look, self.known))
+        height, width = pixels.shape[:2]
+        unlike = unlike_training(pixels, self.known, self.imgsz, self.side)
+        self._seen[image] = (width, height, unlike)
+
+
+def unlike_training(pixels: np.ndarray, known: dict[str, Any], imgsz: int, side: int) -> str:
+    """In which numbers a field (H, W, 3) looks unlike those of training; "" if in none.
+
+    known: the weights' record, or {}. imgsz, side: pixels of the network's input, and of a slice
+    (0: the whole field), since a field is measured as large as the network sees it.
+    """
+    if not known:
+        return ""
+    seen = min(side or math.inf, max(pixels.shape[:2]))  # a slice is no larger than the field
+    return patient_report.unlike(appearance.measured(pixels, imgsz / seen), known)
+
+
+def at_other_setting(
+    known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool
+) -> str:
+    """What of confidence and slices differs from the weights' record; "" if nothing does.
+
+    side, usual: of the slices, in pixels, as they are and as the record asks; 0: the whole field.
+    at_once: whether a small field is seen whole at the slices' scale.
+    """
+    if known and (side != usual or at_once != known.get("at_once", False)):
+        whole = "whole fields at the scale of " if known.get("at_once") else ""
+        return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
+    differs = known.get("conf", conf) != conf
+    return f"validated at confidence {known['conf']}" if differs else ""
 
 
 def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
@@ -254,8 +271,11 @@ def _identity(path: Path) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, dict[str, Any]]:
-    """The detector, its classes, and what its file tells of it."""
+def open_detector(weights: Path, conf: float) -> tuple[Any, Taxonomy, dict[str, Any]]:
+    """The detector, its classes, and what its file tells of it. Raises WeightsError.
+
+    weights: a file, or the folder of an export. conf: least confidence of a box.
+    """
     if weights.is_dir():
         from openurine_lib.training.engines import exported  # brings ultralytics
 

@@ -22,14 +22,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synthurine.dataset import SIMULATOR, generate, write
+    from synthurine.dataset import SIMULATOR, generate, one_field, write
     from synthurine.fields import Field, simulated
     from synthurine.particles.classes import CLASSES
     from synthurine.report import laboratory_report
     from synthurine.spec import PAPER, spec_for
 
-__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate", "laboratory_report", "simulated",
-           "spec_for", "write"]  # fmt: skip
+__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate", "laboratory_report", "one_field",
+           "simulated", "spec_for", "write"]  # fmt: skip
 _MODULES = ("spec", "particles.classes", "fields", "report", "dataset")  # the quick ones first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,9 @@ from synthurine.fields import Field, lay
 from synthurine.files import atomic_path, write_json, write_text
 from synthurine.laboratories import LABORATORIES
 from synthurine.particles.classes import CLASSES
-from synthurine.patients import Patient, contents, plan
+from synthurine.patients import PROFILES, Patient, contents, of_profile, plan
 from synthurine.report import laboratory_report
+from synthurine.spec import LEAST
 
 # To be raised when the drawing changes: nothing is added to a folder of another version.
 SIMULATOR = "optics-5"
@@ -44,6 +46,36 @@ def draw_field(patient: Patient, j: int, spec: Mapping[str, int], seed: int) -> 
     um_per_px = pixel_size(patient, spec)
     image, boxes = lay(contents(patient, j, rng), spec["field_px"], um_per_px, lab, rng)
     return Field(image, boxes, patient.name, _name(patient, j), patient.split, um_per_px, lab.jpeg)
+
+
+def one_field(
+    profile: str, laboratory: int, seed: int, focus: float = 0.0, px: int = 840, um: float = 240.0
+) -> Field:
+    """One field of a patient with that profile, as that laboratory shows it; it is of no data set.
+
+    Args:
+        profile: a key of ``patients.PROFILES``.
+        laboratory: its index in LABORATORIES.
+        seed: the same one draws the same particles in the same places, in whatever focus.
+        focus: um, added to where the laboratory likes to focus.
+        px, um: width and height in pixels and, at a zoom of 1, in micrometres.
+
+    Raises ValueError for a profile or laboratory that is not there, and for a field too small.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
+    if not 0 <= laboratory < len(LABORATORIES):
+        raise ValueError(f"no laboratory {laboratory}; there are 0 to {len(LABORATORIES) - 1}")
+    if px < LEAST["field_px"] or um < LEAST["field_um"]:
+        least = f"{LEAST['field_px']} px and {LEAST['field_um']} um"
+        raise ValueError(f"a field of {px} px and {um:g} um is too small; give at least {least}")
+    rng = np.random.default_rng([seed, 0])
+    patient = of_profile(profile, laboratory, um, rng)
+    lab = LABORATORIES[laboratory]
+    um_per_px = um / px / lab.zoom
+    names = contents(patient, 0, rng)
+    image, boxes = lay(names, px, um_per_px, dataclasses.replace(lab, focus=lab.focus + focus), rng)
+    return Field(image, boxes, patient.name, _name(patient, 0), patient.split, um_per_px, lab.jpeg)
 
 
 def pixel_size(patient: Patient, spec: Mapping[str, int]) -> float:

@@ -86,6 +86,12 @@ def plan(spec: Mapping[str, int], seed: int) -> list[Patient]:
     return patients
 
 
+def of_profile(profile: str, laboratory: int, field_um: float, rng: Rng) -> Patient:
+    """A patient with one field of that width in um, drawn freely from a profile."""
+    rates = _rates(profile, "unlabelled", (field_um / RATES_UM) ** 2, rng)
+    return Patient("X0001", "unlabelled", profile, laboratory, 0, 1, rates)
+
+
 def _rates(profile: str, split: str, area: float, rng: Rng) -> dict[str, float]:
     """A patient's mean counts: the profile's by severity, and the background that everybody has."""
     severe = split == "cohort"  # sampled wider, so that the five levels of a report all occur

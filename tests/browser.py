@@ -4,7 +4,7 @@ A test that uses this is skipped, with the reason, where there is no chromium.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,16 @@ ENDLESS = 60_000  # milliseconds: the machine may have other work
 
 
 @contextmanager
-def opened(width: int = DESK, **settings: Any) -> Iterator[Any]:
-    """A page of a browser window so wide, with ``complaints``: what the console told."""
+def opened(
+    width: int = DESK,
+    served: str = "file:",
+    told: Sequence[str] = ("error", "warning"),
+    **settings: Any,
+) -> Iterator[Any]:
+    """A page of a browser window so wide, with ``complaints``: what the console told.
+
+    served: how addresses begin that may be fetched. told: the kinds of lines that are complaints.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -30,13 +38,14 @@ def opened(width: int = DESK, **settings: Any) -> Iterator[Any]:
         page = browser.new_page(viewport={"width": width, "height": 800}, **settings)
         page.set_default_timeout(ENDLESS)
         page.complaints = []
-        page.on(
-            "console", lambda m: m.type in ("error", "warning") and page.complaints.append(m.text)
-        )
+        page.on("console", lambda m: m.type in told and page.complaints.append(m.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("requestfailed", lambda request: page.complaints.append(request.url))
-        # whatever is no file beside the page is refused, and seen
-        page.route("http*://**", lambda route: route.abort())
+        # whatever is no file beside the page, nor of its own server, is refused, and seen
+        page.route(
+            lambda url: url.startswith("http") and not url.startswith(served),
+            lambda route: route.abort(),
+        )
         yield page
         browser.close()
 

@@ -43,6 +43,7 @@ from openurine_lib.evaluation.metrics import ByImage, matches, surest_first
 Parts = Mapping[str, Sequence[int]]  # what has a map of its own: name -> class ids
 TOP = 100  # anchors of a slice whose scores are summed
 PAPER_ROWS = ("Amorphous", "Epithelial cells")  # the rows of Fig. 5: a class and a component
+AT_ONCE = 2  # slices in one pass: a graph of them all would take gigabytes
 SHOWN = 0.25  # confidence from which a predicted box is drawn
 
 
@@ -191,18 +192,24 @@ class _FieldCAM(GradCAM):
     def maps(self, x: torch.Tensor, explained: Sequence[Sequence[int]]) -> list[list[np.ndarray]]:
         """x (2S, 3, h, w) -> for each group of classes the maps of the layers, (2S, h_l, w_l)."""
         hooks = self.activations_and_grads
-        outputs = hooks(x)
-        if isinstance(outputs, tuple):
-            outputs = outputs[0]  # decoded (2S, 4+nc, A); the raw output stands beside it
-        activations = [a.float().numpy() for a in hooks.activations]  # (2S, C, h_l, w_l) each
+        activations: list[list[np.ndarray]] = []
+        gradients: list[list[list[np.ndarray]]] = [[] for _ in explained]
+        for part in x.split(AT_ONCE):  # the channels' weights need but the sum of the gradients
+            outputs = hooks(part)
+            if isinstance(outputs, tuple):
+                outputs = outputs[0]  # decoded (., 4+nc, A); the raw output stands beside it
+            activations.append([a.float().numpy() for a in hooks.activations])  # (., C, h_l, w_l)
+            for classes, of_group in zip(explained, gradients, strict=True):
+                hooks.gradients = []  # those of the group before
+                target = torch.stack([best_scores(output, classes) for output in outputs]).sum()
+                target.backward(retain_graph=True)  # the next group uses the graph, too
+                of_group.append([g.float().sum(0, keepdim=True).numpy() for g in hooks.gradients])
+        whole = [np.concatenate(level) for level in zip(*activations, strict=True)]
         maps = []
-        for classes in explained:
-            hooks.gradients = []  # those of the group before
-            target = torch.stack([best_scores(output, classes) for output in outputs]).sum()
-            target.backward(retain_graph=True)  # the next group uses the graph, too
+        for of_group in gradients:
             levels = []
-            for activation, gradient in zip(activations, hooks.gradients, strict=True):
-                of_field = gradient.mean(0, keepdim=True).float().numpy()  # (1, C, h_l, w_l)
+            for activation, parts in zip(whole, zip(*of_group, strict=True), strict=True):
+                of_field = sum(parts) / len(x)  # (1, C, h_l, w_l)
                 heat = self.get_cam_image(x, None, [], activation, of_field)  # sum_c w_c A_c
                 levels.append(np.maximum(heat, 0))  # ReLU
             maps.append(levels)

@@ -6,7 +6,7 @@ from drawing import DEMO, PLAIN, TINY, bounds, same
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from synthurine import CLASSES, dataset, fields, generate, patients
+from synthurine import CLASSES, dataset, fields, generate, one_field, patients
 from synthurine.laboratories import LABORATORIES
 from synthurine.particles import classes
 
@@ -171,3 +171,31 @@ def test_background_does_not_tell_where_the_boxes_are(lab):
     )
     auc = roc_auc_score(labels[~train], forest.predict_proba(rows[~train])[:, 1])
     assert 0.3 < auc < 0.7, auc
+
+
+def test_a_field_as_asked_for_is_that_of_its_seed_in_every_focus():
+    asked = ("stones", 2, 5)
+    field, again, other = one_field(*asked), one_field(*asked), one_field("stones", 2, 6)
+    assert same(field, again) and not np.array_equal(field.image, other.image)
+    assert field.image.shape == (840, 840, 3)
+    assert field.um_per_px == pytest.approx(240 / 840 / LABORATORIES[2].zoom)
+    blurred = one_field(*asked, focus=5)
+    assert blurred.boxes == field.boxes and not np.array_equal(blurred.image, field.image)
+
+
+def test_a_patient_shows_what_the_profile_says():
+    found = [name for seed in range(4) for name, *_ in one_field("cystinuria", 0, seed).boxes]
+    assert found.count("Cystine") >= 4 and "Muddy brown cast" not in found
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (("hunger", 0, 0), "no profile 'hunger'; there are normal,"),
+        (("normal", 8, 0), "no laboratory 8; there are 0 to 7"),
+        (("normal", 0, 0, 0.0, 50), "50 px and 240 um is too small"),
+    ],
+)
+def test_a_field_that_cannot_be_drawn_is_refused(asked, why):
+    with pytest.raises(ValueError, match=why):
+        one_field(*asked)
