@@ -55,8 +55,8 @@ STEPS = {
 # training or are counted in another way. A field that is added later counts.
 NAMES = {
     "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
-    # counted as the pixels, passes and settings of the profile, and as the weights
-    "imgsz", "epochs", "passes", "train", "start",
+    # counted as the pixels, passes and settings of the profile, as the weights, and in predictions
+    "imgsz", "epochs", "passes", "train", "start", "at_once",
 }  # fmt: skip
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",
@@ -91,7 +91,6 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
     elif kind == "train":
         modules = [f"training.engines.{m.engine}"]
         trained_with = p.settings_of(m)
-        del network["at_once"]  # a matter of inference
         # without slices in training a sliced row and a whole one share its weights
         if not p.slices_per_field:  # then a training knows nothing of slices
             del network["sliced"], trained_with["sahi"]
@@ -102,7 +101,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         used = [network, size, p.epochs_of(m), trained_with, *starts]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]
-        used = [network, settings["sahi"], p.max_test_fields]
+        used = [network, m.at_once, settings["sahi"], p.max_test_fields]
     else:
         modules = ["experiments.search", f"training.engines.{m.engine}"]
         used = [network, size, p.search, p.search_pruner, settings]
