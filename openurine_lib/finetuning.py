@@ -34,7 +34,7 @@ from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.slices import slices_of
-from openurine_lib.training.transfer import write_start
+from openurine_lib.training.transfer import write_mean, write_start
 from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
@@ -106,11 +106,12 @@ def trained_further(
     epochs: int | None = None,
     changed: dict[str, Any] | None = None,
     told: dict[str, Any] | None = None,
+    halfway: bool = False,
 ) -> Finetuned:
     """What ``finetune`` does with a checked data set; nobody else may write to ``out`` meanwhile.
 
     side: of a slice in pixels. changed: settings other than the profile's ``study``. told: what
-    else goes into the weights file.
+    else goes into the weights file. halfway: the mean of the first and the best weights is kept.
     """
     started = time.monotonic()
     meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
@@ -137,6 +138,8 @@ def trained_further(
     work.mkdir(exist_ok=True)
     job = dataclasses.replace(job, dir=work)
     best, looks = _train(job, split.validation, d, side)
+    if halfway:
+        best = write_mean(out / "start.pt", best, work / "halfway.pt")
     found = _on_held_out(best, held, side, work / "held_out.csv")
     before = _on_held_out(base, held, side, work / "before.csv")
     truth = d.boxes_of(held)

@@ -30,6 +30,7 @@ SIZES = (5.0, 120.0)  # its diameter in pixels, least and most
 ROUND = 0.8  # 4 pi area / perimeter^2 of a red cell; a square has 0.79, a circle 1
 ENOUGH = 8  # red cells in a field that tells the size of a pixel
 ONE_SIZE = 0.3  # the middle half of their diameters differ by less than this part
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # that are decoded, whatever a file is called
 USUAL_JPEG = 92  # quality, of a file that tells none
 ANNEX_K = 3688  # the sum of the standard's table for brightness, which is that of quality 50
 
@@ -80,7 +81,7 @@ def look(image: Pixels, jpeg: int = USUAL_JPEG) -> Look:
 
 def read_rgb(path: str | Path) -> Pixels:
     """An image of 8 bits as (H, W, 3) RGB."""
-    with Image.open(path) as file:
+    with Image.open(path, formats=FORMATS) as file:
         return np.asarray(file.convert("RGB"))
 
 
@@ -88,7 +89,8 @@ def look_at(path: str | Path, read: Callable[[str | Path], Pixels] = read_rgb) -
     """Measures an image file. Raises ValueError for one that cannot be read."""
     try:
         return look(read(path), quality(path))
-    except OSError as error:
+    # ImportError: a library beside this one may have replaced Image.open by one that tries plugins
+    except (OSError, ImportError) as error:
         raise ValueError(f"{path}: is no image that can be read ({error}); remove it") from error
 
 
@@ -97,7 +99,7 @@ def quality(path: str | Path) -> int:
 
     USUAL_JPEG for a file of another kind.
     """
-    with Image.open(path) as file:
+    with Image.open(path, formats=FORMATS) as file:
         tables: Any = getattr(file, "quantization", None)
     if not tables:
         return USUAL_JPEG
