@@ -109,7 +109,7 @@ def cameras(looks: Sequence[Look]) -> list[list[Look]]:
     which = fcluster(tree, UNLIKE, "distance")
     if which.max() > CAMERAS:
         which = fcluster(tree, CAMERAS, "maxclust")
-    groups = [[looks[i] for i in np.flatnonzero(which == n)] for n in np.unique(which)]
+    groups = [[looks[i] for i in np.flatnonzero(which == n).tolist()] for n in np.unique(which)]
     return sorted(groups, key=len, reverse=True)
 
 
