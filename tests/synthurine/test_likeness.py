@@ -117,6 +117,8 @@ def test_what_was_learned_can_be_edited_and_drawn_with(learned, tmp_path, capsys
     assert lab.light == (0.9, 0.9, 0.9) and drawn_um == pytest.approx(um, rel=0.01)
     drawn = likeness.middle([look_at(path) for path in likeness.images_in(out / "images")])
     assert drawn["red"] > OURS.light[0] + 0.2
+    sheet = (out / "DATASHEET.md").read_text(encoding="utf-8")
+    assert "learned from other fields" in sheet and "--like laboratories.yaml --seed 0" in sheet
     # a call with another camera does not add to these fields
     assert command.main([*options[:2], "--fields", "2"]) == 2
     assert "another" in capsys.readouterr().err
