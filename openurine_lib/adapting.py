@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import synthurine
 from openurine_lib import default_weights
 from openurine_lib.clinical import validation
 from openurine_lib.clinical.counts import per_hpf
+from openurine_lib.data import taxonomy
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.dataset import Dataset, prepare
 from openurine_lib.data.given import given_fields
@@ -30,7 +32,7 @@ from openurine_lib.files import digest
 from openurine_lib.finetuning import CHECKS, Finetuned, trained_further
 from openurine_lib.inference import digests
 from openurine_lib.laboratory import BadOption, usual_slice_px
-from openurine_lib.training.weights import DETECTOR, read_weights
+from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
 from synthurine.laboratories import Laboratory, described, read_laboratories, write_laboratories
 
 DRAWN = 240  # fields
@@ -62,9 +64,10 @@ def adapt(
     An interrupted call goes on where it was, if nothing changed.
 
     Args:
-        fields: images, or folders of images; boxes that lie there are not read.
+        fields: images, or folders of images (not of folders); boxes there are not read.
         out: folder for weights.pt, validation.json, gains.csv, the drawn fields and the cameras.
-        weights: what to start from; None: the detector that comes with the project.
+        weights: a detector of the 39 classes to start from; None: the one that comes with the
+            project.
         drawn: so many fields are drawn.
         um_per_px: micrometres a pixel, where no ``patients.csv`` gives it; None: as red cells tell.
         epochs: at most so many passes over the drawn fields; None: as many as take some minutes.
@@ -72,6 +75,7 @@ def adapt(
     Raises ValueError for an option out of range (BadOption), fields that ``predict`` would refuse,
     or weights that do not fit (WeightsError); FileNotFoundError for a field that is not there.
     """
+    started = time.monotonic()
     out = Path(out).resolve()
     if any(out.is_relative_to(Path(given).resolve()) for given in fields):
         raise BadOption("out", out, "it would become one of the fields; give another folder")
@@ -82,7 +86,8 @@ def adapt(
     if um_per_px is not None and not um_per_px > 0:
         raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
     base = default_weights.path() if weights is None else Path(weights)
-    imgsz = read_weights(base, "ultralytics", DETECTOR)["meta"]["imgsz"]
+    meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
+    check_taxonomy(meta, taxonomy.load("openurine"), base)  # the classes that are drawn
     with tempfile.TemporaryDirectory() as scratch:
         given = given_fields(fields, Path(scratch))
     if per_hpf(given):
@@ -95,12 +100,12 @@ def adapt(
             labs, um = synthurine.laboratories_like(list(given["path"]), um_per_px, seed, read_rgb)
             write_laboratories(cameras, labs, um)
         labs, um = read_laboratories(cameras)  # also after an edit
-        side = usual_slice_px(imgsz, validation.read(base), um)
+        side = usual_slice_px(meta["imgsz"], validation.read(base), um)
         d = _draw(labs, um, drawn, side, seed, out)
         told = {"adapted_to": {"fields": len(given), "laboratories": [lab.about for lab in labs]}}
         done = trained_further(d, base, side, out, seed, epochs, CHANGED, told, halfway=True)
-    own = {f.name: getattr(done, f.name) for f in dataclasses.fields(done)}
-    return Adapted(**own, laboratories=cameras, cameras=tuple(lab.about for lab in labs))
+    done = dataclasses.replace(done, minutes=(time.monotonic() - started) / 60)
+    return Adapted(**vars(done), laboratories=cameras, cameras=tuple(lab.about for lab in labs))
 
 
 def _draw(

@@ -49,7 +49,7 @@ def datasheet(contents: Contents) -> str:
 
 def _command(contents: Contents) -> str:
     """The options that draw the set again."""
-    spec = {key.replace("_", "-"): value for key, value in contents.spec.items()}
+    spec = {key.replace("_", "-"): str(value) for key, value in contents.spec.items()}
     if contents.learned:  # the file tells the size of a pixel, and so the width of a field
         del spec["field-um"]
         spec["like"] = LABORATORIES_FILE

@@ -12,6 +12,7 @@ from openurine_lib import adapting, cli, finetuning
 from openurine_lib.adapting import adapt
 from openurine_lib.clinical import validation
 from openurine_lib.laboratory import BadOption
+from openurine_lib.training import weights
 from openurine_lib.training.weights import read_weights
 from synthurine import likeness
 from synthurine.fields import lay
@@ -38,6 +39,11 @@ def test_impossible_requests_are_refused_before_any_work(base, fields, tmp_path)
     for name, value in wrong.items():
         with pytest.raises(BadOption, match=name):
             adapt([fields], **{"out": tmp_path / "out", "weights": base, name: value})
+    content = read_weights(base)
+    few = content["meta"] | {"classes": content["meta"]["classes"][:3]}
+    weights.save({"state_dict": content["state_dict"], "meta": few}, tmp_path / "few.pt")
+    with pytest.raises(weights.WeightsError, match="3 classes"):
+        adapt([fields], tmp_path / "out", tmp_path / "few.pt")
     assert not (tmp_path / "out").exists()
     with pytest.raises(FileNotFoundError, match="nowhere"):
         adapt([tmp_path / "nowhere.jpg"], tmp_path / "out", base)
@@ -68,12 +74,12 @@ def test_an_adaptation_is_resumed_and_reported(base, fields, tmp_path, monkeypat
     assert all(path.stat().st_mtime_ns == time for path, time in times.items()), "drawn twice"
     told = capsys.readouterr().out
     assert "camera 1" in told and str(cameras) in told and "not measured" in told
-    weights = out / "weights.pt"
-    assert f"openurine predict FIELD... --weights {weights}" in told
+    adapted = out / "weights.pt"
+    assert f"openurine predict FIELD... --weights {adapted}" in told
     # measured on drawn fields, and the record says so
-    record = validation.read(weights)
+    record = validation.read(adapted)
     assert record["drawn"] is True and record["um_per_px"] == pytest.approx(0.27, rel=0.3)
-    meta = read_weights(weights)["meta"]
+    meta = read_weights(adapted)["meta"]
     assert meta["synthetic"] is True and meta["adapted_to"]["fields"] == 2
     # another camera, other fields: nothing of the old ones is taken
     shutil.rmtree(out / "dataset")
