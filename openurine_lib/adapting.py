@@ -2,9 +2,9 @@
 
 The simulator learns the laboratory's cameras from the unlabelled fields (``synthurine.likeness``)
 and draws fields as they would look there, with boxes. The detector is trained further on these, and
-the mean of its weights before and after is kept: it forgets less. How well it then does on the real
-fields cannot be measured without labels, so what is reported is of drawn fields that it has not
-seen, and the record says so.
+the mean of its weights before and after is kept: it forgets less. Then it is trained on drawn
+fields and on its own finds in the real ones (``finds``). How well it does there cannot be measured
+without labels, so what is reported is of drawn fields that it has not seen, and the record says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.dataset import Dataset, prepare
 from openurine_lib.data.given import given_fields
 from openurine_lib.data.images import read_rgb
-from openurine_lib.files import digest
+from openurine_lib.files import digest, digest_of_file
+from openurine_lib.finds import confident
 from openurine_lib.finetuning import CHECKS, Finetuned, trained_further
 from openurine_lib.inference import digests
 from openurine_lib.laboratory import BadOption, usual_slice_px
@@ -40,6 +41,8 @@ LEAST_DRAWN = 30  # fewer leave no patient to hold out
 LEAST_PX = 5.0  # a drawn particle whose longer side is shorter is no longer a particle to find
 # gentler than from random weights, and nearer to the shares in which particles occur
 CHANGED = {"lr0": 0.0015, "repeat_threshold": 0.1}
+GENTLY = {"lr0": 0.001, "repeat_threshold": 0, "mosaic": 0.0}
+DRAWN_ALONE, WITH_FINDS = 10, 5  # passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +106,15 @@ def adapt(
         side = usual_slice_px(meta["imgsz"], validation.read(base), um)
         d = _draw(labs, um, drawn, side, seed, out)
         told = {"adapted_to": {"fields": len(given), "laboratories": [lab.about for lab in labs]}}
-        done = trained_further(d, base, side, out, seed, epochs, CHANGED, told, halfway=True)
+        first = out / "first"
+        first.mkdir(exist_ok=True)
+        passes = epochs or DRAWN_ALONE
+        start = trained_further(d, base, side, first, seed, passes, CHANGED, halfway=True).weights
+        more = confident(start, given, side, seed, out / f"finds-{digest_of_file(start, 12)}")
+        passes = epochs or WITH_FINDS
+        done = trained_further(
+            d, start, side, out, seed, passes, GENTLY, told, more=more, before=base
+        )
     done = dataclasses.replace(done, minutes=(time.monotonic() - started) / 60)
     return Adapted(**vars(done), laboratories=cameras, cameras=tuple(lab.about for lab in labs))
 

@@ -107,11 +107,14 @@ def trained_further(
     changed: dict[str, Any] | None = None,
     told: dict[str, Any] | None = None,
     halfway: bool = False,
+    more: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    before: Path | None = None,
 ) -> Finetuned:
     """What ``finetune`` does with a checked data set; nobody else may write to ``out`` meanwhile.
 
     side: of a slice in pixels. changed: settings other than the profile's ``study``. told: what
     else goes into the weights file. halfway: the mean of the first and the best weights is kept.
+    more: images and boxes that are trained on besides. before: weights to compare with; None: base.
     """
     started = time.monotonic()
     meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
@@ -122,6 +125,10 @@ def trained_further(
     images, boxes = slices_of(
         split.train, d.boxes_of(split.train), side, SLICES, seed, out / "slices"
     )
+    if more is not None:
+        images, boxes = (
+            pd.concat(pair, ignore_index=True) for pair in zip((images, boxes), more, strict=True)
+        )
     settings = profile("study").settings | (changed or {})
     few, many = EPOCHS
     usual = int(np.clip(SHOWN // len(split.train), few, many))
@@ -141,9 +148,9 @@ def trained_further(
     if halfway:
         best = write_mean(out / "start.pt", best, work / "halfway.pt")
     found = _on_held_out(best, held, side, work / "held_out.csv")
-    before = _on_held_out(base, held, side, work / "before.csv")
+    first = _on_held_out(before or base, held, side, work / "before.csv")
     truth = d.boxes_of(held)
-    table = gains(truth, renamed(before, d.taxonomy, old), found, d.taxonomy, held, seed)
+    table = gains(truth, renamed(first, d.taxonomy, old), found, d.taxonomy, held, seed)
     content = validation.record(
         held, truth, found, d.taxonomy, rest,
         data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from openurine_lib import adapting, cli, finetuning
+from openurine_lib import adapting, cli, finds, finetuning
 from openurine_lib.adapting import adapt
 from openurine_lib.clinical import validation
 from openurine_lib.laboratory import BadOption
@@ -53,6 +53,16 @@ def test_what_is_too_small_to_see_is_not_to_be_found():
     boxes = pd.DataFrame({"x1": 0.0, "y1": 0.0, "x2": [4.9, 3.0, 4.0], "y2": [1.0, 5.0, 40.0]})
     assert adapting.visible(boxes).index.tolist() == [0, 1]
     assert adapting.visible(boxes)["y2"].tolist() == [5.0, 40.0]
+
+
+def test_uncertain_finds_are_painted_out_and_sure_ones_are_left():
+    pixels = np.full((200, 200, 3), 180, np.uint8)
+    pixels[40:60, 40:60] = 60
+    pixels[100:120, 100:120] = 60
+    box = pd.DataFrame({"x1": [40], "y1": [40], "x2": [60], "y2": [60]})
+    out = finds.painted(pixels, box, box + 60)
+    assert abs(out[50, 50].astype(int) - 180).max() < 40 and (out[110, 110] == 60).all()
+    assert (finds.painted(pixels, box, box)[50, 50] == 60).all()
 
 
 @pytest.mark.slow
