@@ -14,6 +14,7 @@ __version__ = "0.2.0"
 _NAMES_OF = {
     "laboratory": "predict",
     "finetuning": "finetune",
+    "adapting": "adapt",
     "explorer.state": "Explorer",
     "explorer.panel": "Panel",
     "experiments.run": "Run open_run",

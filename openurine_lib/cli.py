@@ -1,4 +1,4 @@
-"""The command line: ``openurine predict | finetune | export | check | synthesize | methods``.
+"""The command line: ``openurine predict | finetune | adapt | export | check | synthesize | ...``.
 
 Every command reads its options, calls a function of the library, and prints what it gives. An error
 is one line, and exit code 2.
@@ -96,6 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_groups(tune)
     tune.set_defaults(run=_finetune)
 
+    about = "trains a detector further for your fields without a box: on drawn ones like them"
+    like = commands.add_parser("adapt", help=about)
+    about = "images, or folders of them, without boxes"
+    like.add_argument("fields", nargs="+", type=Path, metavar="FIELD", help=about)
+    about = "folder for the weights, the cameras and the drawn fields (%(default)s)"
+    like.add_argument("--out", type=Path, default=Path("adapted"), help=about)
+    about = "a weights.pt to start from (default: the detector that comes with the project)"
+    like.add_argument("--weights", type=Path, help=about)
+    like.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    like.add_argument("--drawn", type=int, default=240, help="fields to draw (%(default)s)")
+    about = "micrometres a pixel (default: as patients.csv says, or as red cells tell)"
+    like.add_argument("--um-per-px", type=float, help=about)
+    about = "passes over the drawn fields at most (default: as many as take some minutes)"
+    like.add_argument("--epochs", type=int, help=about)
+    like.set_defaults(run=_adapt)
+
     about = "writes a detector for OpenVINO or ONNX Runtime, to predict faster"
     export = commands.add_parser("export", help=about)
     export.add_argument("weights", type=Path, help="a weights.pt of this project")
@@ -190,6 +206,21 @@ def _finetune(options: argparse.Namespace) -> None:
     if options.groups:
         print("Patients are unknown: all these numbers may flatter.")
     print(f"\nNext: openurine predict FIELD... {shlex.join(['--weights', str(done.weights)])}")
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    from openurine_lib.adapting import adapt
+
+    names = ("out", "weights", "seed", "drawn", "um_per_px", "epochs")
+    done = adapt(options.fields, **{name: getattr(options, name) for name in names})
+    print("What was learned of the fields:", *done.cameras, sep="\n  ")
+    print(f"To change it, edit {done.laboratories} and give the same command again.\n")
+    print(f"{done.about}; {done.minutes:.1f} minutes.\n")
+    print("AP50 (%) on drawn fields like yours that were held out, before and after:")
+    print(done.gains[done.gains["boxes"] > 0].round(1).to_string(index=False))
+    print("\nWhat it finds on your real fields was not measured, as they have no boxes: label "
+          "some, and `openurine finetune` tells.")  # fmt: skip
+    print(f"\nNext: openurine predict FIELD... --weights {done.weights}")
 
 
 def _export(options: argparse.Namespace) -> None:

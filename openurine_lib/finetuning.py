@@ -34,7 +34,7 @@ from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.slices import slices_of
-from openurine_lib.training.transfer import write_start
+from openurine_lib.training.transfer import write_mean, write_start
 from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
@@ -80,7 +80,6 @@ def finetune(
     Raises DataError with all that is wrong in the data, WeightsError for weights that do not fit,
     BadOption for ``out`` inside of ``data`` or fewer than CHECKS epochs.
     """
-    started = time.monotonic()
     data, out = Path(data).resolve(), Path(out).resolve()
     if out.is_relative_to(data):
         raise BadOption("out", out, "it would become a part of the data; give another folder")
@@ -88,50 +87,81 @@ def finetune(
         raise BadOption("epochs", epochs, f"give at least {CHECKS}")
     base = default_weights.path() if weights is None else Path(weights)
     meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
-    old = taxonomy_of(meta, base)
     engine("ultralytics").load_model(base)  # refuses tensors that do not fit their network
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
         d = prepare(data, out / "dataset", seed, groups)
-        held, rest = d.test_images(FOLD), d.train_images(FOLD)
-        split = inner_split(rest, seed)
-        record = validation.read(base)
-        side = slice_px(d, rest, old, meta["imgsz"], record)
-        origin = write_start(base, old, d.taxonomy, seed, out / "start.pt")
-        images, boxes = slices_of(
-            split.train, d.boxes_of(split.train), side, SLICES, seed, out / "slices"
+        side = slice_px(
+            d, d.train_images(FOLD), taxonomy_of(meta, base), meta["imgsz"], validation.read(base)
         )
-        settings = profile("study").settings
-        few, many = EPOCHS
-        usual = int(np.clip(SHOWN // len(split.train), few, many))
-        job = TrainJob(
-            arch=meta["arch"], taxonomy=d.taxonomy, heads=meta["heads"], imgsz=meta["imgsz"],
-            images=images, boxes=boxes, epochs=epochs or usual, settings=settings, seed=seed,
-            dir=out, device=device(), pretrained=out / "start.pt",
-            # the taxonomy travels with the weights: no other file has to
-            meta={"synthetic": d.synthetic, "data": d.fingerprint, "finetuned_from": origin,
-                  "taxonomy_entry": dataclasses.asdict(d.taxonomy)},
-        )  # fmt: skip
-        # of other fields, settings or weights nothing is taken
-        work = out / f"work-{job.signature()[:12]}"
-        work.mkdir(exist_ok=True)
-        job = dataclasses.replace(job, dir=work)
-        best, looks = _train(job, split.validation, d, side)
-        found = _on_held_out(best, held, side, work / "held_out.csv")
-        before = _on_held_out(base, held, side, work / "before.csv")
-        truth = d.boxes_of(held)
-        table = gains(truth, renamed(before, d.taxonomy, old), found, d.taxonomy, held, seed)
-        content = validation.record(
-            held, truth, found, d.taxonomy, rest,
-            data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,
-            imgsz=meta["imgsz"],
-        )  # fmt: skip
-        final = out / "weights.pt"
-        with atomic_path(final) as temporary:
-            temporary.write_bytes(best.read_bytes())
-        validation.write(content, final)
-        with atomic_path(out / "gains.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.4g")
+        return trained_further(d, base, side, out, seed, epochs)
+
+
+def trained_further(
+    d: Dataset,
+    base: Path,
+    side: int,
+    out: Path,
+    seed: int,
+    epochs: int | None = None,
+    changed: dict[str, Any] | None = None,
+    told: dict[str, Any] | None = None,
+    halfway: bool = False,
+    more: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    before: Path | None = None,
+) -> Finetuned:
+    """What ``finetune`` does with a checked data set; nobody else may write to ``out`` meanwhile.
+
+    side: of a slice in pixels. changed: settings other than the profile's ``study``. told: what
+    else goes into the weights file. halfway: the mean of the first and the best weights is kept.
+    more: images and boxes that are trained on besides. before: weights to compare with; None: base.
+    """
+    started = time.monotonic()
+    meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
+    old = taxonomy_of(meta, base)
+    held, rest = d.test_images(FOLD), d.train_images(FOLD)
+    split = inner_split(rest, seed)
+    origin = write_start(base, old, d.taxonomy, seed, out / "start.pt")
+    images, boxes = slices_of(
+        split.train, d.boxes_of(split.train), side, SLICES, seed, out / "slices"
+    )
+    if more is not None:
+        images, boxes = (
+            pd.concat(pair, ignore_index=True) for pair in zip((images, boxes), more, strict=True)
+        )
+    settings = profile("study").settings | (changed or {})
+    few, many = EPOCHS
+    usual = int(np.clip(SHOWN // len(split.train), few, many))
+    job = TrainJob(
+        arch=meta["arch"], taxonomy=d.taxonomy, heads=meta["heads"], imgsz=meta["imgsz"],
+        images=images, boxes=boxes, epochs=epochs or usual, settings=settings, seed=seed,
+        dir=out, device=device(), pretrained=out / "start.pt",
+        # the taxonomy travels with the weights: no other file has to
+        meta={"synthetic": d.synthetic, "data": d.fingerprint, "finetuned_from": origin,
+              "taxonomy_entry": dataclasses.asdict(d.taxonomy), **(told or {})},
+    )  # fmt: skip
+    # of other fields, settings or weights nothing is taken
+    work = out / f"work-{job.signature()[:12]}"
+    work.mkdir(exist_ok=True)
+    job = dataclasses.replace(job, dir=work)
+    best, looks = _train(job, split.validation, d, side)
+    if halfway:
+        best = write_mean(out / "start.pt", best, work / "halfway.pt")
+    found = _on_held_out(best, held, side, work / "held_out.csv")
+    first = _on_held_out(before or base, held, side, work / "before.csv")
+    truth = d.boxes_of(held)
+    table = gains(truth, renamed(first, d.taxonomy, old), found, d.taxonomy, held, seed)
+    content = validation.record(
+        held, truth, found, d.taxonomy, rest,
+        data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,
+        imgsz=meta["imgsz"],
+    )  # fmt: skip
+    final = out / "weights.pt"
+    with atomic_path(final) as temporary:
+        temporary.write_bytes(best.read_bytes())
+    validation.write(content, final)
+    with atomic_path(out / "gains.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.4g")
     minutes = (time.monotonic() - started) / 60
     about = (
         f"{len(split.train)} fields trained on, {len(split.validation)} to decide when to stop, "

@@ -9,6 +9,7 @@ From the particle to the folder:
     patients       who shows what, and Table 2's counts
     report         what a laboratory says of a patient
     dataset        the folder: images, YOLO and COCO labels, tables
+    look, likeness what a camera does, learned from fields that nobody has labelled
     contents       what a folder holds, counted; croissant and datasheet describe it
     spec, command  how large a set is, and ``python -m synthurine``
 
@@ -24,13 +25,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synthurine.dataset import SIMULATOR, generate, one_field, write
     from synthurine.fields import Field, simulated
+    from synthurine.likeness import laboratories_like, spec_like
     from synthurine.particles.classes import CLASSES
     from synthurine.report import laboratory_report
     from synthurine.spec import PAPER, spec_for
 
-__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate", "laboratory_report", "one_field",
-           "simulated", "spec_for", "write"]  # fmt: skip
-_MODULES = ("spec", "particles.classes", "fields", "report", "dataset")  # the quick ones first
+__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate", "laboratories_like",
+           "laboratory_report", "one_field", "simulated", "spec_for", "spec_like",
+           "write"]  # fmt: skip
+# the quick ones first
+_MODULES = ("spec", "particles.classes", "fields", "report", "dataset", "likeness")
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,7 @@ class Contents:
     taken: pd.DataFrame  # patients.csv: [image, patient, subset, profile, laboratory, um_per_px]
     boxes: pd.DataFrame  # [image, name, px (longest side), um]
     megabytes: float  # of the pictures
+    learned: bool  # whether its laboratories were learned from other fields (``likeness``)
 
     @property
     def in_a_sentence(self) -> str:
@@ -72,6 +73,7 @@ def count(folder: Path) -> Contents:
         taken=taken,
         boxes=_boxes(folder, taken),
         megabytes=sum(file.stat().st_size for file in chain(*pictures.values())) / 1e6,
+        learned="laboratories" in meta,
     )
 
 

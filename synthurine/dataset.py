@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from synthurine.fields import Field, lay
 from synthurine.files import atomic_path, write_json, write_text
-from synthurine.laboratories import LABORATORIES
+from synthurine.laboratories import LABORATORIES, Laboratory, described, write_laboratories
 from synthurine.particles.classes import CLASSES
 from synthurine.patients import PROFILES, Patient, contents, of_profile, plan
 from synthurine.report import laboratory_report
@@ -27,10 +27,12 @@ from synthurine.spec import LEAST
 
 # To be raised when the drawing changes: nothing is added to a folder of another version.
 SIMULATOR = "optics-5"
+LABORATORIES_FILE = "laboratories.yaml"  # that can be edited, and drawn with again
 FOLDERS = {"labelled": "images", "unlabelled": "unlabelled", "cohort": "cohort"}
 FIELDS_PER_WORKER = 30  # with fewer, starting another process takes longer than it saves
 
 Item = tuple[Patient, int]  # a patient and the number of one of their fields
+Laboratories = Sequence[Laboratory]
 
 
 def generate(spec: Mapping[str, int], seed: int) -> Iterator[Field]:
@@ -39,11 +41,13 @@ def generate(spec: Mapping[str, int], seed: int) -> Iterator[Field]:
         yield draw_field(patient, j, spec, seed)
 
 
-def draw_field(patient: Patient, j: int, spec: Mapping[str, int], seed: int) -> Field:
+def draw_field(
+    patient: Patient, j: int, spec: Mapping[str, int], seed: int, labs: Laboratories = LABORATORIES
+) -> Field:
     """The patient's field ``j``. It depends on the arguments alone, not on other fields."""
     rng = np.random.default_rng([seed, patient.first + j])
-    lab = LABORATORIES[patient.laboratory]
-    um_per_px = pixel_size(patient, spec)
+    lab = labs[patient.laboratory]
+    um_per_px = pixel_size(spec, lab)
     image, boxes = lay(contents(patient, j, rng), spec["field_px"], um_per_px, lab, rng)
     return Field(image, boxes, patient.name, _name(patient, j), patient.split, um_per_px, lab.jpeg)
 
@@ -78,29 +82,35 @@ def one_field(
     return Field(image, boxes, patient.name, _name(patient, 0), patient.split, um_per_px, lab.jpeg)
 
 
-def pixel_size(patient: Patient, spec: Mapping[str, int]) -> float:
-    """Width of a pixel in the patient's laboratory, in um."""
-    return spec["field_um"] / spec["field_px"] / LABORATORIES[patient.laboratory].zoom
+def pixel_size(spec: Mapping[str, int], lab: Laboratory) -> float:
+    """Width of a pixel in that laboratory, in um."""
+    return spec["field_um"] / spec["field_px"] / lab.zoom
 
 
 def write(
-    out_dir: str | Path, spec: Mapping[str, int], seed: int, workers: int | None = None
+    out_dir: str | Path,
+    spec: Mapping[str, int],
+    seed: int,
+    workers: int | None = None,
+    labs: Laboratories = LABORATORIES,
 ) -> Path:
     """Writes the data set as a YOLO folder and returns the folder. Resumes: what is there stays.
 
     The folder holds images/ and labels/ (labelled fields), unlabelled/ and cohort/ (images alone),
     data.yaml, the same labels as COCO in annotations/coco.json, patients.csv [image, patient,
-    subset, profile, laboratory, um_per_px], laboratory.csv (the cohort's reports) and meta.json.
+    subset, profile, laboratory, um_per_px], laboratory.csv (the cohort's reports) and meta.json;
+    laboratories.yaml, if they are not the usual ones.
 
     Args:
         spec: how many fields and patients and how large; ``synthurine.PAPER`` shows the keys.
         workers: processes; one a core if None. The result does not depend on it.
+        labs: the laboratories that the patients' fields are taken in.
 
     Raises ValueError for a wrong spec, and if the folder holds a data set of another spec, seed or
     simulator.
     """
     out = Path(out_dir)
-    patients = plan(spec, seed)
+    patients = plan(spec, seed, len(labs))
     meta = {
         "synthetic": True,
         "simulator": SIMULATOR,
@@ -108,13 +118,19 @@ def write(
         "spec": dict(spec),
         "um_per_px": spec["field_um"] / spec["field_px"],
     }
+    if labs is not LABORATORIES:
+        meta["laboratories"] = described(labs)
     _refuse_another_set(out / "meta.json", meta)
     for folder in ("labels", *FOLDERS.values()):
         (out / folder).mkdir(parents=True, exist_ok=True)
     write_json(out / "meta.json", meta)
     missing = [(p, j) for p, j in _items(patients) if not _image_path(out, p, j).exists()]
-    _draw_all(missing, partial(_write_field, out, dict(spec), seed), workers or os.cpu_count() or 1)
-    _write_tables(out, patients, spec, seed)
+    _draw_all(
+        missing, partial(_write_field, out, dict(spec), seed, labs), workers or os.cpu_count() or 1
+    )
+    _write_tables(out, patients, spec, seed, labs)
+    if labs is not LABORATORIES:
+        write_laboratories(out / LABORATORIES_FILE, labs, spec["field_um"] / spec["field_px"])
     names = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(CLASSES))}
     write_text(out / "data.yaml", yaml.safe_dump(names, sort_keys=False))
     labelled = [_name(p, j) for p, j in _items(patients) if p.split == "labelled"]
@@ -164,9 +180,11 @@ def _on_one_core(draw_one: partial[None], item: Item) -> None:
     draw_one(item)
 
 
-def _write_field(out: Path, spec: dict[str, int], seed: int, item: Item) -> None:
+def _write_field(
+    out: Path, spec: dict[str, int], seed: int, labs: Laboratories, item: Item
+) -> None:
     """Writes the labels, then the image: a field counts as written when its image exists."""
-    field = draw_field(*item, spec, seed)
+    field = draw_field(*item, spec, seed, labs)
     if field.split == "labelled":
         lines = [_yolo_line(box, spec["field_px"]) for box in field.boxes]
         write_text(out / "labels" / f"{field.name}.txt", "\n".join(lines))
@@ -184,16 +202,19 @@ def _yolo_line(box: tuple[str, float, float, float, float], px: int) -> str:
     return " ".join([str(CLASSES.index(name)), *(f"{v:.6f}" for v in centre_size)])
 
 
-def _write_tables(out: Path, patients: list[Patient], spec: Mapping[str, int], seed: int) -> None:
+def _write_tables(
+    out: Path, patients: list[Patient], spec: Mapping[str, int], seed: int, labs: Laboratories
+) -> None:
     """patients.csv: whose each image is. laboratory.csv: the reports on the cohort."""
+    um = [round(pixel_size(spec, lab), 5) for lab in labs]
     rows = [
-        (_name(p, j), p.name, p.split, p.profile, p.laboratory + 1, round(pixel_size(p, spec), 5))
+        (_name(p, j), p.name, p.split, p.profile, p.laboratory + 1, um[p.laboratory])
         for p, j in _items(patients)
     ]
     columns = ["image", "patient", "subset", "profile", "laboratory", "um_per_px"]
     _write_csv(out / "patients.csv", pd.DataFrame(rows, columns=columns))
     cohort = [p for p in patients if p.split == "cohort"]
-    sides_um = [spec["field_px"] * pixel_size(p, spec) for p in cohort]
+    sides_um = [spec["field_px"] * um[p.laboratory] for p in cohort]
     _write_csv(out / "laboratory.csv", laboratory_report(cohort, sides_um, seed))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 
 from synthurine.contents import Contents
-from synthurine.dataset import FOLDERS
+from synthurine.dataset import FOLDERS, LABORATORIES_FILE
 from synthurine.files import write_text
 from synthurine.particles.classes import CLASSES
 
@@ -49,5 +49,8 @@ def datasheet(contents: Contents) -> str:
 
 def _command(contents: Contents) -> str:
     """The options that draw the set again."""
-    spec = {key.replace("_", "-"): value for key, value in contents.spec.items()}
+    spec = {key.replace("_", "-"): str(value) for key, value in contents.spec.items()}
+    if contents.learned:  # the file tells the size of a pixel, and so the width of a field
+        del spec["field-um"]
+        spec["like"] = LABORATORIES_FILE
     return " ".join(f"--{key} {value}" for key, value in spec.items()) + f" --seed {contents.seed}"

@@ -6,14 +6,18 @@ camera does to the light: sensor noise, demosaicking, white balance, tone, sharp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from synthurine.files import read_config
+from synthurine.files import read_config, write_text
 from synthurine.optics import Array, Microscope, contrast
 
 COARSE = 192  # side in pixels of the grid on which an empty field is made: all of it is smooth
@@ -37,11 +41,42 @@ class Laboratory:
     sharpen: float
     jpeg: int
     zoom: float
+    radius: float = 1.4
 
 
 def _laboratory(entry: dict[str, Any]) -> Laboratory:
     microscope = Microscope(**entry["microscope"])
     return Laboratory(**entry | {"microscope": microscope, "light": tuple(entry["light"])})
+
+
+def described(labs: Sequence[Laboratory]) -> list[dict[str, Any]]:
+    """The laboratories as a YAML file lists them."""
+    return [asdict(lab) | {"light": list(lab.light)} for lab in labs]
+
+
+def write_laboratories(path: str | Path, labs: Sequence[Laboratory], um_per_px: float) -> None:
+    """Writes laboratories to a YAML file that a person can read, edit, and draw with again."""
+    content = {"um_per_px": um_per_px, "laboratories": described(labs)}
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def read_laboratories(path: str | Path) -> tuple[tuple[Laboratory, ...], float]:
+    """The laboratories of a YAML file, and the usual size of a pixel there in um.
+
+    The file is one of ``write_laboratories``, perhaps edited since. Raises ValueError for another.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        labs = tuple(_laboratory(entry) for entry in content["laboratories"])
+        um = float(content["um_per_px"])
+        if not labs or not 0 < um < math.inf:
+            raise ValueError("it lists none, or their pixels have no size")
+    except (TypeError, KeyError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{path}: does not describe laboratories ({error}); "
+            "give the laboratories.yaml that was left beside drawn fields, or a folder of images"
+        ) from error
+    return labs, um
 
 
 LABORATORIES = tuple(_laboratory(entry) for entry in read_config("laboratories.yaml"))
@@ -110,5 +145,5 @@ def photograph(
         white = float(max(lab.light))
         picture = np.asarray(cv2.pow(np.maximum(picture, 0) / white, lab.tone) * white, np.float32)
     if lab.sharpen:  # unsharp mask
-        picture += lab.sharpen * (picture - cv2.GaussianBlur(picture, (0, 0), 1.4))
+        picture += lab.sharpen * (picture - cv2.GaussianBlur(picture, (0, 0), lab.radius))
     return cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)

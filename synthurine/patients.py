@@ -50,10 +50,13 @@ class Patient:
     labelled: Counts = field(default_factory=lambda: np.zeros((0, len(CLASSES)), np.int64))
 
 
-def plan(spec: Mapping[str, int], seed: int) -> list[Patient]:
+def plan(
+    spec: Mapping[str, int], seed: int, laboratories: int = len(LABORATORIES)
+) -> list[Patient]:
     """Every patient of the data set: labelled first, then unlabelled, then the cohort.
 
-    A patient of the cohort has 3-5 fields. Raises ValueError for a wrong spec.
+    A patient of the cohort has 3-5 fields. laboratories: how many there are. Raises ValueError for
+    a wrong spec.
     """
     check(spec)
     rng = np.random.default_rng([seed, 0, 1])
@@ -75,7 +78,7 @@ def plan(spec: Mapping[str, int], seed: int) -> list[Patient]:
         for i, count in enumerate(fields_of[split]):
             profile = str(profiles[i])
             rates = _rates(profile, split, area, rng)
-            laboratory = int(rng.integers(len(LABORATORIES)))
+            laboratory = int(rng.integers(laboratories))
             name = f"{letter}{i + 1:04d}"
             patients.append(Patient(name, split, profile, laboratory, first, count, rates))
             first += count

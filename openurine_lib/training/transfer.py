@@ -59,6 +59,24 @@ def write_start(
     }  # fmt: skip
 
 
+def write_mean(one: Path, other: Path, out: Path) -> Path:
+    """Writes weights that lie halfway between two of one network; the rest is the second file's.
+
+    Halfway between a start and what it was trained on to, most of what was learned is there, and
+    less of what the start knew is lost (Wortsman et al. 2022, arXiv:2109.01903).
+    """
+    start = read_weights(one)["state_dict"]
+    content = read_weights(other)
+    state = {
+        name: torch.lerp(start[name].to(tensor.dtype), tensor, 0.5)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in content["state_dict"].items()
+    }
+    save({"state_dict": state, "meta": content["meta"]}, out)
+    return out
+
+
 def load_encoder(model: nn.Module, encoder: Path) -> None:
     """Puts the autoencoder's encoder into the backbone; WeightsError unless all of it fits."""
     content = read_weights(encoder, needed=("arch",))
