@@ -182,7 +182,7 @@ def test_nobody_to_compare():
     assert list(table["row"]) == [MEAN] and np.isnan(table["accuracy"]).all()
     assert list(agreement.table8_components(graded([], []), ["RBC"])["reason"]) == [
         "not in the reference",
-        "",
+        agreement.NO_LEVEL,
     ]
 
 
