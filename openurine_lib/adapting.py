@@ -20,7 +20,6 @@ import pandas as pd
 from filelock import FileLock
 
 import synthurine
-from openurine_lib import default_weights
 from openurine_lib.clinical import validation
 from openurine_lib.clinical.counts import per_hpf
 from openurine_lib.data import taxonomy
@@ -30,10 +29,10 @@ from openurine_lib.data.given import given_fields
 from openurine_lib.data.images import read_rgb
 from openurine_lib.files import digest, digest_of_file
 from openurine_lib.finds import confident
-from openurine_lib.finetuning import CHECKS, Finetuned, trained_further
+from openurine_lib.finetuning import CHECKS, Finetuned, start_of, trained_further
 from openurine_lib.inference import digests
 from openurine_lib.laboratory import BadOption, usual_slice_px
-from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights
+from openurine_lib.training.weights import check_taxonomy
 from synthurine.laboratories import Laboratory, described, read_laboratories, write_laboratories
 
 DRAWN = 240  # fields
@@ -88,8 +87,7 @@ def adapt(
         raise BadOption("epochs", epochs, f"give at least {CHECKS}")
     if um_per_px is not None and not um_per_px > 0:
         raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
-    base = default_weights.path() if weights is None else Path(weights)
-    meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
+    base, meta, _ = start_of(weights)
     check_taxonomy(meta, taxonomy.load("openurine"), base)  # the classes that are drawn
     with tempfile.TemporaryDirectory() as scratch:
         given = given_fields(fields, Path(scratch))

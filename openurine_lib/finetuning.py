@@ -85,16 +85,25 @@ def finetune(
         raise BadOption("out", out, "it would become a part of the data; give another folder")
     if epochs is not None and epochs < CHECKS:
         raise BadOption("epochs", epochs, f"give at least {CHECKS}")
-    base = default_weights.path() if weights is None else Path(weights)
-    meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
-    engine("ultralytics").load_model(base)  # refuses tensors that do not fit their network
+    base, meta, old = start_of(weights)
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
         d = prepare(data, out / "dataset", seed, groups)
-        side = slice_px(
-            d, d.train_images(FOLD), taxonomy_of(meta, base), meta["imgsz"], validation.read(base)
-        )
+        side = slice_px(d, d.train_images(FOLD), old, meta["imgsz"], validation.read(base))
         return trained_further(d, base, side, out, seed, epochs)
+
+
+def start_of(weights: str | Path | None) -> tuple[Path, dict[str, Any], Taxonomy]:
+    """The detector that a training starts from: its file, what that tells of it, its classes.
+
+    None is the detector that comes with the project. Raises WeightsError for a file that is none,
+    or whose tensors do not fit its network.
+    """
+    base = default_weights.path() if weights is None else Path(weights)
+    meta = read_weights(base, "ultralytics", DETECTOR)["meta"]
+    classes = taxonomy_of(meta, base)
+    engine("ultralytics").load_model(base)
+    return base, meta, classes
 
 
 def trained_further(
