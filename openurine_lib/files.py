@@ -6,6 +6,8 @@ import functools
 import hashlib
 import json
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from synthurine.files import atomic_path, plain, write_json, write_text
 
 __all__ = ["PACKAGE", "plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
 __all__ += ["digest_once", "discard", "is_sealed", "seal", "write_json", "write_text"]
+__all__ += ["clear_unfinished"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -59,6 +62,15 @@ def digest_once(path: str | Path, length: int = 64) -> str:
 @functools.cache
 def _digest_of_state(path: str, *state: int) -> str:
     return digest_of_file(path)
+
+
+def clear_unfinished(folder: Path, names: Collection[str]) -> None:
+    """Removes what a killed process left of files of these names, which it wrote by
+    ``atomic_path``. Nobody else may write to the folder meanwhile."""
+    for path in folder.glob(".*"):
+        parts = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}(\.\w+)?", path.name)
+        if parts and parts[1] + (parts[2] or "") in names:
+            path.unlink()
 
 
 def seal(path: Path) -> None:

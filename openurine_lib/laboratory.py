@@ -25,7 +25,7 @@ from openurine_lib.data.images import read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.experiments.formatting import defused
 from openurine_lib.experiments.methods import STRIDE
-from openurine_lib.files import atomic_path, write_json
+from openurine_lib.files import atomic_path, clear_unfinished, write_json
 from openurine_lib.inference import OVERLAP, boxes_on, digests, predict_fields, write_csv
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
@@ -258,6 +258,9 @@ def _held(folder: Path, fields: pd.DataFrame) -> Iterator[None]:
             if there:
                 raise BadFolder(f"{folder}: {there[0]} is not of these fields; {remedy}")
             write_json(record, made_from)
+            clear_unfinished(folder, [*results, "boxes.csv.partial", RECORD])
+            bare = [f"{image}.jpg" for image in fields.image]
+            clear_unfinished(folder / result_files.PATIENTS, bare)
             yield
     except Timeout as error:
         raise BadFolder(

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from openurine_lib.files import digest, digest_of_file, epoch_seed, root
+from openurine_lib.files import clear_unfinished, digest, digest_of_file, epoch_seed, root
 
 
 def test_a_digest_of_text_or_bytes_is_that_of_sha256sum(tmp_path):
@@ -31,3 +31,17 @@ def test_the_project_folder(tmp_path, monkeypatch):
     (tmp_path / "deeper").mkdir()
     monkeypatch.chdir(tmp_path / "deeper")
     assert root() == tmp_path
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path):
+    names = [
+        ".a.0123abcd.png",
+        ".b.c.89abcdef.png",
+        ".boxes.00000000",
+        ".mine.0123abcd.png",
+        "a.png",
+    ]
+    for name in names:
+        (tmp_path / name).write_text("x")
+    clear_unfinished(tmp_path, {"a.png", "b.c.png", "boxes"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".mine.0123abcd.png", "a.png"]
