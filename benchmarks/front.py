@@ -26,10 +26,8 @@ import pandas as pd
 import sliced
 import torch
 from matplotlib import pyplot as plt
-from sahi import AutoDetectionModel
 from sahi.predict import get_sliced_prediction
 from tqdm.auto import tqdm
-from ultralytics import YOLO
 
 import synthurine
 from openurine_lib import default_weights, style
@@ -39,7 +37,7 @@ from openurine_lib.data.dataset import prepare
 from openurine_lib.data.images import read_rgb
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.experiments.methods import profile
-from openurine_lib.inference import CONFIDENCE, predict_image
+from openurine_lib.inference import CONFIDENCE, MATCH_THRESHOLD, OVERLAP, predict_image
 from openurine_lib.speed.processor import use_cores
 from openurine_lib.training.engines.ultralytics import detector
 from openurine_lib.training.weights import read_weights
@@ -55,7 +53,7 @@ class Way(NamedTuple):
     """How a field is looked at."""
 
     slices: bool
-    overlap: float = 0.25
+    overlap: float = OVERLAP
     scale: float | None = None  # of a pass over the whole field, in that of a slice; None: no pass
 
 
@@ -132,26 +130,19 @@ def merged(boxes: pd.DataFrame) -> pd.DataFrame:
 
     corners = torch.tensor(boxes[XYXY].to_numpy(), dtype=torch.float32)
     scores = torch.tensor(boxes["conf"].to_numpy(), dtype=torch.float32)
-    kept = batched_nms(corners, scores, torch.tensor(boxes["cls"].to_numpy()), 0.5)
+    kept = batched_nms(corners, scores, torch.tensor(boxes["cls"].to_numpy()), MATCH_THRESHOLD)
     return boxes.iloc[kept.numpy()]
 
 
 def by_sahi(folder: Path) -> Callable[[Any], Any]:
     """Stock sahi on a stock yolo12m, as the paper sets both."""
-    YOLO("yolo12m.yaml").save(folder / "stock.pt")
-    model = AutoDetectionModel.from_pretrained(
-        "ultralytics",
-        str(folder / "stock.pt"),
-        confidence_threshold=sliced.CONFIDENCE,
-        device="cpu",
-        image_size=PAPER_PX,
-    )
+    model = sliced.stock_model("yolo12m", folder, PAPER_PX)
     side = PAPER_SLICE
 
     def look(image: Any) -> Any:
         torch.set_num_threads(1)  # what importing ultralytics leaves a user with
         return get_sliced_prediction(
-            image, model, side, side, 0.25, 0.25, perform_standard_pred=False, verbose=0
+            image, model, side, side, OVERLAP, OVERLAP, perform_standard_pred=False, verbose=0
         )
 
     return look

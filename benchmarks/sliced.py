@@ -49,17 +49,21 @@ def weights(arch: str, folder: Path) -> Path:
     return out
 
 
-def by_sahi(arch: str, folder: Path) -> Callable[[], float]:
-    """Seconds of stock sahi on a stock ultralytics model, warmed up."""
-    stock = YOLO(f"{arch}.yaml")
-    stock.save(folder / "stock.pt")
-    model = AutoDetectionModel.from_pretrained(
+def stock_model(arch: str, folder: Path, px: int) -> Any:
+    """A stock ultralytics model, untrained, in stock sahi, which brings slices to ``px`` pixels."""
+    YOLO(f"{arch}.yaml").save(folder / "stock.pt")
+    return AutoDetectionModel.from_pretrained(
         "ultralytics",
         str(folder / "stock.pt"),
         confidence_threshold=CONFIDENCE,
         device="cpu",
-        image_size=SLICE,
+        image_size=px,
     )
+
+
+def by_sahi(arch: str, folder: Path) -> Callable[[], float]:
+    """Seconds of stock sahi on a stock ultralytics model, warmed up."""
+    model = stock_model(arch, folder, SLICE)
 
     def seconds() -> float:
         torch.set_num_threads(1)

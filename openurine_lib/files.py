@@ -6,16 +6,15 @@ import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from synthurine.files import atomic_path, plain, write_json, write_text
+from synthurine.files import TEMPORARY, atomic_path, plain, write_json, write_text
 
 __all__ = ["PACKAGE", "plain", "atomic_path", "digest", "digest_of_file", "epoch_seed", "root"]
 __all__ += ["digest_once", "discard", "is_sealed", "seal", "write_json", "write_text"]
-__all__ += ["clear_unfinished"]
+__all__ += ["TEMPORARY", "clear_unfinished"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -68,7 +67,7 @@ def clear_unfinished(folder: Path, names: Collection[str]) -> None:
     """Removes what a killed process left of files of these names, which it wrote by
     ``atomic_path``. Nobody else may write to the folder meanwhile."""
     for path in folder.glob(".*"):
-        parts = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}(\.\w+)?", path.name)
+        parts = TEMPORARY.fullmatch(path.name)
         if parts and parts[1] + (parts[2] or "") in names:
             path.unlink()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import yaml
 
+# The names that ``atomic_path`` gives to what it has not finished: of the file ``(1)(2)``.
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.\w+)?")
 CONFIG = Path(__file__).resolve().parent / "config"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")  # the names that files.atomic_path gives
+from openurine_lib.files import TEMPORARY
+
 # Seconds. A file that is being written was changed a moment ago, so this one has been given up.
 GIVEN_UP = 3600
 RUNNING = ".running.ipynb"
