@@ -31,7 +31,7 @@ from openurine_lib.files import digest, digest_of_file
 from openurine_lib.finds import confident
 from openurine_lib.finetuning import CHECKS, Finetuned, start_of, trained_further
 from openurine_lib.inference import digests
-from openurine_lib.laboratory import BadOption, usual_slice_px
+from openurine_lib.laboratory import BadOption, check_pixel_size, usual_slice_px
 from openurine_lib.training.weights import check_taxonomy
 from synthurine.laboratories import Laboratory, described, read_laboratories, write_laboratories
 
@@ -85,8 +85,7 @@ def adapt(
         raise BadOption("drawn", drawn, f"give at least {LEAST_DRAWN}")
     if epochs is not None and epochs < CHECKS:
         raise BadOption("epochs", epochs, f"give at least {CHECKS}")
-    if um_per_px is not None and not um_per_px > 0:
-        raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
+    check_pixel_size(um_per_px)
     base, meta, _ = start_of(weights)
     check_taxonomy(meta, taxonomy.load("openurine"), base)  # the classes that are drawn
     with tempfile.TemporaryDirectory() as scratch:

@@ -47,6 +47,12 @@ class BadFolder(ValueError):
     """A folder for results that holds something else, or that another call is using."""
 
 
+def check_pixel_size(um_per_px: float | None) -> None:
+    """Raises BadOption for a size of a pixel, in micrometres, that cannot be; None is unknown."""
+    if um_per_px is not None and not 0 < um_per_px < math.inf:
+        raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What was found on the fields of one patient, or of several."""
@@ -97,8 +103,7 @@ def predict(
     """
     if not 0 <= conf <= 1:
         raise BadOption("conf", conf, "a confidence lies between 0 and 1")
-    if um_per_px is not None and not 0 < um_per_px < math.inf:
-        raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
+    check_pixel_size(um_per_px)
     if slice_px is not None and slice_px < 0:
         raise BadOption("slice_px", slice_px, "give pixels, or 0 for the whole field at once")
     unknown = [name for name in formats if name not in result_files.FORMATS]

@@ -8,7 +8,6 @@ confidence are those of a run at that confidence.
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from openurine_lib.data.images import BadField, decode
 from openurine_lib.evaluation import gradcam
 from openurine_lib.inference import OVERLAP, predict_image, size_at_once
 from openurine_lib.laboratory import (
-    BadOption,
     at_other_setting,
+    check_pixel_size,
     open_detector,
     unlike_training,
     usual_slice_px,
@@ -118,8 +117,7 @@ class Explorer:
 
         um_per_px: micrometres a pixel, if known. Raises BadField for what is no image, BadOption.
         """
-        if um_per_px is not None and not 0 < um_per_px < math.inf:
-            raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
+        check_pixel_size(um_per_px)
         try:
             pixels = decode(content)
         except Exception as error:  # a broken file can raise anything
