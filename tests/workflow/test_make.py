@@ -102,6 +102,16 @@ def test_rows_and_folds_that_are_named_are_run_alone(tmp_path, monkeypatch):
     assert {Path(place).name for place in whole} == {"fold0"} and len(whole) == len(every)
 
 
+def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, monkeypatch):
+    """Two rows on every fold, one on the first; other rows wait until something is carried."""
+    paper = profile("paper")
+    both = {predict_key(method(name), paper) for name in ("ours-yolo12m", "yolo12m-sahi")}
+    first = predict_key(method("yolo12n-160"), paper)
+    asked = planned(tmp_path, monkeypatch, "--profile", "paper", "--rows", "carried")
+    on_all = {f"predict/{key}/fold{fold}" for key in both for fold in range(5)}
+    assert asked == on_all | {f"predict/{first}/fold0"}
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [
