@@ -21,7 +21,7 @@ from openurine_lib.experiments.run import Run, first_record
 from openurine_lib.experiments.steps import ensure_encoder, on_record
 from openurine_lib.files import atomic_path, write_json
 from openurine_lib.speed.processor import device
-from openurine_lib.training import trials
+from openurine_lib.training import study, trials
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.trials import Split, inner_split
@@ -119,11 +119,12 @@ def _search(run: Run, m: Method, fold: int) -> trials.Search:
 
 
 def _together(run: Run, m: Method, fold: int) -> dict[str, Any]:
-    """The record of the whole search: that of its last worker, with the minutes of all."""
-    files = sorted(run.search_dir(m, fold).glob(f"worker*/{carried.TRAINED}"))
-    records = sorted((first_record([file]) for file in files), key=lambda r: r["time"])
-    minutes = sum(record["minutes"] for record in records)
-    return records[-1] | {"minutes": round(minutes, 2), "processes": len(records)}
+    """The record of the whole search: that of its last process, with the minutes of all trials."""
+    folder = run.search_dir(m, fold)
+    files = folder.glob(f"worker*/{carried.TRAINED}")
+    last = max((first_record([file]) for file in files), key=lambda record: record["time"])
+    made = study.open_study(folder, pruner(run.profile.search_pruner))
+    return last | {"minutes": round(study.minutes(made), 2), "processes": len(study.workers(made))}
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:

@@ -160,3 +160,14 @@ def under_way(study: optuna.Study) -> list[FrozenTrial]:
 def ended(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that need no more training, complete or pruned, by place."""
     return sorted(study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]), key=place_of)
+
+
+def minutes(study: optuna.Study) -> float:
+    """What these trials took, each by its own clock: also those of a call that was killed later."""
+    durations = (trial.duration for trial in ended(study))
+    return sum(duration.total_seconds() for duration in durations if duration) / 60
+
+
+def workers(study: optuna.Study) -> set[int]:
+    """The numbers of the processes that made these trials."""
+    return {trial.user_attrs[WORKER] for trial in ended(study)}
