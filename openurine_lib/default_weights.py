@@ -41,6 +41,14 @@ def path() -> Path:
     return folder / WEIGHTS
 
 
+def named(name: str) -> Path:
+    """The weights file of a result in ``carried/``, by its run, row and fold. Raises NoWeights."""
+    weights = CARRIED / name / WEIGHTS
+    if not weights.is_file():
+        raise NoWeights(f"{weights}: not there; a training starts from it, so use a checkout")
+    return weights
+
+
 def best(carried: Path) -> Path | None:
     """The folder that THE RULE chooses; None if nothing qualifies."""
     folders = [file.parent for file in sorted(carried.glob(f"*/*/*/{WEIGHTS}"))]

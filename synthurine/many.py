@@ -55,4 +55,5 @@ def _drawn(number: int, rng: np.random.Generator) -> Laboratory:
 
 
 def _within(ends: Sequence[float], rng: np.random.Generator) -> float:
-    return round(float(rng.uniform(*ends)), 4)
+    low, high = ends
+    return round(float(rng.uniform(low, high)), 4)

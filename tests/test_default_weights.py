@@ -73,3 +73,11 @@ def test_a_build_holds_the_default_and_its_record(tmp_path):
     built = tmp_path / "built" / "openurine_lib" / "default"
     assert {f.name for f in built.iterdir()} == {f.name for f in best.iterdir()}
     assert (built / default_weights.WEIGHTS).read_bytes() == b"best"
+
+
+def test_a_start_that_is_not_there_is_named(tmp_path, monkeypatch):
+    folder = carried(tmp_path, "a", 0.5)
+    monkeypatch.setattr(default_weights, "CARRIED", tmp_path)
+    assert default_weights.named("study/a/fold0") == folder / default_weights.WEIGHTS
+    with pytest.raises(default_weights.NoWeights, match="fold1.*use a checkout"):
+        default_weights.named("study/a/fold1")

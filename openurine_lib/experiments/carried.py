@@ -139,7 +139,7 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     if m.ssl:
         row["encoder"] = valid_for(run, "ssl", m, fold)
     if p.starts_carried(m):
-        row["start"] = digest_of_file(default_weights.path())
+        row["start"] = digest_of_file(default_weights.named(m.start))
     return row
 
 
