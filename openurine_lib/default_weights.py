@@ -1,8 +1,10 @@
 """The detector that is used where none is named: the best that comes with this project.
 
 THE RULE: of the results in ``carried/`` that have weights and a record of what they find
-(``validation.json``), the one with the highest mAP50 on its held-out fields. To replace it, carry a
-better one (``workflow/carry.py --weights``): nothing else names it.
+(``validation.json``), the one that has seen fields of the most cameras; of equals, the one with the
+highest mAP50 on its held-out fields. A field from a laboratory that nobody has asked is like none
+that was trained on, so cameras come first. To replace it, carry a better one (``workflow/carry.py
+--weights``): nothing else names it.
 
 In a checkout it lies in ``carried/``. An installed package holds a copy of it, which ``setup.py``
 puts into ``openurine_lib/default/`` while a wheel is built, so that it is stored once. The build
@@ -12,6 +14,7 @@ imports this module, which therefore needs nothing but Python.
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -38,11 +41,24 @@ def path() -> Path:
     return folder / WEIGHTS
 
 
+def named(name: str) -> Path:
+    """The weights file of a result in ``carried/``, by its run, row and fold. Raises NoWeights."""
+    weights = CARRIED / name / WEIGHTS
+    if not weights.is_file():
+        raise NoWeights(f"{weights}: not there; a training starts from it, so use a checkout")
+    return weights
+
+
 def best(carried: Path) -> Path | None:
     """The folder that THE RULE chooses; None if nothing qualifies."""
     folders = [file.parent for file in sorted(carried.glob(f"*/*/*/{WEIGHTS}"))]
     complete = [f for f in folders if (f / RECORD).is_file() and (f / METRICS).is_file()]
-    return max(complete, key=map50, default=None)
+    return max(complete, key=lambda folder: (cameras(folder), map50(folder)), default=None)
+
+
+def cameras(folder: Path) -> int:
+    """Of how many laboratories the drawn fields were; 0 if the record does not say."""
+    return int(json.loads((folder / RECORD).read_text(encoding="utf-8")).get("cameras", 0))
 
 
 def map50(folder: Path) -> float:

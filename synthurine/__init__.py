@@ -5,6 +5,7 @@ From the particle to the folder:
     particles/     the 39 classes, each drawn as thickness and absorption, in micrometres
     optics         how a bright-field microscope shows them
     laboratories   how eight laboratories' lamps and cameras do
+    many           laboratories at random; clutter: what lies on their fields besides particles
     fields         one field: places, depths, boxes
     patients       who shows what, and Table 2's counts
     report         what a laboratory says of a patient
@@ -26,15 +27,18 @@ if TYPE_CHECKING:
     from synthurine.dataset import SIMULATOR, generate, one_field, write
     from synthurine.fields import Field, simulated
     from synthurine.likeness import laboratories_like, spec_like
+    from synthurine.many import laboratories_at_random
     from synthurine.particles.classes import CLASSES
     from synthurine.report import laboratory_report
     from synthurine.spec import PAPER, spec_for
 
-__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate", "laboratories_like",
+__all__ = ["CLASSES", "PAPER", "SIMULATOR", "Field", "generate",
+           "laboratories_at_random", "laboratories_like",
            "laboratory_report", "one_field", "simulated", "spec_for", "spec_like",
            "write"]  # fmt: skip
 # the quick ones first
-_MODULES = ("spec", "particles.classes", "fields", "report", "dataset", "likeness")
+_MODULES = ("spec", "particles.classes", "fields", "report", "dataset", "likeness",
+            "many")  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -49,7 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     about = "a folder of unlabelled fields: light, noise, sharpness and the size of a pixel are "
     about += "learned from them; or the laboratories.yaml that this left, edited"
-    parser.add_argument("--like", type=Path, metavar="FOLDER", help=about)
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--like", type=Path, metavar="FOLDER", help=about)
+    about = "so many laboratories with cameras drawn at random, in place of the usual eight"
+    whose.add_argument("--laboratories", type=int, metavar="N", help=about)
     about = "with --like: micrometres a pixel, if known (default: as their red cells tell)"
     parser.add_argument("--um-per-px", type=float, help=about)
     usual = spec_for()
@@ -73,7 +76,12 @@ def run(options: argparse.Namespace) -> None:
     chosen = {name: getattr(options, name) for name in CHOSEN}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     spec = spec_for(options.fields, options.full)
-    if options.like is None:
+    if options.laboratories is not None:
+        from synthurine.many import laboratories_at_random
+
+        labs = laboratories_at_random(options.laboratories, options.seed)
+        out = write(options.out, spec | chosen, options.seed, options.workers, labs)
+    elif options.like is None:
         out = write(options.out, spec | chosen, options.seed, options.workers)
     else:
         labs, like = _like(options, spec["fields"])

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from synthurine import clutter
 from synthurine.files import read_config, write_text
 from synthurine.optics import Array, Microscope, contrast
 
@@ -42,6 +43,9 @@ class Laboratory:
     jpeg: int
     zoom: float
     radius: float = 1.4
+    mottle: float = 0.0
+    lines: float = 0.0
+    edge: float = 0.0
 
 
 def _laboratory(entry: dict[str, Any]) -> Laboratory:
@@ -103,7 +107,16 @@ def background(px: int, k: float, lab: Laboratory, rng: np.random.Generator) -> 
     rings = contrast(phase, absorb, coarse_k, z, lab.microscope)
     rings *= 0.5
     planes = [cv2.resize(plane, (px, px), interpolation=cv2.INTER_CUBIC) for plane in rings]
-    return np.stack(planes), cv2.resize(light, (px, px), interpolation=cv2.INTER_LINEAR)
+    c = np.stack(planes)
+    light = np.asarray(cv2.resize(light, (px, px), interpolation=cv2.INTER_LINEAR), np.float32)
+    # nothing is drawn of what a laboratory has not, so its fields do not depend on what others have
+    if lab.mottle:
+        light *= 1 + np.float32(lab.mottle) * clutter.mottle(px, k, rng)[..., None]
+    if lab.lines:
+        c += clutter.lines(px, k, lab.lines, rng)
+    if lab.edge and rng.random() < lab.edge:
+        c += clutter.edge(px, k, rng)
+    return c, light
 
 
 def _light(lab: Laboratory, rng: np.random.Generator) -> Array:

@@ -16,14 +16,15 @@ from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weight
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def carried(store, row, map50, record=True):
+def carried(store, row, map50, record=True, cameras=None):
     folder = store / "study" / row / "fold0"
     folder.mkdir(parents=True)
     (folder / default_weights.WEIGHTS).write_bytes(row.encode())
     (folder / default_weights.METRICS).write_text(f"cls,ap50\n0,{map50}\n1,\n2,{map50}\n")
     (folder / default_weights.CARD).write_text("card")
     if record:
-        (folder / default_weights.RECORD).write_text("{}")
+        known = {} if cameras is None else {"cameras": cameras}
+        (folder / default_weights.RECORD).write_text(json.dumps(known))
     return folder
 
 
@@ -37,6 +38,14 @@ def test_the_best_with_a_record_is_the_default(tmp_path, monkeypatch):
     monkeypatch.setattr(default_weights, "CARRIED", tmp_path / "empty")
     with pytest.raises(default_weights.NoWeights, match="name one"):
         default_weights.path()
+
+
+def test_the_one_that_has_seen_more_cameras_comes_first(tmp_path):
+    carried(tmp_path, "a", 0.9, cameras=8)
+    carried(tmp_path, "b", 0.95)
+    carried(tmp_path, "c", 0.4, cameras=100)
+    best = carried(tmp_path, "d", 0.5, cameras=100)
+    assert default_weights.best(tmp_path) == best
 
 
 def test_the_one_of_this_repository_fits_its_record_and_can_be_read():
@@ -64,3 +73,11 @@ def test_a_build_holds_the_default_and_its_record(tmp_path):
     built = tmp_path / "built" / "openurine_lib" / "default"
     assert {f.name for f in built.iterdir()} == {f.name for f in best.iterdir()}
     assert (built / default_weights.WEIGHTS).read_bytes() == b"best"
+
+
+def test_a_start_that_is_not_there_is_named(tmp_path, monkeypatch):
+    folder = carried(tmp_path, "a", 0.5)
+    monkeypatch.setattr(default_weights, "CARRIED", tmp_path)
+    assert default_weights.named("study/a/fold0") == folder / default_weights.WEIGHTS
+    with pytest.raises(default_weights.NoWeights, match="fold1.*use a checkout"):
+        default_weights.named("study/a/fold1")

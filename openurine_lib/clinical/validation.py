@@ -35,6 +35,7 @@ from openurine_lib.files import digest_of_file, write_json
 from openurine_lib.inference import predict_fields
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
+from synthurine.laboratories import LABORATORIES
 
 FILE = default_weights.RECORD
 FORMAT = 1
@@ -89,8 +90,9 @@ def record(
 
     images, truth, predictions: held out, see ``table8_validation``. training: [path] of the fields
     that the detector was trained on. setting: data (a name), drawn (whether the fields are), alone
-    (whether every field counts as a patient), slice_px (0: whole fields), imgsz (pixels), at_once
-    (whether small fields were seen whole at the slices' scale, ``inference.size_at_once``).
+    (whether every field counts as a patient), cameras (how many laboratories' drawn fields come
+    from, 0 for real ones), slice_px (0: whole fields), imgsz (pixels), at_once (whether small
+    fields were seen whole at the slices' scale, ``inference.size_at_once``).
     """
     scale = setting["imgsz"] / (setting["slice_px"] or images[["width", "height"]].max().max())
     fields = appearance.spread(list(training["path"]))
@@ -124,6 +126,7 @@ def of_run(run: Run, m: Method, fold: int, at_once: bool = False) -> dict[str, A
     return record(
         images, data.boxes_of(images), found, data.taxonomy, training,
         data=run.data_name, drawn=data.synthetic, alone=by_image(data.meta),
+        cameras=len(data.meta.get("laboratories", LABORATORIES)) if data.synthetic else 0,
         slice_px=run.slicing(m)[0] or 0, imgsz=run.profile.pixels(m.imgsz), at_once=at_once,
     )  # fmt: skip
 

@@ -139,7 +139,7 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     if m.ssl:
         row["encoder"] = valid_for(run, "ssl", m, fold)
     if p.starts_carried(m):
-        row["start"] = digest_of_file(default_weights.path())
+        row["start"] = digest_of_file(default_weights.named(m.start))
     return row
 
 
@@ -156,9 +156,13 @@ def _of_encoder(run: Run, m: Method, fold: int) -> dict[str, Any]:
 
 def _data(run: Run, fold: int) -> dict[str, Any]:
     data = run.dataset
-    drawn = None
+    drawn: dict[str, Any] | None = None
     if data.synthetic:
-        drawn = {"simulator": data.meta.get("simulator"), "spec": run.profile.synthetic}
+        meta = data.meta
+        drawn = {"simulator": meta.get("simulator"), "spec": meta.get("spec")}
+        if "laboratories" in meta:  # a folder that was drawn with others than the usual eight
+            labs = digest(json.dumps(meta["laboratories"], sort_keys=True))
+            drawn |= {"laboratories": labs, "seed": meta.get("seed")}
     p = run.profile
     limits = (p.max_train_fields, p.max_test_fields)
     return {"drawn": drawn, "seed": run.seed, "fold": fold, "labels": _labels(data, fold, limits)}

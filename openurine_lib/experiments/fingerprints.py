@@ -97,7 +97,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         # pretrained weights, if the user has any
         starts = [start and of_file(start) for start in map(coco_weights.find, p.networks(m))]
         if p.starts_carried(m):
-            starts.append(of_file(default_weights.path()))
+            starts.append(of_file(default_weights.named(m.start)))
         used = [network, size, p.epochs_of(m), trained_with, *starts]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]

@@ -12,7 +12,6 @@ from openurine_lib.config import read_config
 
 PAPER_IMGSZ = 960  # Table 3
 OURS = "ours-yolo12m"  # the paper's method in methods.yaml
-CARRIED = "carried"  # what a method may start from: the detector that comes with the project
 STRIDE = 32  # the coarsest level of every detector here; input sizes are rounded up to it
 
 
@@ -41,7 +40,7 @@ class Method:
     train: dict[str, Any] = field(default_factory=dict)
     epochs: int | None = None
     starts_from: str = ""
-    start: str | None = None
+    start: str = ""
     passes: float = 1.0
 
     @property
@@ -131,9 +130,9 @@ class Profile:
         return self.slices_per_field > 0 and method.sliced
 
     def starts_carried(self, method: Method) -> bool:
-        """Whether the method's training starts from the detector that comes with the project. That
-        one has learned from drawn fields, so on drawn fields it would know patients of the test."""
-        return method.start == CARRIED and self.data_given
+        """Whether the method's training starts from a detector that is carried. That one has
+        learned from drawn fields, so on drawn fields it would know patients of the test."""
+        return bool(method.start) and self.data_given
 
     def epochs_of(self, method: Method) -> int:
         """Epochs of a training; each shows every field once, or one slice of it. Its authors' own

@@ -127,7 +127,7 @@ def _start(run: Run, m: Method, folder: Path) -> Path | None:
     """What the method's weights are before its first step, if not random: a file of tensors."""
     if not run.profile.starts_carried(m):
         return coco_weights.find(run.profile.arch(m))
-    weights = default_weights.path()
+    weights = default_weights.named(m.start)
     known = taxonomy_of(read_weights(weights, "ultralytics")["meta"], weights)
     out = folder / "start.pt"
     write_start(weights, known, run.dataset.taxonomy, run.seed, out)
