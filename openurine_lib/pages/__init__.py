@@ -1,7 +1,7 @@
 """Static pages: one look, nothing from the network, and no text of the data that becomes markup.
 
-Every page extends ``base.html.j2``. Its style and script stand in the page itself, and a Content
-Security Policy allows these two by their digests and pictures of the page's folder, nothing else
+Every page extends ``base.html.j2``. Its style and scripts stand in the page itself, and a Content
+Security Policy allows these by their digests and pictures of the page's folder, nothing else
 (https://www.w3.org/TR/CSP3/). jinja2 escapes whatever is put into a template.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,29 +43,36 @@ def digest_of(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def policy(styled_cells: bool = False) -> str:
+def policy(scripts: Iterable[str], styled_cells: bool = False) -> str:
     """The Content Security Policy of a page.
 
-    styled_cells: whether elements have ``style`` attributes, as pandas' tables do. They can only be
-    allowed all together with style elements; scripts stay bound to their digest.
+    scripts: the only ones that may run. styled_cells: whether elements have ``style`` attributes,
+    as pandas' tables do. They can only be allowed all together with style elements; scripts stay
+    bound to their digest.
     """
     style = "'unsafe-inline'" if styled_cells else digest_of(_part("style.css"))
     # file: a page that is opened from a disk has no origin that 'self' could mean
     return (
         f"default-src 'none'; img-src 'self' file: data:; style-src {style}; "
-        f"script-src {digest_of(_part('script.js'))}; base-uri 'none'; form-action 'none'"
+        f"script-src {' '.join(map(digest_of, scripts))}; base-uri 'none'; form-action 'none'"
     )
 
 
-def render(template: Path, styled_cells: bool = False, **content: Any) -> str:
-    """A page from a template, which may extend ``base.html.j2``. All of ``content`` is escaped."""
+def render(
+    template: Path, styled_cells: bool = False, scripts: Iterable[str] = (), **content: Any
+) -> str:
+    """A page from a template, which may extend ``base.html.j2``. All of ``content`` is escaped.
+
+    scripts: of this page alone, beside the one that all pages have.
+    """
+    every = [_part("script.js"), *map(Markup, scripts)]
     return (
         _environment(template.parent)
         .get_template(template.name)
         .render(
-            policy=Markup(policy(styled_cells)),  # its quotes are those of the standard
+            policy=Markup(policy(every, styled_cells)),  # its quotes are those of the standard
             style=_part("style.css"),
-            script=_part("script.js"),
+            scripts=every,
             **content,
         )
     )

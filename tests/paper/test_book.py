@@ -1,6 +1,7 @@
 """The book: a run's notebooks and documents as pages that a browser opens without the network."""
 
 import base64
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +14,12 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from openurine_lib import open_run
+from openurine_lib import open_run, pages
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import provenance
 from openurine_lib.experiments.run import Run
 from openurine_lib.paper import book, claims, report
-from openurine_lib.paper.book import atlas, prose
+from openurine_lib.paper.book import atlas, prose, search
 
 PROSE = r"""# 06 · Comparison <b>of</b> methods
 With $\lambda_i$ and [notebook 11](11_paper_audit.ipynb), [a file](../x.py), [a paper](https://doi.org/1):
@@ -53,7 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         new_output("display_data", data={"text/html": table.to_html(), "text/plain": "x"}),
         new_output("display_data", data=data),
     ]
-    cells = [new_markdown_cell(PROSE), new_markdown_cell("**The loss.** It falls."), code]
+    cells = [new_markdown_cell(PROSE), new_markdown_cell("**The loss.** It zigzags."), code]
     injected = new_code_cell("seed = 0", metadata={"tags": ["injected-parameters"]})
     (run.figures / "notebooks").mkdir(parents=True)
     for name, content in {
@@ -126,6 +127,78 @@ def test_particles_are_drawn_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_equation_that_cannot_be_converted_stays_as_it_was_written(tmp_path: Path) -> None:
     text = prose.Prose(set(), tmp_path).text(r"$\left(<b>$ and $x$")
     assert r"<code>\left(&lt;b&gt;</code>" in text and "<math" in text
+
+
+def test_a_part_has_an_address_whatever_other_parts_are_called(tmp_path: Path) -> None:
+    page = prose.Prose(set(), tmp_path)
+    cells = ["# The loss\n\n## In `words`", "**The loss.** It falls.", "It **falls**.", "**"]
+    html = BeautifulSoup("".join(page.text(cell) for cell in cells), "lxml")
+    assert [part["id"] for part in html.select("[id]")] == ["the-loss", "in-words", "the-loss-1"]
+
+
+def test_the_places_of_a_page_are_its_parts_with_their_words() -> None:
+    html = """<main><p class="face">Run study.</p><h1 id="one">One</h1><p>before</p>
+    <details class="progress"><summary>Progress</summary>100%</details>
+    <p id="the-loss"><strong>The loss.</strong> It falls.</p>
+    <details class="code"><summary>Code</summary><pre><i>run</i>.<b>dir</b>
+    </pre></details><table><tr><td>cell</td><td>other</td></tr></table>
+    <article id="c"><h3>Cast</h3></article><p class="turn">next</p></main><nav id="n">n</nav>"""
+    found = [(p["id"], p["title"], p["text"]) for p in search.places(html, "a.html", "A")]
+    assert found == [
+        ("a.html#one", "One", "One before"),
+        ("a.html#the-loss", "The loss.", "The loss. It falls. run.dir cell other"),
+        ("a.html#c", "Cast", "Cast"),
+    ]
+
+
+def test_the_search_knows_every_page_in_order_and_runs_what_its_policy_names(run: Run) -> None:
+    book.build(run)
+    page = parsed(run.figures / "book" / "search.html")
+    known = json.loads(page.select_one("#places").get_text())
+    read = [a["href"] for a in parsed(run.figures / "book" / "index.html").select(".chapters a")]
+    assert list(dict.fromkeys(place["id"].partition("#")[0] for place in known)) == read
+    policy = page.select_one("meta[http-equiv]")["content"]
+    allowed = next(part for part in policy.split("; ") if part.startswith("script-src"))
+    running = [script.get_text() for script in page.select("script:not([type])")]
+    assert allowed.split()[1:] == [pages.digest_of(script) for script in running]
+    assert (search.LIBRARY / "LICENSE.txt").read_text() in running[1], "the page holds a copy"
+
+
+@pytest.mark.browser
+@browser.needs_chromium
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(browser.PHONE, "dark"), (browser.DESK, "light")], ids=["phone", "desk"]
+)
+def test_a_word_leads_to_its_place(run: Run, width: int, scheme: str) -> None:
+    """By keyboard alone: from the first page to a part of a chapter, and back to the results."""
+    from playwright.sync_api import expect
+
+    book.build(run)
+    with browser.opened(width, color_scheme=scheme) as page:
+        browser.go(page, run.figures / "book" / "index.html")
+        page.get_by_role("link", name="Search the book").press("Enter")
+        words, said = page.get_by_role("searchbox"), page.get_by_role("status")
+        expect(words).to_be_focused()
+        page.keyboard.type("zigzgs")
+        expect(said).to_have_text("No place has these words; 1 place with similar ones")
+        words.fill("qqqqq")
+        expect(said).to_have_text("No place has these words")
+        words.fill("ZIGZAG")
+        expect(said).to_have_text("1 place")
+        expect(page.locator("#found mark")).to_have_text("zigzags")
+        words.fill("<b>")  # as a notebook has it in its heading and its code
+        expect(page.locator("#found li").first).to_contain_text("Comparison <b>of</b> methods")
+        assert page.locator("#found b").count() == 0, "what is found stays text"
+        assert browser.violations(page) == [] and not browser.scrolls_sideways(page)
+        words.fill("zigzags")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="The loss.")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/06_comparison.html#the-loss")
+        expect(page.locator("#the-loss")).to_be_in_viewport()
+        page.go_back()
+        expect(said).to_have_text("1 place")
+        assert page.complaints == []
 
 
 @pytest.mark.browser

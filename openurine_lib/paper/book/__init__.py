@@ -8,6 +8,7 @@ page lead to each other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from openurine_lib import pages
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import PACKAGE, write_text
 from openurine_lib.paper import claims, report
-from openurine_lib.paper.book import atlas, chapters, prose
+from openurine_lib.paper.book import atlas, chapters, prose, search
 
 TEMPLATES = Path(__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -32,7 +33,7 @@ DOCUMENTS = {
     "clusters": "More than one machine",
     "benchmarks": "Timings",
 }
-ATLAS, CLAIMS = "particles", "claims"
+ATLAS, CLAIMS, SEARCH = "particles", "claims", "search"
 
 
 class NoBook(ValueError):
@@ -68,14 +69,16 @@ def build(run: Run) -> Path:
     leaves.append(Leaf(CLAIMS, "Claims of the paper", "Results"))
     leaves.append(Leaf(ATLAS, "Atlas of the particles", "Documents"))
     leaves += [Leaf(stem, title, "Documents") for stem, title in DOCUMENTS.items()]
-    text = prose.Prose({leaf.stem for leaf in leaves}, out)
+    text = partial(prose.Prose, {leaf.stem for leaf in leaves}, out)  # one a page
     contents = [(part, list(own)) for part, own in groupby(leaves, lambda leaf: leaf.part)]
     shared: dict[str, Any] = {"run": run.name, "banner": run.banner()}
     shared |= {"leaves": leaves, "contents": contents}
 
+    found: list[search.Place] = []
+
     def write(name: str, template: str, here: str, **content: Any) -> None:
         place = next((i for i, leaf in enumerate(leaves) if leaf.stem == here), None)
-        around = {
+        around: dict[str, Any] = {
             "before": leaves[place - 1] if place else None,
             "after": None if place is None or place + 1 == len(leaves) else leaves[place + 1],
         }
@@ -83,19 +86,22 @@ def build(run: Run) -> Path:
             TEMPLATES / template, styled_cells=True, here=here, **around, **shared, **content
         )
         write_text(out / name, page)
+        if place is not None:
+            found.extend(search.places(page, name, leaves[place].title))
 
     for path in notebooks:
-        body = chapters.body(path, out, text)
+        body = chapters.body(path, out, text())
         parts = [(stem, title) for stem, title, made_by in report.CONTENTS if made_by == path.stem]
         write(f"{path.stem}.html", "chapter.html.j2", path.stem, body=Markup(body), parts=parts)
     header, rows = claims.for_page(ledger)
     outcomes = [*claims.VERDICTS, claims.BY_CONSTRUCTION]
     write("claims.html", "ledger.html.j2", CLAIMS, header=header, rows=rows, outcomes=outcomes)
-    heads, remainder = atlas.entries(DOCS / "particles.md", out, text)
+    heads, remainder = atlas.entries(DOCS / "particles.md", out, text())
     write("particles.html", "atlas.html.j2", ATLAS, heads=heads, remainder=remainder)
     for stem in DOCUMENTS:
-        body = text.page(DOCS / f"{stem}.md")
+        body = text().page(DOCS / f"{stem}.md")
         write(f"{stem}.html", "document.html.j2", stem, body=body)
+    write("search.html", "search.html.j2", SEARCH, places=found, scripts=search.scripts())
     gains = report.gains_of(run.figures)
     headline = report.headline(run.figures).reindex(columns=["name", "map50_here", "map50_paper"])
     write("index.html", "cover.html.j2", "", gains=gains, headline=headline.to_numpy().tolist())

@@ -1,4 +1,4 @@
-"""Markdown as a page: equations as MathML, links within the book, nothing that is markup already.
+"""Markdown as HTML: equations as MathML, links within the book, nothing that is markup already.
 
 MathML (https://www.w3.org/TR/mathml-core/) is drawn by the browser itself, so no script that draws
 equations, and no network, is needed. HTML in Markdown stays text.
@@ -15,6 +15,7 @@ from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
+from mdit_py_plugins.anchors.index import slugify, unique_slug
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from openurine_lib.files import atomic_path
@@ -23,11 +24,12 @@ PICTURES = {".png", ".jpg", ".svg"}
 
 
 class Prose:
-    """Renders Markdown for the pages of a book."""
+    """Renders the Markdown of one page of a book."""
 
     def __init__(self, stems: Set[str], out: Path):
         """stems: the book's pages, without their ending. out: its folder, for pictures."""
         self.stems, self.out = stems, out
+        self.slugs: set[str] = set()
         self.markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         self.markdown.use(dollarmath_plugin, renderer=_equation)
         self.markdown.add_render_rule("table_open", _table_open)
@@ -39,6 +41,11 @@ class Prose:
         for cell, inline, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
             if cell.type == "th_open" and not inline.content:
                 cell.tag = end.tag = "td"  # what heads nothing is no head
+        for token, inline in zip(tokens, tokens[1:], strict=False):
+            if lead := _lead(token, inline):
+                slug = unique_slug(slugify(lead), self.slugs)
+                token.attrSet("id", slug)
+                self.slugs.add(slug)
         for token in tokens:
             if token.children:
                 token.children = self._resolved(token.children, folder)
@@ -84,6 +91,19 @@ class Prose:
         with atomic_path(self.out / "pictures" / file.name) as temporary:
             shutil.copyfile(file, temporary)
         return f"pictures/{file.name}"
+
+
+def _lead(block: Token, inline: Token) -> str:
+    """What a part of a page is about, where one begins: a heading, or a paragraph's bold start."""
+    children = inline.children or []
+    if block.type == "paragraph_open":
+        kinds = [child.type for child in children]
+        if kinds[:2] != ["text", "strong_open"] or children[0].content:
+            return ""
+        children = children[: kinds.index("strong_close")]
+    elif block.type != "heading_open":
+        return ""
+    return "".join(child.content for child in children)
 
 
 def _equation(content: str, options: dict[str, Any]) -> str:
