@@ -15,11 +15,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import sources
+
 WORKFLOW = Path(__file__).resolve().parent
 sys.path.insert(0, str(WORKFLOW.parent))
 
 from openurine_lib import open_run  # noqa: E402
-from openurine_lib.experiments.methods import UnknownName, method, methods, profile  # noqa: E402
+from openurine_lib.experiments.methods import (  # noqa: E402
+    Method,
+    UnknownName,
+    method,
+    methods,
+    predict_key,
+    profile,
+)
 from openurine_lib.experiments.run import Run  # noqa: E402
 from openurine_lib.files import root  # noqa: E402
 
@@ -71,10 +80,24 @@ def main() -> int:
     if part:
         print(f"{minutes:.1f} minutes. Trained and scored: {', '.join(part)}, in {run.dir}")
         print("Their tables: make reproduce ROWS=carried, with the same PROFILE, DATA and SEED")
+        folds = options.folds or run.profile.folds
+        print(f"Look first at:\n{first_of(run, method(part[0]), folds[0])}")
         return 0
     print(f"{minutes:.1f} minutes.", *headline(run.figures), sep="\n")
-    print(f"Tables, figures and the page:\n{run.figures / 'index.html'}")
+    print(
+        f"Look first at the page, which has all tables and figures:\n{run.figures / 'index.html'}"
+    )
     return 0
+
+
+def first_of(run: Run, m: Method, fold: int) -> Path:
+    """What to look at of a row: its notebook of predictions, with fields, boxes and numbers.
+
+    Only its numbers, where they are of carried predictions and no notebook has run.
+    """
+    name = f"{sources.notebook('04').stem}-{predict_key(m, run.profile)}-fold{fold}.ipynb"
+    executed = run.dir / "notebooks" / name
+    return executed if executed.exists() else run.predict_dir(m, fold) / "metrics.csv"
 
 
 def headline(figures: Path) -> list[str]:
@@ -226,10 +249,15 @@ def _part_of(run: Run, options: argparse.Namespace) -> list[str]:
 
 
 def _shown(command: list[str], environment: dict[str, str]) -> int:
-    """Runs a command and shows its messages, but for one of Snakemake's; returns its exit code."""
+    """Runs a command and shows its messages, but for one of Snakemake's; returns its exit code.
+
+    Its standard output, where the plugin ``lines`` writes, is our standard error as it is: if that
+    is a terminal, the plugin may draw on it.
+    """
     process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
+        command, env=environment, stdout=sys.stderr, stderr=subprocess.PIPE, text=True,
+        errors="replace",
+    )  # fmt: skip
     assert process.stderr is not None
     try:
         for line in process.stderr:

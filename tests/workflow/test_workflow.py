@@ -13,7 +13,7 @@ import estimate
 import nbformat
 import notebook
 import pytest
-from reproduce import headline
+from reproduce import first_of, headline
 
 from openurine_lib import method, methods, open_run, plan, profile
 from openurine_lib.experiments import fingerprints
@@ -371,3 +371,13 @@ def test_the_last_lines_are_the_first_table_of_the_page(tmp_path: Path) -> None:
     assert lines[1].startswith("The paper's method") and lines[1].split()[-2:] == ["61.2", "64.2"]
     assert lines[2].split()[-2:] == ["—", "59.9"]
     assert lines[3].startswith("1 of 2 rows")
+
+
+def test_a_part_leads_to_the_notebook_that_has_run_or_to_the_numbers(tmp_path: Path) -> None:
+    run, row = open_run("synthetic", "smoke"), method("yolo12m")
+    numbers = run.predict_dir(row, 1) / "metrics.csv"
+    assert first_of(run, row, 1) == numbers, "of carried predictions no notebook has run"
+    executed = f"04_sahi_inference-{predict_key(row, run.profile)}-fold1.ipynb"
+    (run.dir / "notebooks").mkdir(parents=True)
+    (run.dir / "notebooks" / executed).touch()
+    assert first_of(run, row, 1).name == executed

@@ -1,4 +1,8 @@
-"""Snakemake's events as one line a job, and a sign of life every half minute."""
+"""Snakemake's events as one line a finished job, and one line a running job.
+
+On a terminal the lines of the running jobs stand below the others and are drawn anew each second.
+Elsewhere, as in a file, a running job has a plain line every half minute.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,47 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
+from tqdm import tqdm
 
-EVERY = 30  # seconds between signs of life
-TAIL = 25  # lines of a failed job's log
+from .progress import Progress, lines, progress
+
+EVERY = 30  # seconds between the plain lines of a job
+REDRAWN = 1  # seconds, on a terminal
+LINE = "{percentage:3.0f}%|{bar:10}| {elapsed}{desc}"
+SHOWN = 25  # lines of a failed job's log
+TARGETS = ("all", "part")  # rules that only ask for others
 SAID_OF_A_JOB = (
     "CalledProcessError",
     "job execution failed",
     "At least one job did not complete successfully",
 )
+
+
+@dataclass
+class Job:
+    """What is known of a job, and its line on a terminal while it runs."""
+
+    what: str
+    logs: list[Path]
+    bar: tqdm | None = None
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.since
+
+    def now(self) -> Progress | str:
+        """How far it is; where it draws no bar, the last line of its log."""
+        for log in self.logs:
+            if found := progress(log) or next(reversed(lines(log)), ""):
+                return found
+        return ""
 
 
 class LogHandler(LogHandlerBase):
@@ -30,23 +61,19 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        self.jobs: dict[int, dict[str, Any]] = {}
-        self.running: dict[int, float] = {}
+        self.jobs: dict[int, Job] = {}
+        self.running: dict[int, Job] = {}
         self.done = 0
         self.total: int | None = None
-        threading.Thread(target=self._signs_of_life, daemon=True).start()
+        threading.Thread(target=self._follow, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
-            self.total = record.stats["total"]  # type: ignore[attr-defined]
+            stats = record.stats  # type: ignore[attr-defined]
+            self.total = stats["total"] - sum(stats.get(target, 0) for target in TARGETS)
         elif event == LogEvent.JOB_INFO:
-            info = record.__dict__
-            self.jobs[info["jobid"]] = {
-                "what": info["rule_msg"] or info["rule_name"],
-                "log": list(info["log"] or []),
-            }
-            self.running[info["jobid"]] = time.monotonic()
+            self._started(record.__dict__)
         elif event == LogEvent.JOB_FINISHED:
             self._finished(record.job_id)  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_ERROR:
@@ -57,49 +84,64 @@ class LogHandler(LogHandlerBase):
             if text and not any(known in text for known in SAID_OF_A_JOB):
                 self._say(f"error: {text}")
 
+    def close(self) -> None:
+        """Clears the lines of jobs that still run, as after an interruption."""
+        for jobid in list(self.running):
+            self._ended(jobid)
+        super().close()
+
+    def _started(self, info: dict[str, Any]) -> None:
+        what = info["rule_msg"] or info["rule_name"]
+        job = self.jobs[info["jobid"]] = Job(what, [Path(log) for log in info["log"] or []])
+        if what in TARGETS:
+            return
+        if sys.stdout.isatty():
+            job.bar = tqdm(
+                total=100, desc=f"  {what}", bar_format=LINE, file=sys.stdout, leave=False,
+                dynamic_ncols=True,
+            )  # fmt: skip
+        self.running[info["jobid"]] = job
+
     def _finished(self, jobid: int) -> None:
-        self.done += 1
-        what = self.jobs.get(jobid, {}).get("what", "")
-        if what and what != "all":
-            seconds = time.monotonic() - self.running.pop(jobid, time.monotonic())
-            self._say(f"[{self.done:>3}/{self.total or '?'}] {what}  {seconds:.0f} s")
+        if job := self._ended(jobid):
+            self.done += 1
+            self._say(f"[{self.done:>3}/{self.total or '?'}] {job.what}  {job.seconds:.0f} s")
 
     def _failed(self, info: dict[str, Any]) -> None:
         jobid = info["jobid"]
-        self.running.pop(jobid, None)
-        job = self.jobs.get(jobid, {"what": info.get("rule_name"), "log": []})
-        self._say(f"\nFAILED: {job['what']}")
-        for log in job["log"]:
-            self._say(f"the end of {Path(log).resolve()}:")
-            self._say("".join(f"    {line}\n" for line in _lines(log)[-TAIL:]))
+        self._ended(jobid)
+        job = self.jobs.get(jobid) or Job(info.get("rule_name", ""), [])
+        self._say(f"\nFAILED: {job.what}")
+        for log in job.logs:
+            self._say(f"the end of {log.resolve()}:")
+            self._say("".join(f"    {line}\n" for line in lines(log)[-SHOWN:]))
 
-    def _signs_of_life(self) -> None:
+    def _ended(self, jobid: int) -> Job | None:
+        job = self.running.pop(jobid, None)
+        if job and job.bar is not None:
+            job.bar.close()
+        return job
+
+    def _follow(self) -> None:
         while True:
-            time.sleep(EVERY)
-            for jobid, since in list(self.running.items()):
-                seconds = time.monotonic() - since
-                if seconds >= EVERY:
-                    last = next(
-                        (text for log in self.jobs[jobid]["log"] for text in _lines(log)[-1:]), ""
-                    )
-                    self._say(
-                        f"          ... {self.jobs[jobid]['what']}  {seconds:.0f} s  {last[:100]}"
-                    )
+            time.sleep(REDRAWN if sys.stdout.isatty() else EVERY)
+            for job in list(self.running.values()):
+                if job.bar is not None:
+                    self._redraw(job.bar, job)
+                elif job.seconds >= EVERY:
+                    now = str(job.now())[:100]
+                    self._say(f"          ... {job.what}  {job.seconds:.0f} s  {now}")
 
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    @staticmethod
+    def _redraw(bar: tqdm, job: Job) -> None:
+        now = job.now()
+        if isinstance(now, Progress):
+            bar.n, text = now.percent, f"{now.left}  {job.what}: {now.step}"
+        else:
+            text = f"  {job.what}  {now}"
+        bar.set_description_str(text)  # draws the line; nothing once the job has ended
 
-
-def _lines(log: str | Path) -> list[str]:
-    """The lines of a log, each as it stands after its carriage returns."""
-    path = Path(log)
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 20_000))
-        text = file.read().decode("utf-8", errors="replace")
-    return [line for line in (_last(raw.split("\r")) for raw in text.split("\n")) if line.strip()]
-
-
-def _last(parts: Iterable[str]) -> str:
-    return next((p for p in reversed(list(parts)) if p.strip()), "")
+    @staticmethod
+    def _say(text: str) -> None:
+        with tqdm.external_write_mode(file=sys.stdout):  # the lines of running jobs make way
+            print(text, flush=True)
