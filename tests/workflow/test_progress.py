@@ -89,24 +89,26 @@ def test_in_a_file_a_long_job_has_a_plain_line_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(plugin, "EVERY", 0.1)
-    (tmp_path / "a.log").write_text(CELL + HALF)
-    (tmp_path / "b.log").write_text("waiting for it\n")
+    written(tmp_path / "c.log", CELL + HALF)  # of an earlier call
     handler = plugin.LogHandler(None, None)
-    handler.emit(event(LogEvent.RUN_INFO, stats={"a": 1, "b": 1, "all": 1, "total": 3}))
-    for jobid, name in enumerate(("a", "b", "all")):
+    handler.emit(event(LogEvent.RUN_INFO, stats={"a": 1, "b": 1, "c": 1, "all": 1, "total": 4}))
+    for jobid, name in enumerate(("a", "b", "c", "all")):
         log = [str(tmp_path / f"{name}.log")]
         handler.emit(event(LogEvent.JOB_INFO, jobid=jobid, rule_msg=None, rule_name=name, log=log))
+    (tmp_path / "a.log").write_text(CELL + HALF)
+    (tmp_path / "b.log").write_text("waiting for it\n")
     said, waited = "", time.monotonic()
-    while said.count("...") < 4 and time.monotonic() - waited < 30:
+    while said.count("... c") < 4 and time.monotonic() - waited < 30:
         time.sleep(0.1)
         said += capsys.readouterr().out
     assert re.search(r"\.\.\. a  0 s  50% of train yolo12n: six heads, 01:\d\d left\n", said)
     assert "... b  0 s  waiting for it\n" in said
+    assert "... c  0 s\n" in said and not re.search(r"\.\.\. c.*%", said)
     assert "... all" not in said and "\r" not in said, "the target is no job; no bar in a file"
-    for jobid in range(3):
+    for jobid in range(4):
         handler.emit(event(LogEvent.JOB_FINISHED, job_id=jobid))
     ends = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
-    assert [end[:9] for end in ends] == ["[  1/2] a", "[  2/2] b"]
+    assert [end[:9] for end in ends] == ["[  1/3] a", "[  2/3] b", "[  3/3] c"]
 
 
 RULES = """rule all:

@@ -40,6 +40,7 @@ class Job:
     logs: list[Path]
     bar: tqdm | None = None
     since: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.time)  # when Snakemake told of it
 
     @property
     def seconds(self) -> float:
@@ -48,8 +49,9 @@ class Job:
     def now(self) -> Progress | str:
         """How far it is; where it draws no bar, the last line of its log."""
         for log in self.logs:
-            if found := progress(log) or next(reversed(lines(log)), ""):
-                return found
+            # a job that waits for a cluster still has the log of an earlier call
+            if log.exists() and log.stat().st_mtime >= self.told:
+                return progress(log) or next(reversed(lines(log)), "")
         return ""
 
 
@@ -130,7 +132,7 @@ class LogHandler(LogHandlerBase):
                     self._redraw(job.bar, job)
                 elif job.seconds >= EVERY:
                     now = str(job.now())[:100]
-                    self._say(f"          ... {job.what}  {job.seconds:.0f} s  {now}")
+                    self._say(f"          ... {job.what}  {job.seconds:.0f} s  {now}".rstrip())
 
     @staticmethod
     def _redraw(bar: tqdm, job: Job) -> None:
