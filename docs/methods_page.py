@@ -1,10 +1,12 @@
 """``docs/methods.md``: every row of ``methods.yaml`` on a page, with sizes and references.
 
-``make docs`` calls this. It first measures the networks that are new, into ``config/sizes.csv``.
+``make docs`` calls this. It first measures the networks that are new, into ``config/sizes.csv``
+and ``config/activations.csv``.
 """
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from tqdm import tqdm
 
 from openurine_lib.config import read_config
 from openurine_lib.data import taxonomy
-from openurine_lib.experiments import formatting
+from openurine_lib.experiments import formatting, gpu_memory
+from openurine_lib.experiments.activations import counted as counted_memory
 from openurine_lib.experiments.methods import Method, methods, profile
 from openurine_lib.experiments.sizes import PAPER_SIZES, counted, noise, paper_sizes
 from openurine_lib.files import atomic_path, write_text
@@ -50,6 +53,7 @@ only*: in the budget of `demo` the network learns to find nothing, so its row sh
 path from fields to scores is whole.
 """
 TITLES = {4: "Table 4: comparison", 5: "Table 5: a head removed", 6: "Table 6: the input size"}
+LARGE_FIRST = ("paper", "study")  # a network of both is counted at the size of the first
 COLUMNS = [
     *("method", "network", "heads", "px", "published_px"),
     *("params_m", "gflops", "gflops_at_published_px"),
@@ -173,6 +177,26 @@ def _write(lines: dict[str, dict[str, Any]]) -> None:
         rows[COLUMNS].round(3).to_csv(temporary, index=False)
 
 
+def write_activations() -> None:
+    """Counts what the networks of all profiles hold in memory, into ``config/activations.csv``.
+
+    Networks that stand there with the same size are kept; an interrupted call goes on.
+    """
+    todo: dict[gpu_memory.Network, tuple[str, int]] = {}
+    for name in LARGE_FIRST:
+        todo = gpu_memory.networks(profile(name)) | todo
+    known = gpu_memory.activations() if gpu_memory.ACTIVATIONS.is_file() else {}
+    lines: dict[gpu_memory.Network, dict[str, float]] = {}
+    for network, (of, px) in tqdm(todo.items(), desc="counting memory", unit="network"):
+        line = known.get(network, {})
+        if line.get("px") != px:
+            gc.collect()  # a network refers to itself in circles, and the next needs its memory
+            line = counted_memory(network, of, px)
+        lines[network] = line
+        gpu_memory.write(known | lines)
+    gpu_memory.write(lines)
+
+
 def of_untrained(m: Method, imgsz: int) -> dict[str, float]:
     """Size of the paper's network for the row, with OpenUrine's 39 classes, at ``imgsz`` pixels."""
     classes = taxonomy.load("openurine")
@@ -187,4 +211,5 @@ def of_untrained(m: Method, imgsz: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     write_paper_sizes()
+    write_activations()
     print(write(Path(__file__).resolve().parent))

@@ -3,7 +3,8 @@
 The step is a training step of the paper's method (six heads, the profile's network and input size),
 with its loss and its backward pass, on the device at hand. Other networks are converted by their
 floating-point operations, other sizes by their area. A step that was measured on a CPU says nothing
-about a GPU: then give ``--seconds-per-image`` as measured on yours.
+about a GPU: then give ``--seconds-per-image`` as measured on yours. A GPU's memory is estimated
+from counts (``experiments.gpu_memory``), which need none.
 """
 
 from __future__ import annotations
@@ -11,20 +12,31 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from needs import TRAIN_SHARE, at_most, fields_of, memory_mb
 
+from openurine_lib.experiments import gpu_memory
 from openurine_lib.experiments.fidelity import PAPER
 from openurine_lib.experiments.methods import OURS, Method, method, plan
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.sizes import paper_sizes
 
 SEARCH_SHARE = 0.8  # of a fold's training part; the rest scores the trials
+PRETRAINING = "02 ssl pretraining"
+TRAINING = "03 training"
+INFERENCE = "04 inference"
 SEARCH = "05 search"
+GPU_NOTE = """
+GPU GB: a GPU's memory for the largest job of a kind (of the trainings: {}). An estimate from
+counted parameters, activations and the batch, not checked on a GPU. What CUDA takes for itself, and
+a loss of many boxes, come on top."""
 FIELD_BYTES = 0.134  # of a pixel of a drawn field on disk: 257 MB for the study's 2,722 fields
 FORWARD_SHARE = 1 / 3  # of a training step: a backward pass costs about two forward passes
+
+
+Largest = dict[str, tuple[float, Method]]  # by kind of job: gigabytes, and of which method
 
 
 @dataclass
@@ -49,13 +61,13 @@ def work(run: Run, rows: Collection[str] = ()) -> list[Work]:
     train = at_most(labelled * TRAIN_SHARE, p.max_train_fields)
     test = at_most(labelled * (1 - TRAIN_SHARE), p.max_test_fields)
     pool = at_most(unlabelled, p.max_unlabelled_fields)
-    ssl = Work("02 ssl pretraining", len(jobs.ssl) * folds, 0, 0)
+    ssl = Work(PRETRAINING, len(jobs.ssl) * folds, 0, 0)
     for m in jobs.ssl.values():
         _add(ssl, folds * pool * p.ssl_epochs, _relative(run, m))
-    training = Work("03 training", len(jobs.train) * folds, 0, 0)
+    training = Work(TRAINING, len(jobs.train) * folds, 0, 0)
     for m in jobs.train.values():
         _add(training, folds * train * p.epochs_of(m), _relative(run, m))
-    inference = Work("04 inference", len(jobs.predict) * folds, 0, 0)
+    inference = Work(INFERENCE, len(jobs.predict) * folds, 0, 0)
     for m in jobs.predict.values():
         _add(inference, folds * test, FORWARD_SHARE * _relative(run, m) * _slices(run, m))
     if rows:
@@ -80,6 +92,47 @@ def disk_gb(run: Run, rows: Collection[str] = ()) -> tuple[float, float]:
     return weights, drawn
 
 
+def gpu_gb(
+    run: Run, rows: Collection[str] = ()
+) -> tuple[dict[str, tuple[float, Method]], set[str]]:
+    """Gigabytes of a GPU's memory by kind of job: of the largest one, and its method. Beside that
+    the networks that are new and not counted."""
+    from openurine_lib.training.pretraining import BATCH
+
+    p = run.profile
+    jobs = plan(p, rows)
+    searched = [] if rows else [method(OURS)]
+    of: dict[str, tuple[Iterable[Method], Callable[[Method], float]]] = {
+        PRETRAINING: (jobs.ssl.values(), lambda m: gpu_memory.pretraining_gb(p, m, BATCH)),
+        TRAINING: (jobs.train.values(), lambda m: gpu_memory.training_gb(p, m)),
+        INFERENCE: (jobs.predict.values(), lambda m: _predicting_gb(run, m)),
+        SEARCH: (searched, lambda m: gpu_memory.training_gb(p, m)),
+    }
+    largest: Largest = {}
+    new = set()
+    for kind, (rows_of_kind, estimated) in of.items():
+        for m in rows_of_kind:
+            try:
+                gb = estimated(m)
+            except gpu_memory.NotCounted:
+                new.add(p.arch(m))
+                continue
+            if kind not in largest or gb > largest[kind][0]:
+                largest[kind] = gb, m
+    return largest, new
+
+
+def _predicting_gb(run: Run, m: Method) -> float:
+    from openurine_lib.inference import AT_ONCE_PX, BATCH
+
+    p = run.profile
+    slices = math.ceil(_along(run, m)) ** 2
+    # the other engines see one image at a time
+    together = min(slices, BATCH) if m.engine in ("ultralytics", "genetic") else 1
+    most = gpu_memory.prediction_gb(p, m, together, p.pixels(m.imgsz))
+    return max(most, gpu_memory.prediction_gb(p, m, 1, AT_ONCE_PX)) if m.at_once else most
+
+
 def _add(work: Work, images: float, cost: float) -> None:
     """cost: of an image, in images of the measured step."""
     work.images += images
@@ -96,6 +149,7 @@ def seconds_per_image(run: Run, images: int | None = None, repeats: int = 2) -> 
     from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 
     from openurine_lib.data.taxonomy import load
+    from openurine_lib.experiments.activations import boxed_images
     from openurine_lib.model.build import build_model
 
     p = run.profile
@@ -109,13 +163,7 @@ def seconds_per_image(run: Run, images: int | None = None, repeats: int = 2) -> 
     )
     model.args = args  # type: ignore[assignment]
     px = p.pixels(m.imgsz) if gpu else min(320, p.pixels(m.imgsz))
-    n = 10 * batch  # ten boxes a field
-    fields = {
-        "img": torch.rand(batch, 3, px, px, device=device),
-        "cls": torch.randint(0, 39, (n, 1), device=device).float(),
-        "bboxes": torch.rand(n, 4, device=device) * 0.2 + 0.3,
-        "batch_idx": torch.arange(batch, device=device).repeat_interleave(10).float(),
-    }
+    fields = {name: x.to(device) for name, x in boxed_images(batch, px).items()}
     times = []
     for _ in range(repeats + 1):  # the first one warms up
         started = time.perf_counter()
@@ -144,10 +192,12 @@ def describe(run: Run, given: float | None = None, rows: Collection[str] = ()) -
     print(f"Nothing is run. The command without DRY, {what} over {len(p.folds)} folds, is:\n")
     works = work(run, rows)
     step, device = (given, "given") if given else seconds_per_image(run)
-    print(f"{'':22}{'jobs':>6}{'images':>14}{'hours':>10}")
+    memory, new = gpu_gb(run, rows)
+    print(f"{'':22}{'jobs':>6}{'images':>14}{'hours':>10}{'GPU GB':>10}")
     for w in [*works, _total(works)]:
         hours = f"{w.measured_images * step / 3600:,.1f}" if w.images else "-"
-        print(f"{w.kind:22}{w.jobs:>6}{w.images or 0:>14,.0f}{hours:>10}")
+        gb = f"{memory[w.kind][0]:.1f}" if w.kind in memory else "-"
+        print(f"{w.kind:22}{w.jobs:>6}{w.images or 0:>14,.0f}{hours:>10}{gb:>10}")
     search = next((w for w in works if w.kind == SEARCH), None)
     if search and search.jobs > 1:
         share = math.ceil(p.search["trials"] / search.jobs) / p.search["trials"]  # of one job
@@ -160,6 +210,10 @@ def describe(run: Run, given: float | None = None, rows: Collection[str] = ()) -
     weights, drawn = disk_gb(run, rows)
     print(f"\nA training asks for {most / 1024:.0f} GB of main memory at most. Weights take up to"
           f" {weights:.1f} GB of disk, drawn fields {drawn:.1f} GB.")  # fmt: skip
+    if memory:
+        print(GPU_NOTE.format(memory[TRAINING][1].id))
+    if new:
+        print(f"Without {', '.join(sorted(new))}, which make docs has not counted yet.")
     px = p.pixels(m.imgsz)
     print(f"\nOne training step of {p.arch(m)} with six heads at {px} px: "
           f"{step:.3g} s an image ({device}).")  # fmt: skip
@@ -184,6 +238,14 @@ def _total(works: list[Work]) -> Work:
 
 def _slices(run: Run, m: Method) -> float:
     """A field of inference in images of training: the area of its slices over that of an image."""
+    slice_px, _ = run.slicing(m)
+    if slice_px is None:
+        return 1.0
+    return (_along(run, m) * slice_px / run.profile.pixels(m.imgsz)) ** 2
+
+
+def _along(run: Run, m: Method) -> float:
+    """How many slices a side of a field has; 1 where it is seen whole."""
     slice_px, overlap = run.slicing(m)
     if slice_px is None:
         return 1.0
@@ -191,8 +253,7 @@ def _slices(run: Run, m: Method) -> float:
         field_px = float(run.profile.synthetic["field_px"])
     else:
         field_px = float(run.dataset.images[["width", "height"]].max(axis=1).mean())
-    along = max(1.0, (field_px - slice_px) / (slice_px * (1 - overlap)) + 1)  # slices, each way
-    return (along * slice_px / run.profile.pixels(m.imgsz)) ** 2
+    return max(1.0, (field_px - slice_px) / (slice_px * (1 - overlap)) + 1)
 
 
 def _relative(run: Run, m: Method) -> float:

@@ -298,6 +298,42 @@ def test_paper_profile_in_jobs_and_hours(
     )
 
 
+def test_memory_of_a_gpu_beside_the_hours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "_operations", lambda arch: 1.0)
+    run = open_run(profile_name="paper")
+    estimate.describe(run, given=0.02)
+    text = capsys.readouterr().out
+    lines = {line[:22].strip(): line.split()[-1] for line in text.splitlines() if line}
+    memory, new = estimate.gpu_gb(run)
+    assert not new
+    for kind in ("02 ssl pretraining", "03 training", "04 inference", "05 search"):
+        assert lines[kind] == f"{memory[kind][0]:.1f}"
+    assert "not checked on a GPU" in text
+    # the search trains the paper's method, of which no training is larger than the largest
+    assert memory["05 search"][0] <= memory["03 training"][0]
+    assert memory["04 inference"][0] < memory["03 training"][0]
+
+
+def test_memory_of_a_gpu_for_some_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(profile_name="paper")
+    memory, _ = estimate.gpu_gb(run, ["yolo12n"])
+    assert set(memory) == {"03 training", "04 inference"}  # no pretraining, no search
+    # sixteen slices at once, one whole field
+    sliced, whole = (
+        estimate.gpu_gb(run, [name])[0]["04 inference"][0] for name in ("yolo12m-sahi", "yolo12m")
+    )
+    assert 10 < sliced / whole < 16
+    monkeypatch.setattr(estimate.gpu_memory, "activations", dict)
+    estimate.describe(run, given=0.02, rows=["yolo12n"])  # says so, and goes on
+    text = capsys.readouterr().out
+    assert "Without yolo12n, which make docs has not counted" in text and "GPU GB:" not in text
+    assert "0.02 s an image (given)" in text
+
+
 @pytest.mark.parametrize(("workers", "rounds"), [(20, 15), (7, 43), (1, 300)])
 def test_the_search_takes_as_many_rounds_as_a_worker_has_trials(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workers: int, rounds: int
