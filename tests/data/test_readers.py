@@ -59,6 +59,7 @@ def test_every_box_knows_its_line(tmp_path, form):
         "RBC 0.5 0.5 0.1 0.1",
         "0 0,5 0.5 0.1 0.1",
         "0 nan 0.5 0.1 0.1",
+        "0 0.1 0.1 0.2 0.1 0.2 0.2 0.3",  # a polygon whose last point has no y
     ],
 )
 def test_yolo_malformed_line(tmp_path, line):

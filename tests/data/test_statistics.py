@@ -1,13 +1,17 @@
 """Tables 1-2 count what is there; Figs 1-2 show fields and one particle of each class."""
 
+from types import SimpleNamespace
+
 import four_forms as ff
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from openurine_lib import open_run, published, style
 from openurine_lib.data import statistics
+from openurine_lib.data.boxes import square_around
 from openurine_lib.data.images import read_rgb
 from openurine_lib.experiments import against_paper
 from synthurine import CLASSES, simulated
@@ -95,6 +99,24 @@ def test_examples_are_squares_inside_their_fields(d, name):
             and crop.shape[2] == 3
         )
     assert statistics.examples(d, d.taxonomy.id("Yeast"), 3) == []
+
+
+def test_examples_are_nearest_to_the_upper_quartile_of_area(tmp_path):
+    """Of forty particles of all sizes twenty are taken: neither the smallest nor the largest."""
+    path = tmp_path / "field.png"
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(path)
+    sides = np.arange(10, 50)
+    fields = pd.DataFrame(
+        {"image": ["a"], "width": 200, "height": 200, "group": "p", "path": str(path)}
+    )
+    corners = {"x1": 100 - sides, "y1": 100 - sides, "x2": 100, "y2": 100}
+    boxes = pd.DataFrame({"image": "a", "cls": 0} | corners)
+    crops = statistics.examples(SimpleNamespace(images=fields, boxes=boxes), 0, 20)
+    from_quartile = np.abs(sides**2 - np.quantile(sides**2, 0.75))
+    nearest = sides[np.argsort(from_quartile)[:20]]
+    assert sorted(len(crop) for crop in crops) == sorted(
+        square_around([100 - side, 100 - side, 100, 100], 200, 200)[2] for side in nearest
+    )
 
 
 def test_the_figures_show_a_12_bit_field_as_it_is_read_elsewhere(tmp_path, monkeypatch):
