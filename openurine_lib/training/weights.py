@@ -108,6 +108,8 @@ def read_weights(
         raise WeightsError(f"{weights} does not exist; train the method first (notebook 03)")
     try:
         content = _load(Path(weights))
+    except ImportError:
+        raise  # nothing is wrong with the file
     except Exception as e:
         why = str(e).split(". ")[0].splitlines()[0] if str(e) else type(e).__name__
         raise WeightsError(
