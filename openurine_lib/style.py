@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from cycler import cycler
+from matplotlib import rcsetup
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
@@ -82,7 +82,7 @@ def use() -> None:
             "grid.color": "0.9",
             "image.cmap": SEQUENTIAL,
             # what is no head has no head's colour
-            "axes.prop_cycle": cycler(color=list(SERIES.values())),
+            "axes.prop_cycle": rcsetup.cycler(color=list(SERIES.values())),
             "pdf.fonttype": 42,  # text stays text in the PDF
             "svg.fonttype": "none",
         }

@@ -1,7 +1,10 @@
 """pyproject.toml, the lock file, environment.yml and binder/ ask for the same things."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,36 @@ def test_conda_environments_match_pyproject(path: str, extras: tuple[str, ...]) 
     there.pop("pip")
     assert there == wanted
     assert "3.11" in python and "3.10" not in python
+
+
+def imported(package: str) -> dict[str, str]:
+    """The packages that a package's code imports, also within functions: name -> one such file."""
+    found = {}
+    for file in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            else:
+                continue
+            found |= {name.partition(".")[0]: f"{file.relative_to(ROOT)}" for name in names}
+    return found
+
+
+@pytest.mark.parametrize("package", ["openurine_lib", "synthurine"])
+def test_whatever_is_imported_is_asked_for(package: str) -> None:
+    """Of what comes with another package, a wheel's environment may have none."""
+    asked = set(of(*EXTRAS))
+    own = {"openurine_lib", "synthurine", *sys.stdlib_module_names}
+    brought_by = packages_distributions()
+    missing = {
+        name: file
+        for name, file in imported(package).items()
+        if name not in own
+        and not {canonicalize_name(d) for d in brought_by.get(name, [name])} & asked
+    }
+    assert missing == {}
 
 
 def test_binder_installs_torch_for_the_cpu() -> None:
