@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import resource
 from pathlib import Path
@@ -14,7 +15,7 @@ import tiny
 from filelock import FileLock
 from PIL import Image
 
-from openurine_lib import inference, predict
+from openurine_lib import default_weights, inference, predict
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
 
@@ -106,7 +107,9 @@ def test_without_weights_the_default_predicts_and_never_says_none(tmp_path, caps
     report = pd.read_csv(out / "report.csv", keep_default_na=False)
     assert set(report.level) == {"not validated"}
     assert report.why.str.contains("look unlike those of training").all()
-    assert report.detector.str.contains("validated on 160 held-out drawn fields").all()
+    known = json.loads((default_weights.path().parent / default_weights.RECORD).read_text())
+    validated = f"validated on {known['fields']} held-out drawn fields"
+    assert report.detector.str.contains(validated).all()
     assert {"f1.png", "f2.png"} <= {file.name for file in out.iterdir()}
 
 

@@ -43,7 +43,7 @@ def as_file(pixels):
 def test_a_choice_shows_what_predict_finds_at_it(explorer, way, conf):
     """Though the detector ran at another confidence: boxes, counts, levels and remarks."""
     field = explorer.field
-    slice_px = {USUAL: None, SLICED: 544, WHOLE: 0}[way]
+    slice_px = {USUAL: None, SLICED: explorer.slice_px(SLICED), WHOLE: 0}[way]
     asked = predict([field.pixels], conf=conf, um_per_px=field.um_per_px, slice_px=slice_px)
     seen = explorer.look(Choice(conf=conf, way=way))
     assert len(asked.boxes) > 10
@@ -68,10 +68,11 @@ def test_the_detector_runs_once_for_a_field_and_a_way_to_cut_it(explorer, monkey
     for conf in (0.05, 0.5, 0.9):
         for off in (frozenset(), frozenset({"Cells"})):
             explorer.look(Choice(conf=conf, off=off))
-    assert calls == [544]
+    slice_px = explorer.slice_px(USUAL)
+    assert calls == [slice_px] and slice_px > 0
     explorer.look(Choice(way=WHOLE))
     explorer.look(Choice(way=USUAL))
-    assert calls == [544, None]
+    assert calls == [slice_px, None]
     explorer.draw("stones", 0, 0)
     explorer.look(Choice())
     assert len(calls) == 3
@@ -102,7 +103,11 @@ def test_a_field_of_ones_own_has_what_is_known_of_it(explorer):
     assert "mean per field" in seen.report and "drawn" not in seen.counts
     assert seen.remarks[0].startswith("pixel size unknown")
     explorer.open("mine.png", as_file(pixels), um_per_px=0.2857 / 2)
-    assert explorer.slice_px(USUAL) == 1088 and "mean per HPF" in explorer.look(Choice()).report
+    # pixels half as large as those of the training: slices of twice as many
+    known = explorer.known
+    twice = 2 * known["slice_px"] * known["um_per_px"] / 0.2857
+    assert explorer.slice_px(USUAL) == round(twice)
+    assert "mean per HPF" in explorer.look(Choice()).report
 
 
 def test_what_cannot_be_opened_is_named(explorer):
