@@ -16,6 +16,11 @@ for _name in ("OMP_NUM_THREADS", "OPENURINE_THREADS"):
 matplotlib.use("Agg")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole run begins first: it takes as long as all other slow tests, which run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_whole_run.py")
+
+
 @pytest.fixture(autouse=True)
 def _own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that a test opens writes below ``tmp_path``, never into the checkout."""
