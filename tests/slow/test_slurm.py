@@ -109,6 +109,11 @@ def results(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
+def _hears_ctrl_c() -> None:
+    """In the new process: a shell starts what runs in the background deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_jobs_that_the_scheduler_or_a_hand_kills_are_resumed(slurm: Path, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for root in (here, there):
@@ -123,7 +128,7 @@ def test_jobs_that_the_scheduler_or_a_hand_kills_are_resumed(slurm: Path, tmp_pa
     command = [*campaign.COMMAND, *ROWS, *ON_CLUSTER]
     first = subprocess.Popen(
         command, cwd=there, env=environment, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=_hears_ctrl_c,
     )  # fmt: skip
 
     still: list[int] = []  # processes that only the test can end
