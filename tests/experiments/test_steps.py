@@ -219,7 +219,7 @@ def test_scores_are_of_the_folds_test_part(run, jobs, lookers, fold):
     assert scores["boxes"].tolist() == counts.tolist() and len(truth)
 
 
-def test_the_recommended_row_starts_from_the_detector_that_comes_with_the_project(run, jobs):
+def test_the_recommended_row_starts_from_the_detector_that_it_names(run, jobs):
     """All of its tensors; on the drawn fields, some of which it has learned from, from none."""
     row = method("recommended")
     ensure_weights(run, row, 0)
@@ -229,7 +229,7 @@ def test_the_recommended_row_starts_from_the_detector_that_comes_with_the_projec
     drawn, job = jobs
     assert drawn.pretrained is None and drawn.dir != job.dir
     start = read_weights(job.pretrained)["state_dict"]
-    known = read_weights(default_weights.path())["state_dict"]
+    known = read_weights(default_weights.named(row.start))["state_dict"]
     assert start.keys() == known.keys()
     assert all(torch.equal(start[name], known[name]) for name in known)
     before = fingerprints.ingredients("train", given.profile, 0, row)

@@ -94,9 +94,17 @@ def kernels(job: str) -> list[int]:
     found = []
     for pid in pids:
         with contextlib.suppress(OSError):  # it has ended
-            if b"ipykernel_launcher" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            process = Path("/proc", str(pid))
+            # what stands still before it answers for the first time, its notebook gives up
+            if b"ipykernel_launcher" in (process / "cmdline").read_bytes() and _cpu_s(process) > 2:
                 found.append(pid)
     return found
+
+
+def _cpu_s(process: Path) -> float:
+    """Seconds of processor time; a kernel has answered after one, and imports for some more."""
+    after_name = (process / "stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def state_of(job: str) -> str:
