@@ -35,10 +35,8 @@ def lines(px: int, k: float, mean: float, rng: np.random.Generator) -> Array:
     parallel, a scratch lies alone.
     """
     c = np.zeros((px, px), np.float32)
-    y, x = np.mgrid[0:px, 0:px].astype(np.float32) / k  # um
     for _ in range(int(rng.poisson(mean))):
-        angle = rng.uniform(0, np.pi)
-        across = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
+        across = _across(px, k, rng.uniform(0, np.pi))
         width = rng.uniform(*LINE_UM)
         depth = rng.choice([-0.6, 1.0]) * rng.uniform(*LINE_DEPTH)
         at = rng.uniform(across.min(), across.max())
@@ -52,9 +50,13 @@ def lines(px: int, k: float, mean: float, rng: np.random.Generator) -> Array:
 
 def edge(px: int, k: float, rng: np.random.Generator) -> Array:
     """The edge of a coverslip as contrast, (px, px): a step in the light along a line."""
-    y, x = np.mgrid[0:px, 0:px].astype(np.float32) / k  # um
-    angle = rng.uniform(0, 2 * np.pi)
-    across = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
+    across = _across(px, k, rng.uniform(0, 2 * np.pi))
     at = rng.uniform(*np.quantile(across, (0.05, 0.95)))
     step = rng.uniform(*EDGE_STEP)
     return np.float32(step) / (1 + np.exp(-(across - np.float32(at)) / rng.uniform(*EDGE_UM)))
+
+
+def _across(px: int, k: float, angle: float) -> Array:
+    """How far each pixel lies in the direction of the angle, um, (px, px)."""
+    y, x = np.mgrid[0:px, 0:px].astype(np.float32) / k
+    return x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))

@@ -92,9 +92,7 @@ def disk_gb(run: Run, rows: Collection[str] = ()) -> tuple[float, float]:
     return weights, drawn
 
 
-def gpu_gb(
-    run: Run, rows: Collection[str] = ()
-) -> tuple[dict[str, tuple[float, Method]], set[str]]:
+def gpu_gb(run: Run, rows: Collection[str] = ()) -> tuple[Largest, set[str]]:
     """Gigabytes of a GPU's memory by kind of job: of the largest one, and its method. Beside that
     the networks that are new and not counted."""
     from openurine_lib.training.pretraining import BATCH

@@ -22,6 +22,7 @@ from openurine_lib.experiments import carried
 from openurine_lib.experiments.methods import method
 from openurine_lib.files import atomic_path
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
+from synthurine import PAPER
 
 FILE = default_weights.CARD
 LOG = "log.csv"
@@ -58,6 +59,7 @@ def _of_detector(folder: Path, record: dict[str, Any]) -> str:
         trained=record["trained"],
         pretraining=record.get("pretraining"),
         settings=record["valid_for"],
+        paper_fields=PAPER["fields"],
         known=known,
         classes=classes.to_dict("records"),
         map50=100 * metrics["ap50"].mean(),

@@ -11,6 +11,7 @@ grows with their number. No GPU has confirmed the estimate.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import pandas as pd
@@ -54,6 +55,7 @@ def networks(p: Profile) -> dict[Network, tuple[str, int]]:
     return found | dict.fromkeys(autoencoders, (AUTOENCODER, p.ssl_px))
 
 
+@functools.cache  # asked for every row
 def activations() -> dict[Network, dict[str, float]]:
     """The table by network: px (of a side), params_m (millions), and of one image saved_mb (for the
     backward pass) and standing_mb (in a prediction).
