@@ -80,7 +80,7 @@ def lay(
     boxes: list[Box] = []
     for name, sheet, labelled in particles:
         at, rectangle = _find_place(sheet, occupied, thickets, span, rng)
-        occupied = np.r_[occupied, [rectangle]]
+        occupied = np.concatenate([occupied, rectangle[None]])
         if labelled:
             z = focus + rng.normal(0, FOCUS_SPREAD)
         else:
@@ -198,7 +198,7 @@ def _find_place(sheet: Canvas, occupied: Um, thickets: Um, span: float, rng: Rng
         half = np.minimum(size, span) / 2
         place = np.clip(rng.uniform(0, span, 2), half, span - half)
     origin = place - (sheet.low + sheet.high) / 2
-    return origin, np.r_[place - size / 2, place + size / 2]
+    return origin, np.concatenate([place - size / 2, place + size / 2])
 
 
 def _overlap(low: Um, high: Um, area: float, occupied: Um) -> float:

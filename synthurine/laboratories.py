@@ -158,5 +158,6 @@ def photograph(
         white = float(max(lab.light))
         picture = np.asarray(cv2.pow(np.maximum(picture, 0) / white, lab.tone) * white, np.float32)
     if lab.sharpen:  # unsharp mask
-        picture += lab.sharpen * (picture - cv2.GaussianBlur(picture, (0, 0), lab.radius))
+        blurred = cv2.GaussianBlur(picture, (0, 0), lab.radius)
+        cv2.addWeighted(picture, 1 + lab.sharpen, blurred, -lab.sharpen, 0, picture)
     return cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)

@@ -1,11 +1,14 @@
 """Packs what a run's trainings left into ``carried/``, small enough for the repository.
 
     python workflow/carry.py --profile study [--data FOLDER] [--weights ROW ...]
+    python workflow/carry.py --profile study --go-on
 
-Every finished row and fold and the finished search are packed, as
+Every finished row and fold and the search, as far as it has come, are packed, as
 ``openurine_lib.experiments.carried`` says. A row and fold that is packed already is packed again
 only if its predictions are newer. For the rows that ``--weights`` names, the weights are kept too,
 with a record of what they find, and the pretraining that they started from. Both get a model card.
+With ``--go-on`` nothing is packed: an unfinished search goes back into the run, whose next call
+(``make reproduce ROWS=all``) makes the trials that are left.
 """
 
 from __future__ import annotations
@@ -21,18 +24,22 @@ sys.path.insert(0, str(REPOSITORY))
 from openurine_lib import method, open_run, plan  # noqa: E402
 from openurine_lib.clinical import model_card, validation  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
-from openurine_lib.experiments import carried, sizes  # noqa: E402
+from openurine_lib.experiments import carried, search, sizes  # noqa: E402
 from openurine_lib.experiments.carried import TRAINED  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method  # noqa: E402
 from openurine_lib.experiments.run import Run, first_record  # noqa: E402
 from openurine_lib.experiments.steps import trained  # noqa: E402
 from openurine_lib.files import atomic_path  # noqa: E402
 from openurine_lib.inference import read_predictions  # noqa: E402
+from openurine_lib.training.study import JOURNAL  # noqa: E402
 
 
 def main() -> None:
     options = _options()
     run = open_run(options.data, options.profile, options.seed)
+    if options.go_on:
+        search.go_on(run, method(OURS), run.profile.folds[0])
+        return
     todo = plan(run.profile)
     kept = [method(name) for name in options.weights]
     # one of the rows that start from a network's encoder, which they share
@@ -97,17 +104,26 @@ def carry_encoder(run: Run, row: Method, fold: int) -> None:
 
 
 def carry_search(run: Run, row: Method, fold: int) -> None:
-    """Writes the trials of a search that was made here; one that is packed and valid stays."""
-    source = run.search_dir(row, fold)
+    """Writes the trials of a search that was made here; one that is packed and newer stays.
+
+    Of an unfinished search, those that have ended, and the journal with which it can go on.
+    """
+    journal = run.search_dir(row, fold) / JOURNAL
     target = carried.folder_of(run, "search", row, fold)
-    trials = source / carried.TRIALS
-    made_here = trials.exists() and (source / TRAINED).exists()
-    if not made_here or _is_newer(target, trials):
+    if not journal.exists() or _is_newer(target, journal):
+        return
+    trials = search.so_far(run, row, fold)
+    if trials.empty:
         return
     with atomic_path(target / carried.TRIALS) as temporary:
-        shutil.copyfile(trials, temporary)
+        trials.to_csv(temporary, index=False)
+    if len(trials) < run.profile.search["trials"]:
+        with atomic_path(target / JOURNAL) as temporary:
+            shutil.copyfile(journal, temporary)
+    else:
+        (target / JOURNAL).unlink(missing_ok=True)
     valid = carried.valid_for(run, "search", row, fold)
-    carried.write_record(target, valid, first_record([source / TRAINED]), method=row.id)
+    carried.write_record(target, valid, search.record(run, row, fold), method=row.id)
     _say(target)
 
 
@@ -132,6 +148,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--weights", nargs="*", default=[], metavar="ROW", help="rows whose weights are kept"
+    )
+    parser.add_argument(
+        "--go-on", action="store_true", help="put an unfinished search back into the run"
     )
     return parser.parse_args()
 

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 FOLDS = 5
 EXCHANGES = 10_000  # exchanges of groups that are tried, about 0.3 s; later ones find little
@@ -39,6 +38,9 @@ def assign_folds(
     classes on both sides gets number 0, as small profiles run that one only.
     Raises SplitError with fewer groups than folds.
     """
+    # scikit-learn takes two seconds to load, and every job of a workflow loads this module
+    from sklearn.model_selection import StratifiedGroupKFold
+
     too_few = shortage(images["group"].nunique(), folds)
     if too_few:
         raise SplitError(too_few)

@@ -9,7 +9,8 @@
 - ``record.json``: what it is valid for, and who trained it, when, how long, at which commit.
 
 ``encoder-<network>/fold<k>/`` holds the same of a pretraining, ``search-<row>/fold<k>/`` the trials
-of a search. ``workflow/carry.py`` writes them.
+of a search; of one that is not finished, those that have ended, and the journal with which it can
+go on. ``workflow/carry.py`` writes them.
 
 A carried result takes the place of a training if the data, the settings and the seed are the same.
 Neither the images' bytes count (a drawn field may differ by a grey value from one processor to the
@@ -44,7 +45,7 @@ STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its
 RECORD = "record.json"
 # what model.autoencoder redraws and how; a carried encoder of another pretext task is not valid
 PRETEXT = "mean colour + decoder(encoder(X)); L1 + 1 - SSIM"
-TRIALS = "trials.csv"  # of a finished search, one line a trial
+TRIALS = "trials.csv"  # of a search, one line a trial
 TRAINED = "trained.json"  # beside weights that were trained here: minutes, commit, processor, time
 WEIGHTS = default_weights.WEIGHTS
 EXAMPLES = "reconstructions.npz"

@@ -9,6 +9,7 @@ of one, as trainings are (``carried``).
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,42 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
     if not out.exists():
         with on_record(run, out.parent / "worker0"):
             table = trials.run_trials(_search(run, m, fold))
-        write_json(out.parent / carried.TRAINED, _together(run, m, fold))
+        write_json(out.parent / carried.TRAINED, record(run, m, fold))
         with atomic_path(out) as temporary:
             table.to_csv(temporary, index=False)
     return pd.read_csv(out, float_precision="round_trip")
 
 
+def so_far(run: Run, m: Method, fold: int) -> pd.DataFrame:
+    """The trials of a search that have ended here, as ``search`` returns them; none is made."""
+    made = study.open_study(run.search_dir(m, fold), pruner(run.profile.search_pruner))
+    return trials.table(made, _search(run, m, fold).plan)
+
+
+def go_on(run: Run, m: Method, fold: int) -> None:
+    """Puts the journal of an unfinished carried search into the run.
+
+    From then on the search is the run's own, and the next call makes the trials that are left.
+    Raises FileNotFoundError if none is carried.
+    """
+    earlier = carried.find(run, "search", m, fold)
+    if earlier is None or not (earlier / study.JOURNAL).exists():
+        raise FileNotFoundError(f"no unfinished search of {m.id}, fold {fold}, is carried")
+    if m.ssl:
+        ensure_encoder(run, m, fold)
+    folder = run.search_dir(m, fold)
+    mine = folder / "worker0"  # by it, a search that is made here is told from a carried one
+    mine.mkdir(parents=True, exist_ok=True)
+    made_from.keep_or_clear(folder, made_from.ingredients(run, "search", m, fold))
+    mine.mkdir(exist_ok=True)  # it may have been cleared
+    with atomic_path(folder / study.JOURNAL) as temporary:
+        shutil.copyfile(earlier / study.JOURNAL, temporary)
+
+
 def origin(run: Run, m: Method, fold: int) -> str:
     """When, where and how long a search that came with the repository was made; else empty."""
-    record = first_record([run.search_dir(m, fold) / carried.RECORD])
-    return carried.in_short(record) if record else ""
+    earlier = first_record([run.search_dir(m, fold) / carried.RECORD])
+    return carried.in_short(earlier) if earlier else ""
 
 
 def _ready(run: Run, m: Method, fold: int) -> Path | None:
@@ -118,11 +145,14 @@ def _search(run: Run, m: Method, fold: int) -> trials.Search:
     )
 
 
-def _together(run: Run, m: Method, fold: int) -> dict[str, Any]:
-    """The record of the whole search: that of its last process, with the minutes of all trials."""
+def record(run: Run, m: Method, fold: int) -> dict[str, Any]:
+    """The record of a search that was made here: its last process's, with all trials' minutes.
+
+    Raises ValueError if no process has left one, which each does at its end.
+    """
     folder = run.search_dir(m, fold)
     files = folder.glob(f"worker*/{carried.TRAINED}")
-    last = max((first_record([file]) for file in files), key=lambda record: record["time"])
+    last = max((first_record([file]) for file in files), key=lambda one: one["time"])
     made = study.open_study(folder, pruner(run.profile.search_pruner))
     return last | {"minutes": round(study.minutes(made), 2), "processes": len(study.workers(made))}
 

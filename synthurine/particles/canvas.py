@@ -100,7 +100,11 @@ class Canvas:
         """Adds optical thickness and optical density (one number, or R, G, B) over a shape."""
         if phase:
             self.phase += phase * shape
-        densities = np.broadcast_to(np.asarray(absorb, np.float32), 3)
+        densities = np.asarray(absorb, np.float32)
+        if densities.ndim == 0:  # alike in all colours
+            if densities:
+                self.absorb += densities * shape
+            return
         for plane, density in zip(self.absorb, densities, strict=True):
             if density:
                 plane += density * shape
@@ -149,7 +153,7 @@ class Canvas:
         return np.round(pixels * 2**SHIFT).astype(np.int32)
 
     def _join(self, sheet: NDArray[np.uint8]) -> Array:
-        shape = sheet.astype(np.float32) / np.float32(255)
+        shape = np.divide(sheet, 255, dtype=np.float32)
         np.maximum(self.mask, shape, out=self.mask)
         return shape
 

@@ -136,6 +136,35 @@ def test_how_many_share_the_search_makes_it_no_other_one(machine, packed):
     assert carried.to_search(dataclasses.replace(run, profile=several), ROW, 0)
 
 
+def test_an_unfinished_search_is_shown_as_far_as_it_came_and_goes_on(machine, made, monkeypatch):
+    run = machine("there")
+    score = trials.held_out_scores
+
+    def interrupted(*given):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return score(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trials, "held_out_scores", interrupted)
+        search.search(run, ROW, 0)
+    carry.carry_search(run, ROW, 0)
+    whole = search.search(run, ROW, 0)
+    made.clear()
+
+    here = machine("here")
+    shown = search.search(here, ROW, 0)
+    pd.testing.assert_frame_equal(shown, whole[:1], check_exact=True)
+    assert search.origin(here, ROW, 0) and not made
+    search.go_on(here, ROW, 0)
+    pd.testing.assert_frame_equal(search.search(here, ROW, 0), whole, check_exact=True)
+    assert not search.origin(here, ROW, 0) and len(made) == len(whole) - 1
+
+    carry.carry_search(run, ROW, 0)  # it is whole now
+    with pytest.raises(FileNotFoundError, match="no unfinished search"):
+        search.go_on(machine("elsewhere"), ROW, 0)
+
+
 def test_the_record_counts_the_trials_of_a_worker_that_was_killed(machine, made, monkeypatch):
     run = machine("here")
     trained = trials.held_out_scores
