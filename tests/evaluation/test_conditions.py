@@ -101,6 +101,15 @@ def test_bins_hold_their_upper_edge():
     assert table.loc[table["head"] == "all", "recall"].tolist() == [100, 0, 100]
 
 
+def test_bins_without_given_edges_hold_equally_many_boxes():
+    values = np.arange(40.0)
+    found = pd.DataFrame({"cls": RBC, "group": "g", "found": values < 30, "size": values})
+    table = recall_by(found, [Measure("size", "", ())], TAX)
+    every = table[table["head"] == "all"]
+    assert every["boxes"].tolist() == [8, 8, 8, 8, 8]
+    assert every["recall"].tolist() == [100, 100, 100, 75, 0]
+
+
 def test_no_particle_and_no_field(fold, tmp_path):
     empty = fold._replace(truth=fold.truth.iloc[:0], predictions=fold.predictions.iloc[:0])
     found, measures = particles(empty)

@@ -184,7 +184,8 @@ def test_a_class_that_is_no_longer_asked_for_is_fulfilled_by_silence_alone():
 
 def test_fields_without_a_box():
     one = fold([], [(RBC, 0, 0.9)])
-    assert sort_errors(one.truth, one.predictions).detections["kind"].tolist() == ["background"]
+    (alarm,) = sort_errors(one.truth, one.predictions).detections.itertuples()
+    assert (alarm.kind, alarm.box) == ("background", -1)
     assert counts(one).set_index("head").loc["Cells", "background"] == 1
     assert gains([one], TAX.n)["gain"].tolist() == [0] * 6
 
