@@ -101,6 +101,17 @@ def test_yolo_with_its_own_train_and_val_folders(tmp_path):
     assert source.problems == [] and len(source.found) == 24
 
 
+def test_yolo_labels_lie_beside_the_last_folder_of_images(tmp_path):
+    ff.yolo(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    day = tmp_path / "images" / "monday"
+    day.mkdir(parents=True)
+    (tmp_path / "pictures").rename(day / "images")
+    (tmp_path / "labels").rename(day / "labels")
+    source = read(tmp_path)
+    assert source.problems == [] and len(source.found) == 24
+
+
 def coco_with(tmp_path, change):
     path = ff.coco(tmp_path) / "annotations.json"
     content = json.loads(path.read_text())

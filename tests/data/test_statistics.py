@@ -11,7 +11,7 @@ from PIL import Image
 
 from openurine_lib import open_run, published, style
 from openurine_lib.data import statistics
-from openurine_lib.data.boxes import square_around
+from openurine_lib.data.boxes import centres_in, square_around
 from openurine_lib.data.images import read_rgb
 from openurine_lib.experiments import against_paper
 from synthurine import CLASSES, simulated
@@ -117,6 +117,14 @@ def test_examples_are_nearest_to_the_upper_quartile_of_area(tmp_path):
     assert sorted(len(crop) for crop in crops) == sorted(
         square_around([100 - side, 100 - side, 100, 100], 200, 200)[2] for side in nearest
     )
+
+
+def test_company_is_counted_by_centres():
+    """Centres at (5, 5), (15, 5), (5, 15) and (30, 30); the square's own edge belongs to it."""
+    corners = [(0, 0, 10, 10), (10, 0, 20, 10), (0, 10, 10, 20), (25, 25, 35, 35)]
+    boxes = pd.DataFrame(corners, columns=["x1", "y1", "x2", "y2"])
+    squares = [(0, 0, 12), (0, 0, 15), (5, 0, 10), (6, 0, 10), (0, 0, 40), (40, 40, 5)]
+    assert [centres_in(boxes, square) for square in squares] == [1, 3, 2, 1, 4, 0]
 
 
 def test_the_figures_show_a_12_bit_field_as_it_is_read_elsewhere(tmp_path, monkeypatch):

@@ -193,4 +193,8 @@ def test_figure_shows_parts_without_boxes(tmp_path) -> None:
     figure = attention.plot_attention(table, sanity(Bright(), [], {}, table, View(96)), "the face")
     texts = [t.get_text() for ax in figure.axes for t in ax.texts]
     assert texts.count("no box in the fields") == 3 and "30.0 on 15.0 %" in texts
+    # the tick of the pointing game: what chance gives, which is the area of the boxes
+    seen = table[table["fields"] > 0]
+    ticks = [line.get_xdata()[0] for line in figure.axes[1].lines if line.get_marker() == "|"]
+    assert ticks[1::2] == pytest.approx(seen["area"].tolist())
     assert figure.get_suptitle() == "the face"
