@@ -59,6 +59,16 @@ def test_a_class_of_one_group_is_not_in_the_first_fold():
     assert images.loc[images["group"] == "g3", "fold"].iloc[0] != 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_of_two_groups_is_trained_and_tested_in_the_first_fold(seed):
+    """Two folds of the five can test it and train on it, and a small profile runs the first."""
+    images, boxes = data(seed=seed)
+    rare = boxes.assign(cls=boxes["cls"].where(boxes["cls"] != 11, 10))
+    rare.loc[rare["image"].str.startswith(("g3f", "g7f")), "cls"] = 11
+    fold = splits.assign_folds(images, rare, seed).groupby(images["group"]).first()
+    assert 0 in (fold["g3"], fold["g7"]) and fold["g3"] != fold["g7"]
+
+
 def test_fields_without_boxes_are_shared_out_too():
     images = pd.DataFrame(
         {"image": [f"i{k}" for k in range(20)], "group": [f"g{k // 2}" for k in range(20)]}

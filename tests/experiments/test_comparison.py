@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from matplotlib.colors import to_hex
 
-from openurine_lib import published
+from openurine_lib import published, style
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import against_paper, comparison
 from openurine_lib.experiments.methods import method, methods, profile
@@ -174,6 +175,15 @@ def test_figures(run):
         )
         == 4
     )
+
+
+def test_the_papers_method_stands_out_among_the_bars(run):
+    numbers = {"map50_here": [40.0, 50.0], "map50_paper": [58.7, 64.2], "reason": ""}
+    steps = pd.DataFrame({"row": ["YOLOv12-M", "Our method"]} | numbers)
+    bars = comparison.plot_parts(steps, "synthetic").axes[0].patches
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == [
+        to_hex(style.SERIES["teal"]), to_hex(style.HERE_COLOUR),
+    ]  # fmt: skip
 
 
 def test_a_row_that_cannot_learn_in_the_budget_says_path_only(run, tmp_path):
