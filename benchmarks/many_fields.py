@@ -54,15 +54,13 @@ def main() -> None:
         print(f"{size} fields: {seconds:.0f} CPU s, at most {peak / 1e6:.0f} MB")
     print(f"killed after {kept} of {most} fields, {resumed[0]:.0f} CPU s more: {number} files, "
           f"{'all the same' if alike else 'NOT the same'}")  # fmt: skip
-    commit, dirty = provenance.code_state()
     about = {
         "face": f"drawn fields of {DRAWING['field_px']} px, the detector of the project",
         "calls": [{"fields": n, "cpu_seconds": s, "peak_bytes": b} for n, (s, b) in calls.items()],
         "killed": {"fields": most, "kept": kept, "cpu_seconds_after": resumed[0],
                    "peak_bytes_after": resumed[1], "files": number, "all_alike": alike},
-        "machine": pairs.machine(), "threads": os.environ.get("OPENURINE_THREADS", "all"),
-        "commit": commit, "dirty": dirty, "versions": provenance.versions(),
-    }  # fmt: skip
+        "threads": os.environ.get("OPENURINE_THREADS", "all"), "versions": provenance.versions(),
+    } | pairs.made_by()  # fmt: skip
     files.write_json(pairs.RESULTS / "many_fields.json", about)
     if not alike:
         sys.exit("a call that was killed and given again left other results")

@@ -72,14 +72,8 @@ def keep(name: str, result: dict[str, Any]) -> None:
     name += "_float32" if os.environ.get("OPENURINE_BF16") == "0" else ""
     path = ROOT / "docs" / "benchmarks.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    commit, dirty = provenance.code_state()
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in result.items()}
-    results[name] = rounded | {
-        "machine": machine(),
-        "commit": commit,
-        "dirty": dirty,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    results[name] = rounded | made_by() | {"date": datetime.now(UTC).date().isoformat()}
     files.write_json(path, results)
     lines = [HEADER]
     for key, r in sorted(results.items()):
@@ -88,6 +82,12 @@ def keep(name: str, result: dict[str, Any]) -> None:
     files.write_text(path.with_suffix(".md"), "\n".join(lines))
     span = f"{result['low']:.2f} to {result['high']:.2f}"
     print(f"{name}: {result['ratio']:.2f} times ({span}) {result['against']}")
+
+
+def made_by() -> dict[str, Any]:
+    """What made a measurement: the machine, and the commit of the code."""
+    commit, dirty = provenance.code_state()
+    return {"machine": machine(), "commit": commit, "dirty": dirty}
 
 
 def machine() -> str:

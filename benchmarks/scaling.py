@@ -93,18 +93,14 @@ def main() -> None:
     table = with_exponents(pd.DataFrame(rows))
     with files.atomic_path(RESULTS / "scaling.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.4g")
-    commit, dirty = provenance.code_state()
     about = {
         "face": "timings on generated boxes, fields and images; untrained yolo12n",
-        "machine": pairs.machine(),
         "threads": os.environ["OPENURINE_THREADS"],
         "repeats": REPEATS,
         "slice_px": SLICE,
-        "commit": commit,
-        "dirty": dirty,
         "versions": provenance.versions(),
         "fitted_over": f"the {LARGEST} largest sizes",
-    }
+    } | pairs.made_by()
     files.write_json(RESULTS / "scaling.json", about)
     plot(table)
     exponents = table.drop_duplicates(["panel", "work"])

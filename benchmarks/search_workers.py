@@ -51,14 +51,12 @@ def main() -> None:
     best = [trials.best(table) for table in (once, shared)]
     print(f"{TRIALS} trials: {first:.0f} s and {second:.0f} s by one process, {both:.0f} s by two")
     print(f"one process, made twice: {'the same trials' if same else 'NOT the same trials'}")
-    commit, dirty = provenance.code_state()
     about = {
         "trials": TRIALS, "seconds_one": [first, second], "seconds_two": both, "same": same,
         "best": [{"trial": int(one.trial), trials.OBJECTIVE: one[trials.OBJECTIVE]}
                  for one in best],
-        "machine": pairs.machine(), "threads": 1,
-        "commit": commit, "dirty": dirty, "versions": provenance.versions(),
-    }  # fmt: skip
+        "threads": 1, "versions": provenance.versions(),
+    } | pairs.made_by()  # fmt: skip
     files.write_json(pairs.RESULTS / "search_workers.json", about)
     if not same:
         sys.exit("the same seed gave other trials")

@@ -83,19 +83,21 @@ def search(run: Run, m: Method, fold: int) -> pd.DataFrame:
 
 def so_far(run: Run, m: Method, fold: int) -> pd.DataFrame:
     """The trials of a search that have ended here, as ``search`` returns them; none is made."""
-    made = study.open_study(run.search_dir(m, fold), pruner(run.profile.search_pruner))
-    return trials.table(made, _search(run, m, fold).plan)
+    return trials.table(_study(run, m, fold))
 
 
 def go_on(run: Run, m: Method, fold: int) -> None:
     """Puts the journal of an unfinished carried search into the run.
 
     From then on the search is the run's own, and the next call makes the trials that are left.
-    Raises FileNotFoundError if none is carried.
+    Raises FileNotFoundError if none is carried, and if the run has made trials of its own.
     """
-    earlier = carried.find(run, "search", m, fold)
+    earlier = carried.to_search(run, m, fold)
     if earlier is None or not (earlier / study.JOURNAL).exists():
-        raise FileNotFoundError(f"no unfinished search of {m.id}, fold {fold}, is carried")
+        raise FileNotFoundError(
+            f"no unfinished search of {m.id}, fold {fold}, is carried; or trials were made here, in"
+            f" {run.search_dir(m, fold)}, and are kept"
+        )
     if m.ssl:
         ensure_encoder(run, m, fold)
     folder = run.search_dir(m, fold)
@@ -111,6 +113,10 @@ def origin(run: Run, m: Method, fold: int) -> str:
     """When, where and how long a search that came with the repository was made; else empty."""
     earlier = first_record([run.search_dir(m, fold) / carried.RECORD])
     return carried.in_short(earlier) if earlier else ""
+
+
+def _study(run: Run, m: Method, fold: int) -> optuna.Study:
+    return study.open_study(run.search_dir(m, fold), pruner(run.profile.search_pruner))
 
 
 def _ready(run: Run, m: Method, fold: int) -> Path | None:
@@ -150,10 +156,9 @@ def record(run: Run, m: Method, fold: int) -> dict[str, Any]:
 
     Raises ValueError if no process has left one, which each does at its end.
     """
-    folder = run.search_dir(m, fold)
-    files = folder.glob(f"worker*/{carried.TRAINED}")
+    files = run.search_dir(m, fold).glob(f"worker*/{carried.TRAINED}")
     last = max((first_record([file]) for file in files), key=lambda one: one["time"])
-    made = study.open_study(folder, pruner(run.profile.search_pruner))
+    made = _study(run, m, fold)
     return last | {"minutes": round(study.minutes(made), 2), "processes": len(study.workers(made))}
 
 

@@ -161,16 +161,16 @@ def run_trials(search: Search) -> pd.DataFrame:
     Returns one row a trial, in order: its number, its settings (``space_in``), epochs (that it was
     trained), METRICS in 0..1 and HALFWAY (empty without a pruner).
     """
-    return table(work(search, wait=True), search.plan)
+    return table(work(search, wait=True))
 
 
-def table(study: optuna.Study, plan: shared.Plan) -> pd.DataFrame:
+def table(study: optuna.Study) -> pd.DataFrame:
     """The trials of a study that have ended, as ``run_trials`` returns them."""
     columns = ["epochs", *METRICS]
     return pd.DataFrame(
         {
             "trial": shared.place_of(trial),
-            **{name: trial.params[name] for name in plan.space},
+            **trial.params,  # in the order of the space
             **{name: trial.user_attrs[name] for name in columns},
             HALFWAY: trial.user_attrs.get(HALFWAY, float("nan")),
         }

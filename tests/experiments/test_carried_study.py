@@ -17,6 +17,7 @@ from openurine_lib.experiments import carried
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import training_job
 from openurine_lib.files import write_json
+from openurine_lib.speed.processor import cpu_bf16
 from openurine_lib.training.engines import engine
 from synthurine.dataset import SIMULATOR, _image_path
 from synthurine.patients import plan
@@ -27,9 +28,10 @@ SMALL = "yolo12n-160"  # a cheap training of the study: fields of 96 pixels
 EPOCHS = 3  # of thirty; chance is a function of the epoch, so the first ones are the same
 WITH_WEIGHTS = ("ours-yolo12m", "yolo12m-sahi")
 POINTS = 0.5  # of mAP50, between predictions of one detector on two processors
-# Of a loss, between trainings on two processors, by epoch. A processor without bfloat16 was off by
-# 1.0, 2.6 and 2.0 %: from the second epoch on, the two have seen other weights.
-LOSS = (0.02, 0.05, 0.05)
+LOSS = 0.02  # of a loss, between trainings on two processors with bfloat16, as the carried one
+# The same by epoch without bfloat16. It was 1.0, 2.6 and 2.0 %: from the second epoch on, the two
+# have seen other weights.
+LOSS_FLOAT32 = (0.02, 0.05, 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_a_small_row_trained_again_has_the_losses_that_are_carried(study):
     earlier, here = (pd.read_csv(place / "log.csv") for place in (folder, job.dir))
     assert len(earlier) == job.epochs and len(here) == EPOCHS
     off = (here.loss / earlier.loss[:EPOCHS] - 1).abs()
-    assert (off <= LOSS).all(), off.tolist()
+    assert (off <= (LOSS if cpu_bf16() else LOSS_FLOAT32)).all(), off.tolist()
 
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)

@@ -157,6 +157,8 @@ def test_an_unfinished_search_is_shown_as_far_as_it_came_and_goes_on(machine, ma
     pd.testing.assert_frame_equal(shown, whole[:1], check_exact=True)
     assert search.origin(here, ROW, 0) and not made
     search.go_on(here, ROW, 0)
+    with pytest.raises(FileNotFoundError, match="were made here"):
+        search.go_on(here, ROW, 0)
     pd.testing.assert_frame_equal(search.search(here, ROW, 0), whole, check_exact=True)
     assert not search.origin(here, ROW, 0) and len(made) == len(whole) - 1
 
