@@ -75,7 +75,8 @@ def test_in_float32_it_finds_the_boxes_of_torch(trained, to, slice_px):
     boxes = predict_image(
         export.detector(folders[to], 0.01, "cpu", IMGSZ, exact=True), image, slice_px
     )
-    assert len(boxes) == len(torch_boxes) > 3
+    # how many it finds of the three shapes differs from processor to processor
+    assert len(boxes) == len(torch_boxes) > 0
     by_place = ["cls", *XYXY]
     a, b = (
         frame.round(2).sort_values(by_place, ignore_index=True) for frame in (torch_boxes, boxes)
@@ -142,7 +143,7 @@ def test_it_says_what_it_is_and_predicts_fields(trained, tmp_path):
     fields = pd.DataFrame({"image": ["a"], "path": [str(tmp_path / "a.png")]})
     detector = export.detector(folders["onnx"], 0.01, "cpu", IMGSZ)
     frame = predict_fields(detector, fields, SLICE, 0.25, tmp_path / "boxes.csv")
-    assert len(frame) == len(predict_image(detector, image, SLICE)) > 3
+    assert len(frame) == len(predict_image(detector, image, SLICE)) > 0
     assert [
         p for p in weights.parent.iterdir() if p.name.startswith(".")
     ] == []  # nothing temporary is left
