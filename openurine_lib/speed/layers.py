@@ -45,6 +45,25 @@ class LeanAttention(AAttn):
         return self.proj(as_image(attended) + self.pe(as_image(v)))
 
 
+class MatrixConv(nn.Conv2d):
+    """A convolution of one pixel (1 x 1), as the product of matrices that it is, for training.
+
+    With one thread torch gives such a convolution in float32 to an old kernel. Its gradients come
+    back in another order than channels last, and every layer below reads them slowly.
+    """
+
+    def __init__(self, stock: nn.Conv2d):
+        nn.Module.__init__(self)  # not Conv2d's own, which would draw new weights
+        self.__dict__.update(stock.__dict__)  # the same tensors, under the same names
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)  # in any other order a copy would be needed
+        pixels = x.permute(0, 2, 3, 1)  # (B, H, W, C): as it lies in memory
+        return nn.functional.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class OnePassConv(nn.Module):
     """A fused ``Conv`` whose convolution and activation are one call of oneDNN, torch's library."""
 
@@ -70,6 +89,20 @@ class OnePassConv(nn.Module):
 def use_lean_attention(model: nn.Module) -> None:
     """Puts a ``LeanAttention`` in the place of every area attention."""
     _replace(model, lambda module: type(module) is AAttn, LeanAttention)
+
+
+def use_matrix_products(model: nn.Module) -> None:
+    """Puts a ``MatrixConv`` in the place of every convolution of one pixel, before a training on a
+    processor. With units for bfloat16 nothing is changed: there the library's kernel is good."""
+    if not cpu_bf16():
+        _replace(model, _is_of_one_pixel, MatrixConv)
+
+
+def _is_of_one_pixel(module: Any) -> bool:
+    """Whether it mixes the channels of each pixel, and does nothing else."""
+    if type(module) is not nn.Conv2d:
+        return False
+    return module.kernel_size == module.stride == (1, 1) and module.groups == 1
 
 
 def fuse_activations(model: nn.Module) -> None:

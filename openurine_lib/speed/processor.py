@@ -66,10 +66,15 @@ def keep_memory() -> None:
 
 
 def ready_for(device: str | torch.device) -> None:
-    """Before a training: if it runs on the processor, takes all cores and keeps memory."""
+    """Before a training: if it runs on the processor, takes all cores and keeps memory.
+
+    Numbers below 1e-38 count as zero from then on. Gradients hold many of them, and each takes a
+    processor a hundred times as long as another number.
+    """
     if torch.device(device).type == "cpu":
         use_cores()
         keep_memory()
+        torch.set_flush_denormal(True)  # of this thread, which computes the gradients as well
 
 
 def to_float(x: Any) -> Any:

@@ -90,3 +90,41 @@ def test_every_attention_of_a_detector_is_changed_and_its_names_are_not():
     assert len(own) == 8 and all(type(m) is not AAttn for m in own)
     stock = MultiHeadModel("yolo12n", tiny.TAXONOMY.heads)
     assert list(model.state_dict()) == list(stock.state_dict())
+
+
+@pytest.mark.parametrize("heads", ["single", "multi"])
+def test_a_convolution_of_one_pixel_and_its_gradients_are_the_librarys(monkeypatch, heads):
+    monkeypatch.setenv("OPENURINE_BF16", "0")
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 96, 160).contiguous(memory_format=torch.channels_last)
+    stock = build_model("yolo12n", tiny.TAXONOMY, heads).eval()
+    lean = copy.deepcopy(stock)
+    layers.use_matrix_products(lean)
+    replaced = [m for m in lean.modules() if isinstance(m, layers.MatrixConv)]
+    assert len(replaced) > 60 and all(m.kernel_size == (1, 1) for m in replaced)
+    assert not [m for m in lean.modules() if layers._is_of_one_pixel(m)]
+    assert list(lean.state_dict()) == list(stock.state_dict())
+    for model in (stock, lean):
+        sum(level.square().sum() for level in neck(model, x)).backward()
+    compared = 0
+    for (name, a), b in zip(stock.named_parameters(), lean.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), name  # the head has none
+        if a.grad is not None:
+            compared += 1
+            assert torch.allclose(a.grad, b.grad, atol=1e-3 * float(a.grad.abs().max())), name
+    assert compared > 100
+
+
+def test_images_in_another_order_are_convolved_as_by_the_library():
+    torch.manual_seed(0)
+    stock = nn.Conv2d(5, 7, 1)
+    x = torch.rand(2, 5, 4, 6)
+    assert not x.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layers.MatrixConv(stock)(x), stock(x))
+
+
+def test_with_units_for_bfloat16_no_convolution_is_replaced(monkeypatch):
+    monkeypatch.setattr(layers, "cpu_bf16", lambda: True)
+    model = build_model("yolo12n", tiny.TAXONOMY, "single")
+    layers.use_matrix_products(model)
+    assert not [m for m in model.modules() if isinstance(m, layers.MatrixConv)]

@@ -112,3 +112,15 @@ def test_without_bf16_units_everything_stays_float32(trained, monkeypatch):
     pd.testing.assert_frame_equal(
         fast, exact, atol=1e-4
     )  # pixels: a convolution and its activation in one pass round once
+
+
+def test_numbers_too_small_for_their_format_count_as_zero_in_a_training():
+    tiny_number = torch.tensor([1e-39])
+    assert float(tiny_number * 1) > 0
+    try:
+        processor.ready_for("cuda")
+        assert float(tiny_number * 1) > 0
+        processor.ready_for("cpu")
+        assert float(tiny_number * 1) == 0
+    finally:
+        torch.set_flush_denormal(False)

@@ -38,7 +38,7 @@ from openurine_lib.files import epoch_seed
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.model.architectures import UnknownArchitecture
 from openurine_lib.model.build import build_model
-from openurine_lib.speed.layers import fuse_activations
+from openurine_lib.speed.layers import fuse_activations, use_matrix_products
 from openurine_lib.speed.parallel import ParallelDetectionModel
 from openurine_lib.speed.processor import gpu_precision, keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
@@ -186,6 +186,9 @@ class _Frames(_Trainer):
             job.meta["pretrained"] = load_matching(model, job.pretrained)
         if job.encoder is not None:
             load_encoder(model, job.encoder)  # last: it replaces what COCO gave to the backbone
+        if job.device == "cpu":
+            use_matrix_products(model)
+            model.to(memory_format=torch.channels_last)  # or each step reorders the weights
         return model
 
     def _setup_train(self) -> None:
