@@ -7,6 +7,7 @@ The names are loaded when they are first asked for: importing the package loads 
 from importlib import import_module
 from typing import Any
 
+from openurine_lib import lean_imports as _lean_imports  # noqa: F401  (before torchvision)
 from openurine_lib import offline as _offline  # noqa: F401  (before anything imports ultralytics)
 
 __version__ = "0.2.0"
