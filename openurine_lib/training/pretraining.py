@@ -87,7 +87,7 @@ def pretrain(
     if "chance" in earlier:  # for the crops after the last epoch; every epoch sets its own
         torch.set_rng_state(earlier["chance"].cpu())
     bar = tqdm(
-        total=epochs * n,
+        total=(stop_after or epochs) * n,
         initial=len(rows) * n,
         desc=f"pretrain {arch}",
         unit="field",

@@ -211,8 +211,9 @@ class _Frames(_Trainer):
                 criterion.update()
                 unwrap_model(self.model).criterion = criterion
         steps = len(self.train_loader)
+        last = job.stop_after or self.epochs
         self.bar = tqdm(
-            total=self.epochs * steps, initial=self.start_epoch * steps, unit="batch",
+            total=last * steps, initial=self.start_epoch * steps, unit="batch",
             desc=f"train {job.arch} {job.heads}", mininterval=1, disable=RANK > 0,
         )  # fmt: skip
         self.add_callback("on_train_epoch_start", _reseed)
