@@ -91,11 +91,13 @@ def use_lean_attention(model: nn.Module) -> None:
     _replace(model, lambda module: type(module) is AAttn, LeanAttention)
 
 
-def use_matrix_products(model: nn.Module) -> None:
-    """Puts a ``MatrixConv`` in the place of every convolution of one pixel, before a training on a
-    processor. With units for bfloat16 nothing is changed: there the library's kernel is good."""
+def ready_to_train(model: nn.Module) -> None:
+    """Prepares a model for a training on a processor: its weights lie channels last, or each step
+    would reorder them, and a ``MatrixConv`` takes the place of every convolution of one pixel.
+    With units for bfloat16 no convolution is replaced: there the library's kernel is good."""
     if not cpu_bf16():
         _replace(model, _is_of_one_pixel, MatrixConv)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _is_of_one_pixel(module: Any) -> bool:

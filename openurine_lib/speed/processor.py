@@ -68,8 +68,8 @@ def keep_memory() -> None:
 def ready_for(device: str | torch.device) -> None:
     """Before a training: if it runs on the processor, takes all cores and keeps memory.
 
-    Numbers below 1e-38 count as zero from then on. Gradients hold many of them, and each takes a
-    processor a hundred times as long as another number.
+    Numbers below 1e-38 count as zero from then on. Gradients hold many of them, and a processor
+    computes with each of them far more slowly than with another number.
     """
     if torch.device(device).type == "cpu":
         use_cores()

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from openurine_lib.files import atomic_path, digest, digest_of_file, epoch_seed
 from openurine_lib.model.autoencoder import Autoencoder, reconstruction_loss
-from openurine_lib.speed.layers import use_matrix_products
+from openurine_lib.speed.layers import ready_to_train
 from openurine_lib.speed.processor import cpu_bf16, ready_for
 from openurine_lib.training.reading import Fields
 from openurine_lib.training.weights import Checkpoint, write_log
@@ -127,12 +127,10 @@ def pretrain(
 
 
 def to_device(model: Autoencoder, device: str) -> Autoencoder:
-    """On a processor with channels last, as its images are: so no step must reorder the weights."""
-    on_cpu = torch.device(device).type == "cpu"
-    if on_cpu:
-        use_matrix_products(model)
-    order = torch.channels_last if on_cpu else torch.preserve_format
-    return model.to(device, memory_format=order)  # type: ignore[call-overload]
+    """On its device; on a processor made ready for it."""
+    if torch.device(device).type == "cpu":
+        ready_to_train(model)
+    return model.to(device)
 
 
 def _step(model: Autoencoder, optimizer: torch.optim.Optimizer, x: Tensor) -> tuple[float, float]:

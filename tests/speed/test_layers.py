@@ -99,7 +99,7 @@ def test_a_convolution_of_one_pixel_and_its_gradients_are_the_librarys(monkeypat
     x = torch.rand(2, 3, 96, 160).contiguous(memory_format=torch.channels_last)
     stock = build_model("yolo12n", tiny.TAXONOMY, heads).eval()
     lean = copy.deepcopy(stock)
-    layers.use_matrix_products(lean)
+    layers.ready_to_train(lean)
     replaced = [m for m in lean.modules() if isinstance(m, layers.MatrixConv)]
     assert len(replaced) > 60 and all(m.kernel_size == (1, 1) for m in replaced)
     assert not [m for m in lean.modules() if layers._is_of_one_pixel(m)]
@@ -126,5 +126,5 @@ def test_images_in_another_order_are_convolved_as_by_the_library():
 def test_with_units_for_bfloat16_no_convolution_is_replaced(monkeypatch):
     monkeypatch.setattr(layers, "cpu_bf16", lambda: True)
     model = build_model("yolo12n", tiny.TAXONOMY, "single")
-    layers.use_matrix_products(model)
+    layers.ready_to_train(model)
     assert not [m for m in model.modules() if isinstance(m, layers.MatrixConv)]

@@ -38,7 +38,7 @@ from openurine_lib.files import epoch_seed
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.model.architectures import UnknownArchitecture
 from openurine_lib.model.build import build_model
-from openurine_lib.speed.layers import fuse_activations, use_matrix_products
+from openurine_lib.speed.layers import fuse_activations, ready_to_train
 from openurine_lib.speed.parallel import ParallelDetectionModel
 from openurine_lib.speed.processor import gpu_precision, keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
@@ -187,8 +187,7 @@ class _Frames(_Trainer):
         if job.encoder is not None:
             load_encoder(model, job.encoder)  # last: it replaces what COCO gave to the backbone
         if job.device == "cpu":
-            use_matrix_products(model)
-            model.to(memory_format=torch.channels_last)  # or each step reorders the weights
+            ready_to_train(model)
         return model
 
     def _setup_train(self) -> None:
