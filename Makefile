@@ -27,6 +27,7 @@ export $(GIVEN)
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+UNIT := -m 'not slow and not thorough'
 NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
 EXACT := notebooks/00_start_here.ipynb notebooks/01_dataset_statistics.ipynb notebooks/11_paper_audit.ipynb
 # without the copies that Jupyter makes
@@ -35,7 +36,7 @@ OWN := $(foreach name,$(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb)),$(if $(fi
 SHOWN := $(filter $(foreach n,05 06 07 08 09 10,notebooks/$(n)_%),$(OWN))
 TRAINED := $(filter-out $(EXACT) $(SHOWN),$(OWN))
 
-.PHONY: help install reproduce book test test-fast lint format release bench docs lab explore lock clean
+.PHONY: help install reproduce book test test-fast test-thorough lint format release bench docs lab explore lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -81,14 +82,17 @@ book: $(STAMP) ## a run that has ended, as a site that needs no network: paper_f
 test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the notebooks themselves
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
-	$(PY) -m pytest -q -n 2 -m 'not slow' tests && \
+	$(PY) -m pytest -q -n 2 $(UNIT) tests && \
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m slow tests && \
 	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
 	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --rootdir / \
 	    --nbval-sanitize-with tests/shapes.cfg $(TRAINED) $(SHOWN:notebooks/%="$$root"/runs/smoke/notebooks/%)
 
 test-fast: $(STAMP) ## the unit tests alone
-	@$(PY) -m pytest -q -n 2 -m 'not slow' tests
+	@$(PY) -m pytest -q -n 2 $(UNIT) tests
+
+test-thorough: $(STAMP) ## hours: what make test leaves out, as every row of Table 4 and a run that is killed twenty times
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 20 -m thorough tests
 
 lint: $(STAMP) ## style, types, and the floors: imports run downward
 	@$(PY) -m ruff check .

@@ -55,7 +55,7 @@ def work(run: Run, rows: Collection[str] = ()) -> list[Work]:
     A synthetic data set need not be drawn: its size is known.
     """
     p = run.profile
-    jobs = plan(p, rows)
+    jobs = plan(p, rows or p.named_rows)
     labelled, unlabelled = fields_of(run)
     folds = len(p.folds)
     train = at_most(labelled * TRAIN_SHARE, p.max_train_fields)

@@ -71,7 +71,7 @@ class Profile:
     slices_per_field: int
     train: dict[str, Any]
     synthetic: dict[str, int] = field(default_factory=dict)
-    rows: str = "all"
+    rows: str | list[str] = "all"
     search_pruner: str | None = None
     search_workers: int = 1
     ssl_crop: int | None = None
@@ -101,6 +101,11 @@ class Profile:
         # the one system that searches its settings by itself is told how long
         own_search = {"search": self.search} if method.engine == "genetic" else {}
         return self.settings | of_authors | own_search
+
+    @property
+    def named_rows(self) -> list[str]:
+        """The rows that alone are trained, by their methods' names; none where all are."""
+        return self.rows if isinstance(self.rows, list) else []
 
     @property
     def ssl_px(self) -> int:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import optuna
 import pandas as pd
 from optuna.distributions import FloatDistribution
-from sklearn.model_selection import GroupShuffleSplit
 from tqdm.auto import tqdm
 
 from openurine_lib.config import read_config
@@ -76,6 +75,9 @@ class Split(NamedTuple):
 
 def inner_split(images: pd.DataFrame, seed: int) -> Split:
     """Cuts a frame of images (columns image, group) by group; ValueError unless there are two."""
+    # slow to load, and the figures of a search, which load this module, need none of it
+    from sklearn.model_selection import GroupShuffleSplit
+
     if images.group.nunique() < 2:
         raise ValueError(
             "a search needs at least two patients (or slides) in the training part, to hold one out"

@@ -15,8 +15,6 @@ import pytest
 
 from openurine_lib.clinical import agreement
 
-pytestmark = pytest.mark.slow
-
 
 def whole_run(root: Path, heads: int) -> Path:
     """Where the tables of a whole run on a foreign set are."""
@@ -46,7 +44,13 @@ def said(figures: Path, number: str) -> str:
     return " ".join("".join(text) for text in texts)
 
 
-@pytest.mark.parametrize("which", ["figures", "of_three_heads"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param("figures", marks=pytest.mark.slow),
+        pytest.param("of_three_heads", marks=pytest.mark.thorough),
+    ],
+)
 def test_every_notebook_ends_and_the_page_is_there(which, request):
     figures = request.getfixturevalue(which)
     numbers = {file.name[:2] for file in figures.glob("notebooks/*.ipynb")}
@@ -57,6 +61,7 @@ def test_every_notebook_ends_and_the_page_is_there(which, request):
         assert "nan" not in said(figures, number).split(), number
 
 
+@pytest.mark.thorough
 def test_a_set_without_patients_is_reported_with_a_warning(of_three_heads):
     """It names components, but no pixel size: there are levels of the fields as they are."""
     assert "patients unknown" in said(of_three_heads, "06")
@@ -66,6 +71,7 @@ def test_a_set_without_patients_is_reported_with_a_warning(of_three_heads):
     assert {"Cells", "Crystals", "Casts"} <= set(table7["head"].dropna())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_computed_says_why(figures):
     table8 = pd.read_csv(figures / "table8.csv").set_index("row")
     assert table8.accuracy_here.isna().all()

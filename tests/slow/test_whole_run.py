@@ -1,4 +1,4 @@
-"""The whole workflow at the smallest size: complete, done once, and the same after twenty kills."""
+"""The whole workflow at the smallest size: complete, done once, and the same after kills."""
 
 import os
 import shutil
@@ -15,12 +15,11 @@ from openurine_lib import Run, method, open_run
 from openurine_lib.experiments.carried import TRAINED
 from openurine_lib.paper import book, claims, report
 
-pytestmark = pytest.mark.slow
-
 OURS = method("ours-yolo12m")
-# twenty kills, in the order of a run; 06 to 10 are the notebooks of tables and figures
-KILLS = {"dataset": 3, "ssl": 3, "train": 3, "predict": 3, "search": 3}
-KILLS |= dict.fromkeys(["06", "08", "09", "10", "report"], 1)
+# How often a phase is killed, in the order of a run; 06 to 10 are the notebooks of the tables.
+FIVE = dict.fromkeys(["dataset", "ssl", "train", "search", "report"], 1)
+TWENTY = {"dataset": 3, "ssl": 3, "train": 3, "predict": 3, "search": 3}
+TWENTY |= dict.fromkeys(["06", "08", "09", "10", "report"], 1)
 SEED = 0
 # columns that hold times
 TIMES = {"table4_latency.csv": ["ms", "ms_low", "ms_high", "against_ours"]}
@@ -85,6 +84,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, counts: Path) -> Path:
     return Path(place)
 
 
+@pytest.mark.slow
 def test_every_table_and_figure_is_there(root: Path) -> None:
     figures = root / "paper_figures" / "smoke"
     assert "Missing" not in (figures / "index.html").read_text()
@@ -99,11 +99,13 @@ def test_every_table_and_figure_is_there(root: Path) -> None:
         assert all((figures / f"{stem}.{s}").stat().st_size for s in ("png", "pdf")), stem
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing(root: Path, tmp_path: Path) -> None:
     again = campaign.started(root, tmp_path)
     assert again.returncode == 0 and "[" not in again.stderr, again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @browser.needs_chromium
 def test_the_page_and_the_book_of_a_whole_run_work_on_a_phone(
@@ -123,8 +125,15 @@ def test_the_page_and_the_book_of_a_whole_run_work_on_a_phone(
         assert len(numbers) == 12 and all((first.parent / f"{n}.html").exists() for n in numbers)
 
 
-def test_twenty_kills_change_no_table(
-    root: Path, counts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(FIVE, marks=pytest.mark.slow, id="five"),
+        pytest.param(TWENTY, marks=pytest.mark.thorough, id="twenty"),
+    ],
+)
+def test_kills_change_no_table(
+    root: Path, counts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: dict[str, int]
 ) -> None:
     """Each kill is followed by a call of the same run, and the last call ends.
 
@@ -133,9 +142,8 @@ def test_twenty_kills_change_no_table(
     monkeypatch.setenv("OPENURINE_ROOT", str(root))
     run = open_run()
     before, trained = tables(run.figures), trainings(run)
-    assert sum(KILLS.values()) == 20
     remove([path for paths in made_by(run).values() for path in paths])
-    for phase, n in KILLS.items():
+    for phase, n in kills.items():
         remove(made_by(run)[phase])  # it may have been finished beside another one
         for i, moment in enumerate(campaign.moments(counts, [phase] * n, SEED)):
             killed = campaign.started(root, tmp_path / f"{phase}-{i}", moment)
@@ -150,6 +158,7 @@ def test_twenty_kills_change_no_table(
     assert tables(run.figures) == before
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_search_and_give_the_same_table(root: Path, tmp_path: Path) -> None:
     """Of three trials: the first ten do not depend on those before."""
     before = tables(root / "paper_figures" / "smoke")
