@@ -27,7 +27,8 @@ export $(GIVEN)
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-UNIT := -m 'not slow and not thorough'
+# worksteal: what the tests of a file share is made by one process, not by both
+UNIT := -m 'not slow and not thorough' --dist worksteal
 NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
 EXACT := notebooks/00_start_here.ipynb notebooks/01_dataset_statistics.ipynb notebooks/11_paper_audit.ipynb
 # without the copies that Jupyter makes
@@ -82,7 +83,7 @@ book: $(STAMP) ## a run that has ended, as a site that needs no network: paper_f
 test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the notebooks themselves
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
-	$(PY) -m pytest -q -n 2 $(UNIT) tests && \
+	$(PY) -m pytest -q -n 2 $(UNIT) --durations 8 tests && \
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m slow tests && \
 	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
 	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --rootdir / \

@@ -1,5 +1,6 @@
 """What makes a processor fast changes no box."""
 
+import learned
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,8 +23,7 @@ SLICE = 64
 @pytest.fixture(scope="module", params=["single", "multi"])
 def trained(request, tmp_path_factory):
     """A tiny detector that finds something, and a field that it did not see."""
-    job = tiny.job(tmp_path_factory.mktemp("tiny"), heads=request.param, epochs=45)
-    weights = engine.fit(job)
+    weights = learned.weights(request.param, tmp_path_factory.mktemp("tiny"), tmp_path_factory)
     images, _ = tiny.frames(tmp_path_factory.mktemp("new"), 1, 128, seed=9)
     return weights, read_rgb(images.path[0])
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import learned
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,7 +34,7 @@ XYXY = ["x1", "y1", "x2", "y2"]
 @pytest.fixture(scope="module", params=["single", "multi"])
 def trained(request, tmp_path_factory):
     """A tiny detector that finds something, its two exports, and an oblong field new to it."""
-    weights = engine.fit(tiny.job(tmp_path_factory.mktemp("tiny"), heads=request.param, epochs=60))
+    weights = learned.weights(request.param, tmp_path_factory.mktemp("tiny"), tmp_path_factory)
     images, _ = tiny.frames(tmp_path_factory.mktemp("new"), 1, 128, seed=9)
     return (
         weights,
