@@ -53,12 +53,12 @@ def table_drawn_to_real(run: Run, fold: int) -> pd.DataFrame | None:
     truth = data.boxes_of(test)
     found = _of_default(run, test, f"test-fold{fold}")
     habit = room(_of_default(run, train, f"train-fold{fold}"), data.boxes_of(train))
-    lines = [*_lines(run, test, truth, found, DRAWN, 0.0)]
-    lines += _lines(run, test, truth, widened(found, habit), DRAWN, round(habit, 1))
+    lines = [*scores(run, test, truth, found, DRAWN, 0.0)]
+    lines += scores(run, test, truth, widened(found, habit), DRAWN, round(habit, 1))
     for name in BESIDE:
         file = run.predict_dir(method(name), fold) / "predictions.csv"
         if file.exists():
-            lines += _lines(run, test, truth, read_predictions(file), name, 0.0)
+            lines += scores(run, test, truth, read_predictions(file), name, 0.0)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -84,7 +84,7 @@ def sentence(table: pd.DataFrame | None) -> str:
     return said
 
 
-def _lines(
+def scores(
     run: Run, test: pd.DataFrame, truth: pd.DataFrame, found: pd.DataFrame, name: str, by: float
 ) -> Iterator[tuple[Any, ...]]:
     """COLUMNS of one detector, whose boxes have the data set's class ids."""

@@ -1,0 +1,143 @@
+"""What are a laboratory's labels worth? The detector of the project as it is, adapted without a
+label, and trained further on the labelled fields of a few slides or of many.
+
+    python benchmarks/labels.py /path/to/fields                      # docs/results/labels.csv
+    python benchmarks/labels.py /path/to/fields --slides 10          # this line of it alone
+
+The training part of fold 0 plays the laboratory. ``openurine adapt`` sees its fields without boxes,
+``openurine finetune`` those of some of its slides (or patients) with boxes; both with their
+defaults. Each detector is scored once on the fold's test part, which none of them has seen. What
+is finished is kept in runs/<run>/labels, and a call that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from openurine_lib import default_weights, open_run
+from openurine_lib.adapting import adapt
+from openurine_lib.clinical import validation
+from openurine_lib.clinical.drawn_to_real import MEAN, scores
+from openurine_lib.evaluation.metrics import evaluate, summary
+from openurine_lib.evaluation.shared_classes import renamed
+from openurine_lib.experiments.run import Run
+from openurine_lib.files import PACKAGE, atomic_path
+from openurine_lib.finetuning import finetune
+from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
+from openurine_lib.speed.processor import device
+from openurine_lib.training.engines import engine
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
+
+FOLD = 0
+SLIDES = (5, 10, 20, 0)  # finetune holds one of five parts out, so five is the least
+RESULTS = PACKAGE.parent / "docs" / "results" / "labels.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("data", help="labelled fields, as for make reproduce DATA=")
+    parser.add_argument(
+        "--slides", type=int, nargs="*", default=SLIDES, help="labelled ones; 0: all (%(default)s)"
+    )
+    parser.add_argument("--adapt", action="store_true", help="adapt first, and start from that")
+    parser.add_argument("--seed", type=int, default=0, help="of the slides and of the training")
+    options = parser.parse_args()
+    run = open_run(options.data, "study")
+    base, known = default_weights.path(), "as it comes"
+    if options.adapt:
+        base, known = adapted(run, base, options.seed), "adapted"
+    lines = [line(run, base, known, 0, 0, options.seed)]
+    for slides in options.slides:
+        fields = labelled(run, slides, options.seed)
+        out = run.dir / "labels" / f"{known.replace(' ', '-')}-{slides}-seed{options.seed}"
+        tuned = finetune(subset(run, fields, out / "fields"), out / "finetuned", base, options.seed)
+        here = fields["group"].nunique()
+        lines.append(line(run, tuned.weights, known, here, len(fields), options.seed))
+    print(keep(lines).to_string(index=False))
+
+
+def adapted(run: Run, base: Path, seed: int) -> Path:
+    """The detector after ``openurine adapt`` on the training part's fields, without their boxes."""
+    fields = list(run.dataset.train_images(FOLD)["path"])
+    return adapt(fields, run.dir / "labels" / f"adapted-seed{seed}", base, seed).weights
+
+
+def labelled(run: Run, slides: int, seed: int) -> pd.DataFrame:
+    """The training part's fields of so many slides, drawn at random; 0: of all."""
+    fields = run.dataset.train_images(FOLD)
+    if not slides:
+        return fields
+    groups = np.random.default_rng(seed).permutation(sorted(fields["group"].unique()))
+    return fields[fields["group"].isin(groups[:slides])]
+
+
+def subset(run: Run, fields: pd.DataFrame, folder: Path) -> Path:
+    """A data set of these fields alone, in CSV form; the images are links."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    names = {f.image: Path(f.path).name for f in fields.itertuples()}
+    for f in fields.itertuples():
+        link = folder / "images" / names[f.image]
+        if not link.is_symlink():
+            os.symlink(f.path, link)
+    boxes = run.dataset.boxes_of(fields)
+    boxes["class"] = boxes["cls"].map(dict(enumerate(run.dataset.taxonomy.classes)))
+    boxes["image"] = boxes["image"].map(names)
+    boxes[["image", "class", "x1", "y1", "x2", "y2"]].to_csv(folder / "boxes.csv", index=False)
+    patients = pd.DataFrame({"image": fields["image"].map(names), "patient": fields["group"]})
+    patients.to_csv(folder / "patients.csv", index=False)
+    return folder
+
+
+def line(
+    run: Run, weights: Path, start: str, slides: int, fields: int, seed: int
+) -> dict[str, float | str]:
+    """A detector on the test part. In percent: the AP of each class that OpenUrine has, too, and
+    mAP50 over all classes where it was trained on them."""
+    data = run.dataset
+    test, own = run.test_images(FOLD), data.taxonomy
+    truth = data.boxes_of(test)
+    content = read_weights(weights, needed=DETECTOR)
+    classes = taxonomy_of(content["meta"], weights)
+    found = predicted(weights, test, run.dir / "labels" / "scored")
+    every = np.nan
+    if classes.classes == own.classes:
+        every = 100 * summary(evaluate(truth, found, own.n, list(test["image"])))["map50"]
+    else:
+        found = renamed(found, own, classes)
+    result = {"start": start, "slides": slides, "fields": fields, "seed": seed, "map50": every}
+    for _, _, name, _, ap50, ap30 in scores(run, test, truth, found, start, 0.0):
+        result |= {f"{name} 0.5": ap50, f"{name} 0.3": ap30}
+    return result
+
+
+def predicted(weights: Path, fields: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """What a detector finds, in slices as its record says; predicted once and kept."""
+    out = folder / f"{weights.parent.parent.name}-{weights.parent.name}.csv"
+    meta, record = read_weights(weights)["meta"], validation.read(weights)
+    detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
+    folder.mkdir(parents=True, exist_ok=True)
+    if not out.exists():
+        predict_fields(detector, fields, record.get("slice_px") or None, OVERLAP, out)
+    return read_predictions(out)
+
+
+def keep(lines: list[dict[str, float | str]]) -> pd.DataFrame:
+    """The table with these lines in the place of earlier ones, in docs/results."""
+    which = ["start", "slides", "seed"]
+    old = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
+    table = pd.concat([old, pd.DataFrame(lines)], ignore_index=True)
+    table = table.drop_duplicates(which, keep="last").sort_values(which, ignore_index=True)
+    first = [*which[:2], "fields", "seed", "map50", f"{MEAN} 0.3", f"{MEAN} 0.5"]
+    table = table[[*first, *(name for name in table if name not in first)]].round(1)
+    with atomic_path(RESULTS) as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+if __name__ == "__main__":
+    main()
