@@ -22,11 +22,12 @@ from openurine_lib.training.engines import engine
 from synthurine.dataset import SIMULATOR, _image_path
 from synthurine.patients import plan
 
-pytestmark = pytest.mark.slow
-
 SMALL = "yolo12n-160"  # a cheap training of the study: fields of 96 pixels
 EPOCHS = 3  # of thirty; chance is a function of the epoch, so the first ones are the same
-WITH_WEIGHTS = ("ours-yolo12m", "yolo12m-sahi")
+WITH_WEIGHTS = [
+    pytest.param("ours-yolo12m", marks=pytest.mark.slow),
+    pytest.param("yolo12m-sahi", marks=pytest.mark.thorough),
+]
 POINTS = 0.5  # of mAP50, between predictions of one detector on two processors
 LOSS = 0.02  # of a loss, between trainings on two processors with bfloat16, as the carried one
 # The same by epoch without bfloat16. It was 1.0, 2.6 and 2.0 %: from the second epoch on, the two
@@ -69,6 +70,7 @@ def study(prepared: tuple[Path, Run], monkeypatch: pytest.MonkeyPatch) -> Run:
     return prepared[1]
 
 
+@pytest.mark.thorough
 def test_a_small_row_trained_again_has_the_losses_that_are_carried(study):
     folder = carried.find(study, "predict", method(SMALL), 0)
     assert folder is not None, f"nothing valid is carried of {SMALL}"

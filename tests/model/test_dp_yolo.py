@@ -172,7 +172,7 @@ def test_resumes_to_equal_weights_and_predicts_in_original_pixels(tmp_path, monk
         engine.detector(tmp_path / "other.pt", 0.1, "cpu", 96)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_overfits_a_few_fields(tmp_path):
     job = tiny.job(
         tmp_path, "single", ARCH, epochs=70, hsv_s=0.0, hsv_v=0.0, scale=0.1, fliplr=0.0, **LEARN

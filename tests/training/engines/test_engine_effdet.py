@@ -44,7 +44,7 @@ def test_the_weights_do_not_depend_on_the_size():
     assert at_96 == at_256 and not any("anchors" in name for name in at_96)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_learns_eight_fields_by_heart(tmp_path):
     job = by_heart.job(tmp_path, SMALL, epochs=60)
     detector = engine.detector(engine.fit(job), 0.001, "cpu", 96)

@@ -140,7 +140,7 @@ def test_members_are_trained_once_and_the_weights_stand_alone(tmp_path, monkeypa
         engine.detector(tmp_path / "other.pt", 0.1, "cpu", 96)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_overfits_a_few_fields(tmp_path):
     quiet = {
         "hsv_h": 0.0,

@@ -164,7 +164,7 @@ def test_the_configuration_names_what_there_is():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("arch", SMALL)
 def test_overfits_a_few_fields(tmp_path, arch):
     job = tiny.job(tmp_path, "single", arch, epochs=60, **QUIET)

@@ -102,7 +102,7 @@ def test_sam_itself_is_prompted_by_the_boxes(tmp_path, monkeypatch):
     assert drawn.shape == (2, 4) and (np.isnan(drawn) | ((drawn >= 0) & (drawn <= 160))).all()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_overfits_a_few_fields(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENURINE_SAM", raising=False)
     quiet = {

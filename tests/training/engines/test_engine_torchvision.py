@@ -73,7 +73,7 @@ def overlap(a, b):
     return inter / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - inter)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("arch", SMALL[:3])
 def test_learns_four_fields_by_heart(job, arch):
     quiet = {"batch": 4, "fliplr": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
@@ -198,7 +198,7 @@ def test_the_restored_row_trains_and_predicts_in_original_pixels(job):
     assert found.x2.max() > PX and found[["x2", "y2"]].to_numpy().max() <= 2 * PX
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("arch", SMALL[3:])
 def test_the_rebuilt_networks_learn_eight_fields_by_heart(arch, tmp_path, monkeypatch):
     monkeypatch.setitem(engine.LEARNING_RATE, "fasterrcnn", 1e-3)

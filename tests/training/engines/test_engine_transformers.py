@@ -70,7 +70,7 @@ def test_weights_of_one_size_serve_another(arch):
     engine.build(arch, 2, 160).load_state_dict(engine.build(arch, 2, 96).state_dict())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arch", "lr", "epochs"), [("rtdetrv2_tiny", 1e-3, 150), ("vitdet_tiny", 1e-3, 80)]
 )

@@ -146,9 +146,13 @@ def test_test_fold_is_not_validated_while_training(tmp_path):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arch", "heads"), [("yolo12n", "single"), ("yolo12n", "multi"), ("yolo26n", "single")]
+    ("arch", "heads"),
+    [
+        pytest.param("yolo12n", "single", marks=pytest.mark.thorough),
+        pytest.param("yolo12n", "multi", marks=pytest.mark.slow),
+        pytest.param("yolo26n", "single", marks=pytest.mark.thorough),
+    ],
 )
 def test_overfits_a_few_fields(tmp_path, arch, heads):
     """A detector from scratch learns eight fields by heart.
