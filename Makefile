@@ -85,7 +85,7 @@ test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the note
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
 	$(PY) -m pytest -q -n 2 $(UNIT) --durations 8 tests && \
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m slow tests && \
-	$(PY) -m pytest -q $(NBVAL) --nbval $(EXACT) && \
+	$(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval $(EXACT) && \
 	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --rootdir / \
 	    --nbval-sanitize-with tests/shapes.cfg $(TRAINED) $(SHOWN:notebooks/%="$$root"/runs/smoke/notebooks/%)
 
