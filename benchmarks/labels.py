@@ -116,13 +116,14 @@ def line(
 
 
 def predicted(weights: Path, fields: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """What a detector finds, in slices as its record says; predicted once and kept."""
+    """What a detector finds, in slices or at once as its record says; predicted once and kept."""
     out = folder / f"{weights.parent.parent.name}-{weights.parent.name}.csv"
     meta, record = read_weights(weights)["meta"], validation.read(weights)
     detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
     folder.mkdir(parents=True, exist_ok=True)
     if not out.exists():
-        predict_fields(detector, fields, record.get("slice_px") or None, OVERLAP, out)
+        side, at_once = record.get("slice_px") or None, record.get("at_once", False)
+        predict_fields(detector, fields, side, OVERLAP, out, at_once=at_once)
     return read_predictions(out)
 
 
