@@ -164,10 +164,16 @@ def method(name: str) -> Method:
 
 @functools.cache
 def profile(name: str) -> Profile:
-    """The profile of that name; raises UnknownName with the list of those there are."""
+    """The profile of that name.
+
+    Raises UnknownName, with the list of those there are, for it and for a row that it names.
+    """
     # an entry whose name starts with a dot only holds what several profiles share
     entries = {k: v for k, v in read_config("profiles.yaml").items() if not k.startswith(".")}
-    return Profile(name=name, **_listed("profile", name, "profiles.yaml", entries))
+    found = Profile(name=name, **_listed("profile", name, "profiles.yaml", entries))
+    for row in found.named_rows:
+        method(row)
+    return found
 
 
 def _listed(kind: str, name: str, file: str, entries: dict[str, Any]) -> Any:

@@ -4,7 +4,10 @@ import dataclasses
 
 import pytest
 
+from openurine_lib.config import read_config
+from openurine_lib.experiments import methods as module
 from openurine_lib.experiments.methods import (
+    OURS,
     UnknownName,
     method,
     methods,
@@ -46,6 +49,20 @@ def test_every_row_is_in_the_plan_and_no_other():
 )
 def test_table_6_sizes_are_rounded_up_to_the_stride(nominal, effective):
     assert profile("paper").pixels(nominal) == effective
+
+
+def test_a_row_that_a_profile_names_must_be_there(monkeypatch):
+    smoke = profile("smoke")
+    assert OURS in smoke.named_rows and not profile("study").named_rows
+    tables = {n for row in smoke.named_rows for n in method(row).answers}
+    assert tables == {4, 5, 6}
+    entry = {**dataclasses.asdict(smoke), "rows": ["yolo12m", "yolo12mm"]}
+    del entry["name"]
+    files = {"profiles.yaml": {"mine": entry}, "methods.yaml": read_config("methods.yaml")}
+    monkeypatch.setattr(module, "read_config", files.get)
+    profile.cache_clear()
+    with pytest.raises(UnknownName, match="no method 'yolo12mm'"):
+        profile("mine")
 
 
 def test_a_profile_has_exceptions_for_a_given_data_set():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import reproduce
 
-from openurine_lib import open_run, plan, profile
+from openurine_lib import methods, open_run, plan, profile
 from openurine_lib.experiments.methods import method, predict_key
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -98,8 +98,6 @@ def test_rows_and_folds_that_are_named_are_run_alone(tmp_path, monkeypatch):
     assert asked == {f"predict/{key}/fold1", f"predict/{key}/fold3"}
     every = planned(tmp_path, monkeypatch, "--folds", "2")
     assert every == {f"predict/{key}/fold2" for key in plan(profile("smoke")).predict}
-    whole = planned(tmp_path, monkeypatch)
-    assert {Path(place).name for place in whole} == {"fold0"} and len(whole) == len(every)
 
 
 def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, monkeypatch):
@@ -110,6 +108,17 @@ def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, m
     asked = planned(tmp_path, monkeypatch, "--profile", "paper", "--rows", "carried")
     on_all = {f"predict/{key}/fold{fold}" for key in both for fold in range(5)}
     assert asked == on_all | {f"predict/{first}/fold0"}
+
+
+@pytest.mark.parametrize("rows", ["", "all"])
+def test_a_profile_may_name_its_rows_and_all_are_run_if_asked_for(tmp_path, monkeypatch, rows):
+    smoke = profile("smoke")
+    named = [method(name) for name in smoke.named_rows]
+    asked = planned(
+        tmp_path, monkeypatch, "--profile", "smoke", *(["--rows", rows] if rows else [])
+    )
+    wanted = methods().values() if rows else named
+    assert asked == {f"predict/{predict_key(m, smoke)}/fold0" for m in wanted}
 
 
 @pytest.mark.parametrize(
