@@ -44,6 +44,7 @@ PATIENCE = 2  # looks without a gain, after which it ends
 SHOWN = 3200  # fields or slices that a training shows, about: 12 minutes of one core (six heads)
 EPOCHS = (10, 150)  # at least and at most
 SLICES = 9  # of a field at most, of which an epoch shows one
+FEW = 50  # boxes; with fewer of a class that it knew, a detector forgets it
 ALL = "all classes"
 
 
@@ -89,8 +90,24 @@ def finetune(
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
         d = prepare(data, out / "dataset", seed, groups)
-        side = slice_px(d, d.train_images(FOLD), old, meta["imgsz"], validation.read(base))
-        return trained_further(d, base, side, out, seed, epochs)
+        rest = d.train_images(FOLD)
+        side = slice_px(d, rest, old, meta["imgsz"], validation.read(base))
+        few = hardly_shown(d.boxes_of(rest), d.taxonomy, old)
+        tuned = trained_further(d, base, side, out, seed, epochs, halfway=bool(few))
+    if few:
+        why = f"; the weights are halfway back to the start, lest {', '.join(few)} be forgotten"
+        tuned = dataclasses.replace(tuned, about=tuned.about + why)
+    return tuned
+
+
+def hardly_shown(boxes: pd.DataFrame, new: Taxonomy, old: Taxonomy) -> list[str]:
+    """The classes of ``new`` that a detector of ``old`` knows, with fewer than FEW boxes.
+
+    A training that hardly shows a class unlearns it (docs/measured.md).
+    """
+    counts = boxes["cls"].value_counts()
+    known = [cls for cls, ids in equals(new, old).items() if ids]
+    return [new.classes[cls] for cls in known if counts.get(cls, 0) < FEW]
 
 
 def start_of(weights: str | Path | None) -> tuple[Path, dict[str, Any], Taxonomy]:

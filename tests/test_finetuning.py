@@ -130,3 +130,14 @@ def test_results_do_not_go_into_the_data(base, data):
         finetuning.finetune(data, data / "out", base)
     with pytest.raises(BadOption, match="at least"):
         finetuning.finetune(data, data.parent / "out", base, epochs=1)
+
+
+def test_classes_that_the_detector_knew_and_the_labels_hardly_show_are_named():
+    old = taxonomy.load("openurine")
+    new = taxonomy.parse(TAXONOMY, "ours")
+    known = [cls for cls, ids in taxonomy.equals(new, old).items() if ids]
+    many = pd.DataFrame({"cls": np.repeat(range(new.n), finetuning.FEW)})
+    assert finetuning.hardly_shown(many, new, old) == []
+    # one box fewer of a class that it knew; none at all of one that it did not know
+    few = many[many.cls.isin(known)].drop(many[many.cls == known[0]].index[0])
+    assert finetuning.hardly_shown(few, new, old) == [new.classes[known[0]]]
