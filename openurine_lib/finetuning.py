@@ -101,10 +101,7 @@ def finetune(
 
 
 def hardly_shown(boxes: pd.DataFrame, new: Taxonomy, old: Taxonomy) -> list[str]:
-    """The classes of ``new`` that a detector of ``old`` knows, with fewer than FEW boxes.
-
-    A training that hardly shows a class unlearns it (docs/measured.md).
-    """
+    """The classes of ``new`` that ``old`` has, too, with fewer than FEW boxes: they are unlearned."""
     counts = boxes["cls"].value_counts()
     known = [cls for cls, ids in equals(new, old).items() if ids]
     return [new.classes[cls] for cls in known if counts.get(cls, 0) < FEW]
