@@ -101,7 +101,7 @@ def finetune(
 
 
 def hardly_shown(boxes: pd.DataFrame, new: Taxonomy, old: Taxonomy) -> list[str]:
-    """The classes of ``new`` that ``old`` has, too, with fewer than FEW boxes: they are unlearned."""
+    """The classes of ``new`` that ``old`` has, too, with fewer than FEW boxes: it unlearns them."""
     counts = boxes["cls"].value_counts()
     known = [cls for cls, ids in equals(new, old).items() if ids]
     return [new.classes[cls] for cls in known if counts.get(cls, 0) < FEW]
