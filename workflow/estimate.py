@@ -19,7 +19,7 @@ from needs import TRAIN_SHARE, at_most, fields_of, memory_mb
 
 from openurine_lib.experiments import gpu_memory
 from openurine_lib.experiments.fidelity import PAPER
-from openurine_lib.experiments.methods import OURS, Method, method, plan
+from openurine_lib.experiments.methods import OURS, Method, Plan, Profile, method, plan
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.sizes import paper_sizes
 
@@ -49,13 +49,18 @@ class Work:
     measured_images: float  # the same work, in images of the measured step
 
 
+def _plan(p: Profile, rows: Collection[str]) -> Plan:
+    """What these rows need; if none are given, those that the profile names, or all."""
+    return plan(p, rows or p.named_rows)
+
+
 def work(run: Run, rows: Collection[str] = ()) -> list[Work]:
     """The jobs of all rows, or of those that ``rows`` names alone: without search and tables.
 
     A synthetic data set need not be drawn: its size is known.
     """
     p = run.profile
-    jobs = plan(p, rows or p.named_rows)
+    jobs = _plan(p, rows)
     labelled, unlabelled = fields_of(run)
     folds = len(p.folds)
     train = at_most(labelled * TRAIN_SHARE, p.max_train_fields)
@@ -83,7 +88,7 @@ def disk_gb(run: Run, rows: Collection[str] = ()) -> tuple[float, float]:
     """Gigabytes that stay: of weights, one file a training, and of drawn fields (0 if given)."""
     p = run.profile
     sizes = paper_sizes()
-    known = [sizes.get(m.id, {}).get("params_m", 0.0) for m in plan(p, rows).train.values()]
+    known = [sizes.get(m.id, {}).get("params_m", 0.0) for m in _plan(p, rows).train.values()]
     weights = len(p.folds) * sum(known) * 4 / 1000  # four bytes a parameter
     drawn = 0.0
     if run.data == "synthetic":
@@ -98,7 +103,7 @@ def gpu_gb(run: Run, rows: Collection[str] = ()) -> tuple[Largest, set[str]]:
     from openurine_lib.training.pretraining import BATCH
 
     p = run.profile
-    jobs = plan(p, rows)
+    jobs = _plan(p, rows)
     searched = [] if rows else [method(OURS)]
     of: dict[str, tuple[Iterable[Method], Callable[[Method], float]]] = {
         PRETRAINING: (jobs.ssl.values(), lambda m: gpu_memory.pretraining_gb(p, m, BATCH)),
@@ -186,7 +191,8 @@ def describe(run: Run, given: float | None = None, rows: Collection[str] = ()) -
     p = run.profile
     m = method(OURS)
     print(f"run {run.name}: {p.about}")
-    what = f"{len(rows)} rows" if rows else "all rows"
+    named = rows or p.named_rows
+    what = f"{len(named)} rows" if named else "all rows"
     print(f"Nothing is run. The command without DRY, {what} over {len(p.folds)} folds, is:\n")
     works = work(run, rows)
     step, device = (given, "given") if given else seconds_per_image(run)
@@ -204,7 +210,7 @@ def describe(run: Run, given: float | None = None, rows: Collection[str] = ()) -
             f"\nThe search's {search.jobs} jobs share its trials; side by side: {hours:,.1f} hours."
         )
     gpu = not device.startswith("CPU")
-    most = max(memory_mb(run, "train", row, gpu) for row in plan(p, rows).train.values())
+    most = max(memory_mb(run, "train", row, gpu) for row in _plan(p, rows).train.values())
     weights, drawn = disk_gb(run, rows)
     print(f"\nA training asks for {most / 1024:.0f} GB of main memory at most. Weights take up to"
           f" {weights:.1f} GB of disk, drawn fields {drawn:.1f} GB.")  # fmt: skip

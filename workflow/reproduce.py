@@ -54,7 +54,8 @@ def main() -> int:
 
         workers = options.workers or run.profile.search_workers
         folds = options.folds or run.profile.folds
-        asked = dataclasses.replace(run.profile, search_workers=workers, folds=folds)
+        rows = options.rows if isinstance(options.rows, str) else run.profile.rows
+        asked = dataclasses.replace(run.profile, search_workers=workers, folds=folds, rows=rows)
         run = dataclasses.replace(run, profile=asked)
         describe(run, options.seconds_per_image, _part(options))
         return 0

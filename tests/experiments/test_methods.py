@@ -60,7 +60,6 @@ def test_a_row_that_a_profile_names_must_be_there(monkeypatch):
     del entry["name"]
     files = {"profiles.yaml": {"mine": entry}, "methods.yaml": read_config("methods.yaml")}
     monkeypatch.setattr(module, "read_config", files.get)
-    profile.cache_clear()
     with pytest.raises(UnknownName, match="no method 'yolo12mm'"):
         profile("mine")
 

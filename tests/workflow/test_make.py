@@ -114,9 +114,7 @@ def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, m
 def test_a_profile_may_name_its_rows_and_all_are_run_if_asked_for(tmp_path, monkeypatch, rows):
     smoke = profile("smoke")
     named = [method(name) for name in smoke.named_rows]
-    asked = planned(
-        tmp_path, monkeypatch, "--profile", "smoke", *(["--rows", rows] if rows else [])
-    )
+    asked = planned(tmp_path, monkeypatch, *(["--rows", rows] if rows else []))
     wanted = methods().values() if rows else named
     assert asked == {f"predict/{predict_key(m, smoke)}/fold0" for m in wanted}
 
