@@ -142,6 +142,7 @@ def test_kills_change_no_table(
     monkeypatch.setenv("OPENURINE_ROOT", str(root))
     run = open_run()
     before, trained = tables(run.figures), trainings(run)
+    assert sum(FIVE.values()) == 5 and sum(TWENTY.values()) == 20
     remove([path for paths in made_by(run).values() for path in paths])
     for phase, n in kills.items():
         remove(made_by(run)[phase])  # it may have been finished beside another one
