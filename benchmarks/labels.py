@@ -21,17 +21,12 @@ import pandas as pd
 
 from openurine_lib import default_weights, open_run
 from openurine_lib.adapting import adapt
-from openurine_lib.clinical import validation
-from openurine_lib.clinical.drawn_to_real import MEAN, scores
+from openurine_lib.clinical.drawn_to_real import MEAN, found_by, scores
 from openurine_lib.evaluation.metrics import evaluate, summary
-from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import PACKAGE, atomic_path
 from openurine_lib.finetuning import finetune
-from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
-from openurine_lib.speed.processor import device
-from openurine_lib.training.engines import engine
-from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
+from openurine_lib.training.weights import read_weights, taxonomy_of
 
 FOLD = 0
 SLIDES = (5, 10, 20, 0)  # finetune holds one of five parts out, so five is the least
@@ -98,33 +93,16 @@ def line(
 ) -> dict[str, float | str]:
     """A detector on the test part. In percent: the AP of each class that OpenUrine has, too, and
     mAP50 over all classes where it was trained on them."""
-    data = run.dataset
-    test, own = run.test_images(FOLD), data.taxonomy
-    truth = data.boxes_of(test)
-    content = read_weights(weights, needed=DETECTOR)
-    classes = taxonomy_of(content["meta"], weights)
-    found = predicted(weights, test, run.dir / "labels" / "scored")
+    own, test = run.dataset.taxonomy, run.test_images(FOLD)
+    found = found_by(run, weights, test, f"test-fold{FOLD}")
     every = np.nan
-    if classes.classes == own.classes:
+    if taxonomy_of(read_weights(weights)["meta"], weights).classes == own.classes:
+        truth = run.dataset.boxes_of(test)
         every = 100 * summary(evaluate(truth, found, own.n, list(test["image"])))["map50"]
-    else:
-        found = renamed(found, own, classes)
     result = {"start": start, "slides": slides, "fields": fields, "seed": seed, "map50": every}
-    for _, _, name, _, ap50, ap30 in scores(run, test, truth, found, start, 0.0):
+    for name, _, ap50, ap30 in scores(run, test, found):
         result |= {f"{name} 0.5": ap50, f"{name} 0.3": ap30}
     return result
-
-
-def predicted(weights: Path, fields: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """What a detector finds, in slices or at once as its record says; predicted once and kept."""
-    out = folder / f"{weights.parent.parent.name}-{weights.parent.name}.csv"
-    meta, record = read_weights(weights)["meta"], validation.read(weights)
-    detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
-    folder.mkdir(parents=True, exist_ok=True)
-    if not out.exists():
-        side, at_once = record.get("slice_px") or None, record.get("at_once", False)
-        predict_fields(detector, fields, side, OVERLAP, out, at_once=at_once)
-    return read_predictions(out)
 
 
 def keep(lines: list[dict[str, float | str]]) -> pd.DataFrame:

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from openurine_lib import default_weights
 from openurine_lib.clinical import validation
-from openurine_lib.data import taxonomy
 from openurine_lib.evaluation.metrics import average_precision
 from openurine_lib.evaluation.shared_classes import renamed, room, widened, without_ignored
 from openurine_lib.experiments.methods import OURS, method
@@ -30,7 +28,7 @@ from openurine_lib.files import digest_of_file
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
-from openurine_lib.training.weights import DETECTOR, read_weights
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
 
 IOUS = {"ap50": 0.5, "ap30": 0.3}
 MEAN = "mean"
@@ -50,15 +48,16 @@ def table_drawn_to_real(run: Run, fold: int) -> pd.DataFrame | None:
     if data.synthetic or not data.taxonomy.openurine:
         return None
     test, train = run.test_images(fold), data.train_images(fold, ROOM_FIELDS)
-    truth = data.boxes_of(test)
-    found = _of_default(run, test, f"test-fold{fold}")
-    habit = room(_of_default(run, train, f"train-fold{fold}"), data.boxes_of(train))
-    lines = [*scores(run, test, truth, found, DRAWN, 0.0)]
-    lines += scores(run, test, truth, widened(found, habit), DRAWN, round(habit, 1))
+    weights = default_weights.path()
+    found = found_by(run, weights, test, f"test-fold{fold}")
+    habit = room(found_by(run, weights, train, f"train-fold{fold}"), data.boxes_of(train))
+    lines = [(DRAWN, 0.0, *score) for score in scores(run, test, found)]
+    loose = scores(run, test, widened(found, habit))
+    lines += [(DRAWN, round(habit, 1), *score) for score in loose]
     for name in BESIDE:
         file = run.predict_dir(method(name), fold) / "predictions.csv"
         if file.exists():
-            lines += scores(run, test, truth, read_predictions(file), name, 0.0)
+            lines += [(name, 0.0, *score) for score in scores(run, test, read_predictions(file))]
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -85,10 +84,13 @@ def sentence(table: pd.DataFrame | None) -> str:
 
 
 def scores(
-    run: Run, test: pd.DataFrame, truth: pd.DataFrame, found: pd.DataFrame, name: str, by: float
-) -> Iterator[tuple[Any, ...]]:
-    """COLUMNS of one detector, whose boxes have the data set's class ids."""
-    known = run.dataset.taxonomy
+    run: Run, test: pd.DataFrame, found: pd.DataFrame
+) -> Iterator[tuple[str, int, float, float]]:
+    """(class, boxes, AP at an IoU of 0.5, at 0.3) of each shared class, and MEAN last.
+
+    test: images. found: a detector's boxes on them, with the data set's class ids. AP in percent.
+    """
+    known, truth = run.dataset.taxonomy, run.dataset.boxes_of(test)
     of_shared = truth["cls"].isin(list(known.openurine))
     wanted = truth[of_shared].reset_index(drop=True)
     found = found[found["cls"].isin(list(known.openurine))]
@@ -99,13 +101,13 @@ def scores(
     present = sorted(wanted["cls"].unique())
     for cls in present:
         boxes = int((wanted["cls"] == cls).sum())
-        yield name, by, known.classes[cls], boxes, *(aps[column][cls] for column in IOUS)
-    yield name, by, MEAN, len(wanted), *(np.mean(aps[column][present]) for column in IOUS)
+        yield known.classes[cls], boxes, aps["ap50"][cls], aps["ap30"][cls]
+    yield MEAN, len(wanted), np.mean(aps["ap50"][present]), np.mean(aps["ap30"][present])
 
 
-def _of_default(run: Run, images: pd.DataFrame, name: str) -> pd.DataFrame:
-    """What the project's detector finds, in the data set's classes; predicted once and kept."""
-    weights = default_weights.path()
+def found_by(run: Run, weights: Path, images: pd.DataFrame, name: str) -> pd.DataFrame:
+    """What a detector finds, in the data set's classes; predicted once, as its record says, and
+    kept under ``name``."""
     out = _folder(run, weights) / f"{name}.csv"
     meta = read_weights(weights, needed=DETECTOR)["meta"]
     if not out.exists():
@@ -113,7 +115,9 @@ def _of_default(run: Run, images: pd.DataFrame, name: str) -> pd.DataFrame:
         known = validation.read(weights)
         side, at_once = known.get("slice_px") or None, known.get("at_once", False)
         predict_fields(detector, images, side, OVERLAP, out, at_once=at_once)
-    return renamed(read_predictions(out), run.dataset.taxonomy, taxonomy.match(meta["classes"]))
+    found, classes = read_predictions(out), taxonomy_of(meta, weights)
+    own = run.dataset.taxonomy
+    return found if classes.classes == own.classes else renamed(found, own, classes)
 
 
 def _folder(run: Run, weights: Path) -> Path:
