@@ -44,7 +44,7 @@ PATIENCE = 2  # looks without a gain, after which it ends
 SHOWN = 3200  # fields or slices that a training shows, about: 12 minutes of one core (six heads)
 EPOCHS = (10, 150)  # at least and at most
 SLICES = 9  # of a field at most, of which an epoch shows one
-FEW = 50  # boxes; with fewer of a class that it knew, a detector forgets it
+FEW = 50  # boxes of a known class; a guess: with 4 it was forgotten (docs/measured.md)
 ALL = "all classes"
 
 
@@ -69,7 +69,8 @@ def finetune(
 ) -> Finetuned:
     """Trains a detector further on a laboratory's fields, and measures what that gained.
 
-    An interrupted call goes on where it was, if nothing changed.
+    Weights halfway to the start are kept if the fields hardly show a class that it knew. An
+    interrupted call goes on where it was, if nothing changed.
 
     Args:
         data: folder of a data set (README), with boxes and patients.
