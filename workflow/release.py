@@ -2,9 +2,9 @@
 
 The version stands once, in ``openurine_lib/__init__.py``, where ``pyproject.toml`` reads it. It is
 told again where other programs look for it: CITATION.cff, codemeta.json, .zenodo.json and the
-heading in CHANGELOG.md. All have to agree before a distribution is built into ``dist/``. The wheel
-is installed in an environment of its own, in a folder outside the checkout, and has to draw fields
-and predict on one there.
+newest dated heading in CHANGELOG.md. All have to agree, and nothing may stand under "Unreleased"
+any more, before a distribution is built into ``dist/``. The wheel is installed in an environment
+of its own, in a folder outside the checkout, and has to draw fields and predict on one there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SPDX = "https://spdx.org/licenses/"
-HEADING = re.compile(r"^## \[(?P<version>[^]]+)\](?: - (?P<date>\S+))?", re.MULTILINE)
+UNRELEASED = "## [Unreleased]"
+# of a version; what is changed between two versions stands above it, under UNRELEASED
+HEADING = re.compile(r"^## \[(?P<version>(?!Unreleased)[^]]+)\](?: - (?P<date>\S+))?", re.MULTILINE)
 # what a new user does first, in the folder of the trial
 TRIED = (
     ("openurine", "--help"),
@@ -39,7 +41,7 @@ TRIED = (
 
 def main() -> int:
     options = _options()
-    wrong = disagreements(REPOSITORY)
+    wrong = disagreements(REPOSITORY) + unreleased(REPOSITORY)
     if wrong:
         print(*wrong, sep="\n", file=sys.stderr)
         return 1
@@ -70,8 +72,16 @@ def disagreements(root: Path) -> list[str]:
         if value != expected[key]
     ]
     if expected["date"] is None:
-        wrong.append("CHANGELOG.md: its first heading is not of the form ## [VERSION] - DATE")
+        wrong.append("CHANGELOG.md: its newest version is not of the form ## [VERSION] - DATE")
     return wrong
+
+
+def unreleased(root: Path) -> list[str]:
+    """A line if changes stand under no version yet; empty if all of them belong to one."""
+    text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    if UNRELEASED not in text:
+        return []
+    return [f"CHANGELOG.md: {UNRELEASED!r} is left; give it the version and the date of today"]
 
 
 def _version(root: Path) -> str:

@@ -31,7 +31,10 @@ def test_the_descriptions_are_of_one_version() -> None:
 def test_another_version_is_named(tmp_path: Path, file: str) -> None:
     place = copied(tmp_path) / file
     own = release._version(ROOT)
-    place.write_text(place.read_text().replace(own, "9.9.9", 1))
+    text = place.read_text()
+    # the changelog names the version in its text, too: its heading counts
+    said = f"[{own}]" if file == "CHANGELOG.md" else own
+    place.write_text(text.replace(said, said.replace(own, "9.9.9"), 1))
     assert release.disagreements(tmp_path) == [f"{file}: version is '9.9.9', expected {own!r}"]
 
 
@@ -49,11 +52,25 @@ def test_what_a_description_lacks_is_named(tmp_path: Path, key: str, said: str) 
 
 def test_a_version_without_a_date_is_not_released(tmp_path: Path) -> None:
     place = copied(tmp_path) / "CHANGELOG.md"
-    text = release.HEADING.sub("## [Unreleased]", place.read_text(), count=1)
-    place.write_text(text)
+    own = release._version(ROOT)
+    place.write_text(release.HEADING.sub(f"## [{own}]", place.read_text(), count=1))
     wrong = release.disagreements(tmp_path)
-    assert any("version is 'Unreleased'" in line for line in wrong)
     assert wrong[-1].endswith("not of the form ## [VERSION] - DATE")
+
+
+@pytest.mark.parametrize("under", ["", "\n- A change.\n\n"])
+def test_changes_of_no_version_hinder_a_release_and_nothing_else(
+    tmp_path: Path, under: str
+) -> None:
+    place = copied(tmp_path) / "CHANGELOG.md"
+    released = place.read_text()
+    released = released[next(release.HEADING.finditer(released)).start() :]
+    place.write_text(released)
+    assert release.unreleased(tmp_path) == []
+    place.write_text(f"{release.UNRELEASED}\n{under}{released}")
+    (line,) = release.unreleased(tmp_path)
+    assert "Unreleased" in line
+    assert release.disagreements(tmp_path) == []
 
 
 @pytest.mark.slow
