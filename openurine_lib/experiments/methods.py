@@ -104,8 +104,11 @@ class Profile:
 
     @property
     def named_rows(self) -> list[str]:
-        """The rows that alone are trained, by their methods' names; none where all are."""
-        return self.rows if isinstance(self.rows, list) else []
+        """The rows that alone are made, by their methods' names; none where all are.
+
+        Those that the profile lists, and those that need no training besides (``sharing``).
+        """
+        return sharing(self.rows, self) if isinstance(self.rows, list) else []
 
     @property
     def ssl_px(self) -> int:
@@ -171,7 +174,7 @@ def profile(name: str) -> Profile:
     # an entry whose name starts with a dot only holds what several profiles share
     entries = {k: v for k, v in read_config("profiles.yaml").items() if not k.startswith(".")}
     found = Profile(name=name, **_listed("profile", name, "profiles.yaml", entries))
-    for row in found.named_rows:
+    for row in found.rows if isinstance(found.rows, list) else []:
         method(row)
     return found
 
@@ -200,6 +203,12 @@ def train_key(m: Method, p: Profile) -> str:
         parts.append("slices")
     # paths on disk ignore case on some systems
     return "-".join([*parts, str(p.pixels(m.imgsz))]).lower()
+
+
+def sharing(names: Collection[str], p: Profile) -> list[str]:
+    """The methods of these names and all that share a training with one, as in ``methods.yaml``."""
+    trained = {train_key(method(name), p) for name in names}
+    return [m.id for m in methods().values() if train_key(m, p) in trained]
 
 
 def predict_key(m: Method, p: Profile) -> str:

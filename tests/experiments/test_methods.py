@@ -64,6 +64,17 @@ def test_a_row_that_a_profile_names_must_be_there(monkeypatch):
         profile("mine")
 
 
+def test_rows_of_one_training_are_named_together():
+    smoke = profile("smoke")
+    assert "recommended-at-once" not in smoke.rows and "yolo12m-sahi-multi" in smoke.rows
+    assert {*smoke.rows} < {*smoke.named_rows}
+    trainings = {train_key(method(name), smoke) for name in smoke.rows}
+    assert {train_key(method(name), smoke) for name in smoke.named_rows} == trainings
+    assert "recommended-at-once" in smoke.named_rows
+    # on fields that are given it starts from a carried detector: another training
+    assert "recommended-at-once" not in smoke.for_given_data().named_rows
+
+
 def test_a_profile_has_exceptions_for_a_given_data_set():
     drawn = profile("study")
     given = drawn.for_given_data()

@@ -12,6 +12,7 @@ import pytest
 import reproduce
 
 from openurine_lib import methods, open_run, plan, profile
+from openurine_lib.experiments import carried
 from openurine_lib.experiments.methods import method, predict_key
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -103,7 +104,9 @@ def test_rows_and_folds_that_are_named_are_run_alone(tmp_path, monkeypatch):
 def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, monkeypatch):
     """Two rows on every fold, one on the first; other rows wait until something is carried."""
     paper = profile("paper")
-    both = {predict_key(method(name), paper) for name in ("ours-yolo12m", "yolo12m-sahi")}
+    # yolo12m is the same training as yolo12m-sahi there
+    every = ("ours-yolo12m", "yolo12m-sahi", "yolo12m")
+    both = {predict_key(method(name), paper) for name in every}
     first = predict_key(method("yolo12n-160"), paper)
     asked = planned(tmp_path, monkeypatch, "--profile", "paper", "--rows", "carried")
     on_all = {f"predict/{key}/fold{fold}" for key in both for fold in range(5)}
@@ -117,6 +120,21 @@ def test_a_profile_may_name_its_rows_and_all_are_run_if_asked_for(tmp_path, monk
     asked = planned(tmp_path, monkeypatch, *(["--rows", rows] if rows else []))
     wanted = methods().values() if rows else named
     assert asked == {f"predict/{predict_key(m, smoke)}/fold0" for m in wanted}
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("smoke", []), ("paper", ["--profile", "paper", "--rows", "carried"])]
+)
+def test_after_the_trainings_no_more_rows_are_asked_for(tmp_path, monkeypatch, name, given):
+    """One training serves several rows: all of them are asked for before it is made, too."""
+    asked = planned(tmp_path, monkeypatch, *given)
+    run = open_run("synthetic", name)
+    for m in methods().values():
+        for fold in run.profile.folds:
+            if f"predict/{predict_key(m, run.profile)}/fold{fold}" in asked:
+                run.train_dir(m, fold).mkdir(parents=True, exist_ok=True)
+                (run.train_dir(m, fold) / carried.TRAINED).write_text("{}")
+    assert planned(tmp_path, monkeypatch, *given) == asked
 
 
 @pytest.mark.parametrize(
