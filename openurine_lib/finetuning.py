@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from openurine_lib import default_weights
+from openurine_lib import default_weights, slice_sides
 from openurine_lib.clinical import validation
-from openurine_lib.data.boxes import area
 from openurine_lib.data.dataset import Dataset, prepare
 from openurine_lib.data.patients import by_image
 from openurine_lib.data.taxonomy import Taxonomy, equals
@@ -29,7 +28,7 @@ from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.methods import profile
 from openurine_lib.files import atomic_path, digest_of_file, write_json
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
-from openurine_lib.laboratory import BadOption, usual_slice_px
+from openurine_lib.laboratory import BadOption
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
@@ -92,7 +91,8 @@ def finetune(
     with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
         d = prepare(data, out / "dataset", seed, groups)
         rest = d.train_images(FOLD)
-        side = slice_px(d, rest, old, meta["imgsz"], validation.read(base))
+        usual = slice_sides.by_size(d, rest, old, meta["imgsz"], validation.read(base))
+        side = slice_sides.by_finds(d, rest, base, usual, seed, out / "sides")
         few = hardly_shown(d.boxes_of(rest), d.taxonomy, old)
         tuned = trained_further(d, base, side, out, seed, epochs, halfway=bool(few))
     if few:
@@ -238,31 +238,6 @@ def _on_held_out(weights: Path, held: pd.DataFrame, side: int, out: Path) -> pd.
     boxes = predict_fields(detector, held, side or None, OVERLAP, out)
     write_json(done, made)
     return boxes
-
-
-def slice_px(
-    d: Dataset, images: pd.DataFrame, old: Taxonomy, imgsz: int, record: dict[str, Any]
-) -> int:
-    """The side of a slice in pixels that shows particles as large as the base detector saw them.
-
-    By the median size of the classes that both know; else by the sizes of a pixel; else as the
-    base's own slices are.
-    """
-    boxes = d.boxes_of(images)
-    sizes = np.sqrt(area(boxes)).groupby(boxes["cls"]).agg(["median", "size"])
-    known = record.get("particle_px", {})
-    ratios, counts = [], []
-    for cls, ids in equals(d.taxonomy, old).items():
-        there = [known[old.classes[i]] for i in ids if old.classes[i] in known]
-        if there and cls in sizes.index:
-            ratios.append(sizes["median"][cls] / np.mean(there))
-            counts.append(int(sizes["size"][cls]))
-    if ratios:
-        # the middle one of all boxes' ratios
-        return round(imgsz * float(np.median(np.repeat(ratios, counts))))
-    um_per_px = images["um_per_px"].median() if images["um_per_px"].notna().all() else None
-    # a detector of whole fields is trained further on slices
-    return usual_slice_px(imgsz, record if record.get("slice_px") else {}, um_per_px)
 
 
 def gains(
