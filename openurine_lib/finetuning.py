@@ -68,8 +68,8 @@ def finetune(
 ) -> Finetuned:
     """Trains a detector further on a laboratory's fields, and measures what that gained.
 
-    Weights halfway to the start are kept if the fields hardly show a class that it knew. An
-    interrupted call goes on where it was, if nothing changed.
+    Slices are as large as ``slice_sides`` says. Weights halfway to the start are kept if the fields
+    hardly show a class that it knew. An interrupted call goes on where it was, if nothing changed.
 
     Args:
         data: folder of a data set (README), with boxes and patients.
