@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from openurine_lib import finetuning
+from openurine_lib import finetuning, slice_sides
 from openurine_lib.clinical import validation
 from openurine_lib.data import taxonomy
 from openurine_lib.data.taxonomy import Taxonomy
@@ -77,11 +77,14 @@ def test_weights_halfway_lie_between_two(base, tmp_path):
 
 def test_a_fine_tuning_is_resumed_reported_and_used(base, data, tmp_path, monkeypatch):
     monkeypatch.setattr(finetuning, "CHECKS", 2)
+    monkeypatch.setattr(slice_sides, "FIELDS", 2)  # an untrained detector finds much, slowly
+    monkeypatch.setattr(slice_sides, "LEAST_BOXES", 2)
     out = tmp_path / "out"
     with tiny.killed_after(1, finetuning, "held_out_scores"):
         finetuning.finetune(data, out, base, epochs=2)
     (work,) = out.glob("work-*")
     assert [look["epochs"] for look in json.loads((work / "looks.json").read_text())] == [1]
+    assert len([*out.glob("sides/*/*.csv")]) > 1, "slices of one side alone were tried"
     log = pd.read_csv(work / "log.csv")
     assert len(log) == 2  # the second pass was over, but not looked at
     done = finetuning.finetune(data, out, base, epochs=2)
