@@ -91,8 +91,10 @@ def finetune(
     with FileLock(out / ".lock"):  # a second call waits, and finds what the first one left
         d = prepare(data, out / "dataset", seed, groups)
         rest = d.train_images(FOLD)
-        usual = slice_sides.by_size(d, rest, old, meta["imgsz"], validation.read(base))
-        side = slice_sides.by_finds(d, rest, base, usual, seed, out / "sides")
+        record = validation.read(base)
+        usual = slice_sides.by_size(d, rest, old, meta["imgsz"], record)
+        own = record.get("slice_px", 0)
+        side = slice_sides.by_finds(d, rest, base, usual, own, seed, out / "sides")
         few = hardly_shown(d.boxes_of(rest), d.taxonomy, old)
         tuned = trained_further(d, base, side, out, seed, epochs, halfway=bool(few))
     if few:

@@ -33,6 +33,7 @@ FIELDS = 24  # that are looked at, at most
 LEAST_BOXES = 20  # of classes that the detector knows; with fewer, sizes alone decide
 # of the side that sizes tell: a third of an octave apart
 SHARES = tuple(2 ** (step / 3) for step in range(-3, 2))
+APART = 2 ** (1 / 6)  # half of that step: sides that are nearer to one another count as one
 
 
 def by_size(
@@ -66,9 +67,9 @@ def by_size(
 
 
 def by_finds(
-    d: Dataset, images: pd.DataFrame, weights: Path, usual: int, seed: int, folder: Path
+    d: Dataset, images: pd.DataFrame, weights: Path, usual: int, own: int, seed: int, folder: Path
 ) -> int:
-    """The side among SHARES of the ``usual`` one at which a detector finds most on labelled fields.
+    """The side among SHARES of the ``usual`` one, and its ``own``, at which a detector finds most.
 
     That is the highest average precision at an IoU of 0.3, at which a tight and a loose box of one
     particle agree; the mean of the classes that the detector knows, weighted by their boxes. Of
@@ -79,6 +80,8 @@ def by_finds(
         images: the labelled fields that may be looked at; FIELDS of them are, drawn by
             seed so that each class is among them.
         usual: a side in pixels, of ``by_size``.
+        own: that of the slices that the detector was scored on, 0 for whole fields. Sizes mislead
+            where its training showed a class through several objectives.
         folder: for what is found; a call that was interrupted goes on there.
     """
     meta = read_weights(weights)["meta"]
@@ -96,7 +99,7 @@ def by_finds(
     detector = engine("ultralytics").detector(weights, CONFIDENCE, device(), meta["imgsz"])
     place = folder / digest(digest_of_file(weights), d.fingerprint, list(some["image"]))
     found_at = {}  # side -> mean AP
-    for side in tqdm(_sides(usual, some), desc="trying sides of slices", unit="side"):
+    for side in tqdm(_sides(usual, own, some), desc="trying sides of slices", unit="side"):
         found = predict_fields(detector, some, side, OVERLAP, place / f"{side}.csv")
         scored = without_ignored(renamed(found, d.taxonomy, old), wanted, truth[~is_known], SAME)
         ap = average_precision(wanted, scored, d.taxonomy.n, list(some["image"]), SAME)
@@ -105,7 +108,10 @@ def by_finds(
     return max(found_at, key=lambda side: (found_at[side], -abs(side - usual)))
 
 
-def _sides(usual: int, fields: pd.DataFrame) -> list[int]:
+def _sides(usual: int, own: int, fields: pd.DataFrame) -> list[int]:
     """The sides to try, ascending; all that are longer than every field are one, the field's."""
     longest = int(fields[["width", "height"]].max(axis=None))
-    return sorted({min(round(usual * share), longest) for share in SHARES})
+    sides = {min(round(usual * share), longest) for share in SHARES}
+    if own and all(not 1 / APART < side / own < APART for side in sides):
+        sides.add(min(own, longest))
+    return sorted(sides)

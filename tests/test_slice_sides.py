@@ -73,20 +73,32 @@ def test_the_side_is_taken_at_which_most_is_found(d, tmp_path, monkeypatch):
     for best in (38, 76):
         predict, seen = detector_of(best, d)
         monkeypatch.setattr(slice_sides, "predict_fields", predict)
-        assert slice_sides.by_finds(d, d.images, weights, usual, 0, tmp_path) == best
+        assert slice_sides.by_finds(d, d.images, weights, usual, 0, 0, tmp_path) == best
         assert seen == sides
     # of equals, the one that sizes tell
     predict, _ = detector_of(0, d)
     monkeypatch.setattr(slice_sides, "predict_fields", predict)
-    assert slice_sides.by_finds(d, d.images, weights, usual, 0, tmp_path) == usual
+    assert slice_sides.by_finds(d, d.images, weights, usual, 0, 0, tmp_path) == usual
 
 
 def test_a_side_longer_than_every_field_is_tried_once(d, tmp_path, monkeypatch):
     predict, seen = detector_of(96, d)
     monkeypatch.setattr(slice_sides, "predict_fields", predict)
     weights = tiny.untrained(tmp_path)
-    assert slice_sides.by_finds(d, d.images, weights, 150, 0, tmp_path) == 96
+    assert slice_sides.by_finds(d, d.images, weights, 150, 0, 0, tmp_path) == 96
     assert seen == [75, 94, 96]
+
+
+@pytest.mark.parametrize(("own", "tried"), [(40, [40, 96]), (90, [96]), (0, [96])])
+def test_the_side_of_its_own_slices_is_tried_where_sizes_are_far_off(
+    d, tmp_path, monkeypatch, own, tried
+):
+    predict, seen = detector_of(40, d)
+    monkeypatch.setattr(slice_sides, "predict_fields", predict)
+    weights = tiny.untrained(tmp_path)
+    # four times as large as the fields
+    assert slice_sides.by_finds(d, d.images, weights, 400, own, 0, tmp_path) == tried[0]
+    assert seen == tried
 
 
 def test_few_boxes_of_known_classes_decide_nothing(d, tmp_path, monkeypatch):
@@ -94,7 +106,7 @@ def test_few_boxes_of_known_classes_decide_nothing(d, tmp_path, monkeypatch):
     monkeypatch.setattr(slice_sides, "predict_fields", predict)
     weights = tiny.untrained(tmp_path)
     few = d.images[: slice_sides.LEAST_BOXES // 2 - 1]  # two boxes of known classes each
-    assert slice_sides.by_finds(d, few, weights, 60, 0, tmp_path) == 60
+    assert slice_sides.by_finds(d, few, weights, 60, 0, 0, tmp_path) == 60
     assert seen == []
 
 
@@ -113,7 +125,7 @@ def test_loose_boxes_mislead_sizes_and_not_the_finds(tmp_path, monkeypatch):
         d, boxes=d.boxes.assign(**dict(zip(XYXY, room.T + [x1, y1, x2, y2], strict=True)))
     )
     usual = slice_sides.by_size(loose, d.images, OLD, imgsz, record)
-    side = slice_sides.by_finds(loose, d.images, weights, usual, 0, tmp_path / "sides")
+    side = slice_sides.by_finds(loose, d.images, weights, usual, 0, 0, tmp_path / "sides")
     print(right, usual, side)
     assert usual > 1.3 * right
     assert abs(np.log(side / right)) < 0.5 * abs(np.log(usual / right))
