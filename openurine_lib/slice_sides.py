@@ -80,8 +80,8 @@ def by_finds(
         images: the labelled fields that may be looked at; FIELDS of them are, drawn by
             seed so that each class is among them.
         usual: a side in pixels, of ``by_size``.
-        own: that of the slices that the detector was scored on, 0 for whole fields. Sizes mislead
-            where its training showed a class through several objectives.
+        own: that of the slices that the detector was scored on, 0 for whole fields. Sizes may be
+            far off, where annotators and drawn fields differ in what a class is.
         folder: for what is found; a call that was interrupted goes on there.
     """
     meta = read_weights(weights)["meta"]
