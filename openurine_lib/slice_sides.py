@@ -20,8 +20,7 @@ from openurine_lib.data.boxes import area
 from openurine_lib.data.dataset import Dataset
 from openurine_lib.data.splits import subsample
 from openurine_lib.data.taxonomy import Taxonomy, equals
-from openurine_lib.evaluation.metrics import average_precision
-from openurine_lib.evaluation.shared_classes import SAME, renamed, without_ignored
+from openurine_lib.evaluation.shared_classes import SAME, average_precision_of, renamed
 from openurine_lib.files import digest, digest_of_file
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields
 from openurine_lib.laboratory import usual_slice_px
@@ -92,18 +91,17 @@ def by_finds(
     some = images[images["image"].isin(shown["image"])]
     some = subsample(some, shown, FIELDS, seed).reset_index(drop=True)
     truth = d.boxes_of(some)
-    is_known = truth["cls"].isin(known)
-    wanted = truth[is_known].reset_index(drop=True)
-    if len(wanted) < LEAST_BOXES:
+    counts = truth.loc[truth["cls"].isin(known), "cls"].value_counts()
+    if counts.sum() < LEAST_BOXES:
         return usual
     detector = engine("ultralytics").detector(weights, CONFIDENCE, device(), meta["imgsz"])
-    place = folder / digest(digest_of_file(weights), d.fingerprint, list(some["image"]))
+    names = list(some["image"])
+    place = folder / digest(digest_of_file(weights), d.fingerprint, names)
     found_at = {}  # side -> mean AP
     for side in tqdm(_sides(usual, own, some), desc="trying sides of slices", unit="side"):
         found = predict_fields(detector, some, side, OVERLAP, place / f"{side}.csv")
-        scored = without_ignored(renamed(found, d.taxonomy, old), wanted, truth[~is_known], SAME)
-        ap = average_precision(wanted, scored, d.taxonomy.n, list(some["image"]), SAME)
-        counts = wanted["cls"].value_counts()
+        found = renamed(found, d.taxonomy, old)
+        ap = average_precision_of(known, truth, found, d.taxonomy.n, names, SAME)
         found_at[side] = float(np.average(ap[counts.index], weights=counts))
     return max(found_at, key=lambda side: (found_at[side], -abs(side - usual)))
 

@@ -15,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from openurine_lib import default_weights
 from openurine_lib.clinical import validation
-from openurine_lib.evaluation.metrics import average_precision
-from openurine_lib.evaluation.shared_classes import renamed, room, widened, without_ignored
+from openurine_lib.evaluation.shared_classes import average_precision_of, renamed, room, widened
 from openurine_lib.experiments.methods import OURS, method
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import digest_of_file
@@ -91,18 +89,15 @@ def scores(
     test: images. found: a detector's boxes on them, with the data set's class ids. AP in percent.
     """
     known, truth = run.dataset.taxonomy, run.dataset.boxes_of(test)
-    of_shared = truth["cls"].isin(list(known.openurine))
-    wanted = truth[of_shared].reset_index(drop=True)
-    found = found[found["cls"].isin(list(known.openurine))]
-    aps = {}
-    for column, iou in IOUS.items():
-        scored = without_ignored(found, wanted, truth[~of_shared], iou)
-        aps[column] = 100 * average_precision(wanted, scored, known.n, list(test["image"]), iou)
-    present = sorted(wanted["cls"].unique())
-    for cls in present:
-        boxes = int((wanted["cls"] == cls).sum())
-        yield known.classes[cls], boxes, aps["ap50"][cls], aps["ap30"][cls]
-    yield MEAN, len(wanted), np.mean(aps["ap50"][present]), np.mean(aps["ap30"][present])
+    shared, images = list(known.openurine), list(test["image"])
+    counts = truth.loc[truth["cls"].isin(shared), "cls"].value_counts().sort_index()
+    ap50, ap30 = (
+        100 * average_precision_of(shared, truth, found, known.n, images, iou)[counts.index]
+        for iou in IOUS.values()
+    )
+    for cls, boxes in counts.items():
+        yield known.classes[cls], boxes, ap50[cls], ap30[cls]
+    yield MEAN, int(counts.sum()), ap50.mean(), ap30.mean()
 
 
 def found_by(run: Run, weights: Path, images: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -11,13 +11,15 @@ two pixels on each side of a box of 20 px lower its IoU with a tight one to 0.69
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import pandas as pd
 from torchvision.ops import box_iou
 
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.taxonomy import Taxonomy, equals
-from openurine_lib.evaluation.metrics import ByImage, corners
+from openurine_lib.evaluation.metrics import ByImage, average_precision, corners
 
 SAME = 0.3  # IoU: a tight and a loose box of one particle
 SURE = 0.25  # confidence of the detections by which the room is measured
@@ -46,6 +48,24 @@ def without_ignored(
         on_other = _overlap(part, others_on[image])
         keep[part.index] = (on_other < iou) | (_overlap(part, wanted_on[image]) >= on_other)
     return found[keep]
+
+
+def average_precision_of(
+    classes: Collection[int],
+    truth: pd.DataFrame,
+    found: pd.DataFrame,
+    n_classes: int,
+    images: Sequence[str],
+    iou: float,
+) -> pd.Series:
+    """AP in 0..1 of some of the ``n_classes``, as ``metrics.average_precision`` gives it.
+
+    Detections of other classes, and those on boxes of other classes, are neither right nor wrong.
+    """
+    of_these = truth["cls"].isin(classes)
+    wanted = truth[of_these].reset_index(drop=True)
+    kept = without_ignored(found[found["cls"].isin(classes)], wanted, truth[~of_these], iou)
+    return average_precision(wanted, kept, n_classes, images, iou)
 
 
 def room(found: pd.DataFrame, truth: pd.DataFrame) -> float:
