@@ -3,10 +3,11 @@ label, and trained further on the labelled fields of a few slides or of many.
 
     python benchmarks/labels.py /path/to/fields                      # docs/results/labels.csv
     python benchmarks/labels.py /path/to/fields --slides 10          # this line of it alone
+    python benchmarks/labels.py /path/to/fields --slides 50 --each 1 # one field of each slide
 
 The training part of fold 0 plays the laboratory. ``openurine adapt`` sees its fields without boxes,
-``openurine finetune`` those of some of its slides (or patients) with boxes; both with their
-defaults. Each detector is scored once on the fold's test part, which none of them has seen. What
+``openurine finetune`` those of some of its slides (or patients) with boxes, all fields of a slide
+or a few of each; both with their defaults. Each detector is scored once on the fold's test part, which none of them has seen. What
 is finished is kept in runs/<run>/labels, and a call that was interrupted goes on.
 """
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--slides", type=int, nargs="*", default=SLIDES, help="labelled ones; 0: all (%(default)s)"
     )
+    parser.add_argument("--each", type=int, default=0, help="fields of a slide at most; 0: all")
     parser.add_argument("--adapt", action="store_true", help="adapt first, and start from that")
     parser.add_argument("--seed", type=int, default=0, help="of the slides and of the training")
     options = parser.parse_args()
@@ -48,8 +50,10 @@ def main() -> None:
         base, known = adapted(run, base, options.seed), "adapted"
     lines = [line(run, base, known, 0, 0, options.seed)]
     for slides in options.slides:
-        fields = labelled(run, slides, options.seed)
-        out = run.dir / "labels" / f"{known.replace(' ', '-')}-{slides}-seed{options.seed}"
+        fields = labelled(run, slides, options.each, options.seed)
+        each = f"x{options.each}" if options.each else ""
+        name = f"{known.replace(' ', '-')}-{slides}{each}-seed{options.seed}"
+        out = run.dir / "labels" / name
         tuned = finetune(subset(run, fields, out / "fields"), out / "finetuned", base, options.seed)
         here = fields["group"].nunique()
         lines.append(line(run, tuned.weights, known, here, len(fields), options.seed))
@@ -62,13 +66,19 @@ def adapted(run: Run, base: Path, seed: int) -> Path:
     return adapt(fields, run.dir / "labels" / f"adapted-seed{seed}", base, seed).weights
 
 
-def labelled(run: Run, slides: int, seed: int) -> pd.DataFrame:
-    """The training part's fields of so many slides, drawn at random; 0: of all."""
+def labelled(run: Run, slides: int, each: int, seed: int) -> pd.DataFrame:
+    """The training part's fields of so many slides, and so many of each, drawn at random; 0: all.
+
+    Slides with fewer fields than ``each`` give those that they have.
+    """
     fields = run.dataset.train_images(FOLD)
-    if not slides:
-        return fields
-    groups = np.random.default_rng(seed).permutation(sorted(fields["group"].unique()))
-    return fields[fields["group"].isin(groups[:slides])]
+    if slides:
+        groups = np.random.default_rng(seed).permutation(sorted(fields["group"].unique()))
+        fields = fields[fields["group"].isin(groups[:slides])]
+    if each:
+        mixed = fields.sample(frac=1, random_state=seed)
+        fields = mixed.groupby("group").head(each).sort_index()
+    return fields
 
 
 def subset(run: Run, fields: pd.DataFrame, folder: Path) -> Path:
@@ -107,11 +117,11 @@ def line(
 
 def keep(lines: list[dict[str, float | str]]) -> pd.DataFrame:
     """The table with these lines in the place of earlier ones, in docs/results."""
-    which = ["start", "slides", "seed"]
+    which = ["start", "slides", "fields", "seed"]
     old = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
     table = pd.concat([old, pd.DataFrame(lines)], ignore_index=True)
     table = table.drop_duplicates(which, keep="last").sort_values(which, ignore_index=True)
-    first = [*which[:2], "fields", "seed", "map50", f"{MEAN} 0.3", f"{MEAN} 0.5"]
+    first = [*which, "map50", f"{MEAN} 0.3", f"{MEAN} 0.5"]
     table = table[[*first, *(name for name in table if name not in first)]].round(1)
     with atomic_path(RESULTS) as temporary:
         table.to_csv(temporary, index=False)
