@@ -7,8 +7,9 @@ label, and trained further on the labelled fields of a few slides or of many.
 
 The training part of fold 0 plays the laboratory. ``openurine adapt`` sees its fields without boxes,
 ``openurine finetune`` those of some of its slides (or patients) with boxes, all fields of a slide
-or a few of each; both with their defaults. Each detector is scored once on the fold's test part, which none of them has seen. What
-is finished is kept in runs/<run>/labels, and a call that was interrupted goes on.
+or a few of each; both with their defaults. Each detector is scored once on the fold's test part,
+which none of them has seen. What is finished is kept in runs/<run>/labels, and a call that was
+interrupted goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pandas as pd
 
 from openurine_lib import default_weights, open_run
 from openurine_lib.adapting import adapt
-from openurine_lib.clinical.drawn_to_real import MEAN, found_by, scores
+from openurine_lib.clinical.drawn_to_real import MEAN, found_by, scores, with_usual_room
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import PACKAGE, atomic_path
@@ -101,10 +102,11 @@ def subset(run: Run, fields: pd.DataFrame, folder: Path) -> Path:
 def line(
     run: Run, weights: Path, start: str, slides: int, fields: int, seed: int
 ) -> dict[str, float | str]:
-    """A detector on the test part. In percent: the AP of each class that OpenUrine has, too, and
-    mAP50 over all classes where it was trained on them."""
+    """A detector on the test part, with its boxes as ``predict`` gives them. In percent: the AP of
+    each class that OpenUrine has, too, and mAP50 over all classes where it was trained on them.
+    """
     own, test = run.dataset.taxonomy, run.test_images(FOLD)
-    found = found_by(run, weights, test, f"test-fold{FOLD}")
+    found = with_usual_room(found_by(run, weights, test, f"test-fold{FOLD}"), weights)
     every = np.nan
     if taxonomy_of(read_weights(weights)["meta"], weights).classes == own.classes:
         truth = run.dataset.boxes_of(test)

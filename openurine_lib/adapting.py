@@ -31,7 +31,7 @@ from openurine_lib.files import digest, digest_of_file
 from openurine_lib.finds import confident
 from openurine_lib.finetuning import CHECKS, Finetuned, start_of, trained_further
 from openurine_lib.inference import digests
-from openurine_lib.laboratory import BadOption, check_pixel_size, usual_slice_px
+from openurine_lib.laboratory import BadOption, check_pixel_size
 from openurine_lib.training.weights import check_taxonomy
 from synthurine.laboratories import Laboratory, described, read_laboratories, write_laboratories
 
@@ -100,7 +100,7 @@ def adapt(
             labs, um = synthurine.laboratories_like(list(given["path"]), um_per_px, seed, read_rgb)
             write_laboratories(cameras, labs, um)
         labs, um = read_laboratories(cameras)  # also after an edit
-        side = usual_slice_px(meta["imgsz"], validation.read(base), um)
+        side = validation.usual_slice_px(meta["imgsz"], validation.read(base), um)
         d = _draw(labs, um, drawn, side, seed, out)
         told = {"adapted_to": {"fields": len(given), "laboratories": [lab.about for lab in labs]}}
         first = out / "first"

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from openurine_lib import default_weights, slice_sides
 from openurine_lib.clinical import validation
+from openurine_lib.data.boxes import with_room
 from openurine_lib.data.dataset import Dataset, prepare
 from openurine_lib.data.patients import by_image
 from openurine_lib.data.taxonomy import Taxonomy, equals
@@ -35,7 +36,7 @@ from openurine_lib.training.job import TrainJob
 from openurine_lib.training.slices import slices_of
 from openurine_lib.training.transfer import write_mean, write_start
 from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
-from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of, usual_room
 
 FOLD = 0  # the held-out part
 CHECKS = 5  # the training is looked at so often
@@ -175,8 +176,11 @@ def trained_further(
         best = write_mean(out / "start.pt", best, work / "halfway.pt")
     found = _on_held_out(best, held, side, work / "held_out.csv")
     first = _on_held_out(before or base, held, side, work / "before.csv")
+    first = renamed(first, d.taxonomy, old)
+    if not d.synthetic:  # as ``predict`` gives them
+        first = with_room(first, usual_room(meta))
     truth = d.boxes_of(held)
-    table = gains(truth, renamed(first, d.taxonomy, old), found, d.taxonomy, held, seed)
+    table = gains(truth, first, found, d.taxonomy, held, seed)
     content = validation.record(
         held, truth, found, d.taxonomy, rest,
         data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,

@@ -37,7 +37,7 @@ from sahi.postprocess.backends import set_postprocess_backend
 from sahi.predict import get_prediction, get_sliced_prediction
 from tqdm.auto import tqdm
 
-from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.boxes import XYXY, with_room
 from openurine_lib.data.images import BadField, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import atomic_path, digest, digest_of_file
@@ -66,11 +66,13 @@ def predict_image(
     slice_px: int | None,
     overlap: float = OVERLAP,
     at_once: bool = False,
+    room: float = 0.0,
 ) -> pd.DataFrame:
     """The boxes of one image, most confident first: [cls, conf, x1, y1, x2, y2] in its pixels.
 
     image: uint8 (H, W, 3) RGB. slice_px: side of the slices; None predicts the image as a whole, at
-    the detector's ``image_size``. at_once: no slices where ``size_at_once`` knows a size.
+    the detector's ``image_size``. at_once: no slices where ``size_at_once`` knows a size. room:
+    what is added on each side of a box after suppression, a share of it (``boxes.with_room``).
     """
     px = size_at_once(detector, max(image.shape[:2]), slice_px) if at_once else None
     if px:
@@ -91,6 +93,7 @@ def predict_image(
     rows = [(p.category.id, p.score.value, *p.bbox.to_xyxy()) for p in found]
     # astype: an empty frame has no types of its own
     boxes = pd.DataFrame(rows, columns=COLUMNS[1:]).astype({c: TYPES[c] for c in COLUMNS[1:]})
+    boxes = with_room(boxes, room)
     boxes[XYXY] = boxes[XYXY].to_numpy().clip(0, image.shape[1::-1] * 2)  # (W, H, W, H)
     # nothing is left of a box beyond the edge
     boxes = boxes[(boxes.x2 > boxes.x1) & (boxes.y2 > boxes.y1)]
@@ -131,6 +134,7 @@ def predict_fields(
     out: Path,
     then: Callable[[Any, np.ndarray, pd.DataFrame], None] | None = None,
     at_once: bool = False,
+    room: float = 0.0,
 ) -> pd.DataFrame:
     """Predicts every field and writes all boxes to ``out`` (csv), in the order of ``images``.
 
@@ -140,7 +144,7 @@ def predict_fields(
 
     Args:
         images: [image, path, ...] and, where known, [width, height], which the files must have.
-        slice_px, overlap, at_once: see ``predict_image``.
+        slice_px, overlap, at_once, room: see ``predict_image``.
         then: called with each field's row, pixels and boxes, in a thread beside the prediction; a
             field is finished when it returns.
 
@@ -154,7 +158,7 @@ def predict_fields(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     setting = {
-        "slice": slice_px, "overlap": overlap, "at_once": at_once,
+        "slice": slice_px, "overlap": overlap, "at_once": at_once, "room": room,
         "conf": detector.confidence_threshold, "imgsz": detector.image_size,
         "weights": _digest(detector.model), "fields": digests(images),
     }  # fmt: skip
@@ -176,7 +180,7 @@ def predict_fields(
 
         try:
             for field, pixels in _read_ahead(pool, todo):
-                boxes = predict_image(detector, pixels, slice_px, overlap, at_once)
+                boxes = predict_image(detector, pixels, slice_px, overlap, at_once, room)
                 # plain numbers, so that a resumed call and an undisturbed one write the same
                 rows = boxes.to_numpy().tolist()
                 drawn = pool.submit(then or _nothing, field, pixels, boxes)

@@ -24,12 +24,11 @@ from openurine_lib.data.given import given_fields
 from openurine_lib.data.images import read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.experiments.formatting import defused
-from openurine_lib.experiments.methods import STRIDE
 from openurine_lib.files import atomic_path, clear_unfinished, write_json
 from openurine_lib.inference import OVERLAP, boxes_on, digests, predict_fields, write_csv
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
-from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of, usual_room
 
 RECORD = "made_from.json"  # in a folder of results: the digests of their fields
 PACKED = 3  # of 9: a picture takes 0.10 s in place of 0.26 at the usual 6, and 11 % more bytes
@@ -72,6 +71,7 @@ def predict(
     slice_px: int | None = None,
     conf: float = CONFIDENCE,
     um_per_px: float | None = None,
+    room: float | None = None,
     formats: Sequence[str] = (),
 ) -> Prediction:
     """Detects particles on fields and grades each patient's counts in five levels.
@@ -92,6 +92,8 @@ def predict(
         conf: least confidence of a box.
         um_per_px: micrometres a pixel, for counts per high-power field; of the fields of which no
             ``patients.csv`` gives it. If sizes differ, slices are as for the median.
+        room: that share of a box is added on each side of it. None: ``weights.usual_room``, since
+            drawn boxes are tighter than an annotator's. What is found does not depend on it.
         formats: what else goes into ``out``, of ``result_files.FORMATS``.
 
     Raises:
@@ -106,6 +108,8 @@ def predict(
     check_pixel_size(um_per_px)
     if slice_px is not None and slice_px < 0:
         raise BadOption("slice_px", slice_px, "give pixels, or 0 for the whole field at once")
+    if room is not None and not 0 <= room <= 1:
+        raise BadOption("room", room, "give a share of a box's side, between 0 and 1")
     unknown = [name for name in formats if name not in result_files.FORMATS]
     if unknown:
         raise BadOption("formats", unknown[0], f"give some of {', '.join(result_files.FORMATS)}")
@@ -121,18 +125,19 @@ def predict(
         file = default_weights.path() if weights is None else Path(weights)
         detector, classes, meta = open_detector(file, conf)
         known = validation.read(file)
-        usual = usual_slice_px(meta["imgsz"], known, _middle(fields))
+        usual = validation.usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
         at_once = slice_px is None and known.get("at_once", False)
+        room = usual_room(meta) if room is None else room
         other = at_other_setting(known, conf, side, usual, at_once)
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
             bare = folder / result_files.PATIENTS if "html" in formats else None
             eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder, bare)
+            cut = side or None  # 0 stands for the whole field
             boxes = predict_fields(
-                # ``or None``: 0 stands for the whole field
-                detector, fields, side or None, OVERLAP, folder / "boxes.csv", eye.look, at_once
-            )  # fmt: skip
+                detector, fields, cut, OVERLAP, folder / "boxes.csv", eye.look, at_once, room
+            )
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")
             fields = fields.join(eye.seen(fields))
@@ -222,16 +227,6 @@ def at_other_setting(
         return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
     differs = known.get("conf", conf) != conf
     return f"validated at confidence {known['conf']}" if differs else ""
-
-
-def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
-    """The usual side of a slice in pixels, see ``predict``; 0: whole fields."""
-    if not known:
-        # rounded up, as the paper's sizes are
-        return math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
-    if um_per_px is None or known["um_per_px"] is None:
-        return known["slice_px"]
-    return round(known["slice_px"] * known["um_per_px"] / um_per_px)
 
 
 def _middle(fields: pd.DataFrame) -> float | None:

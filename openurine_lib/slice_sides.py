@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from openurine_lib.clinical.validation import usual_slice_px
 from openurine_lib.data.boxes import area
 from openurine_lib.data.dataset import Dataset
 from openurine_lib.data.splits import subsample
@@ -23,7 +24,6 @@ from openurine_lib.data.taxonomy import Taxonomy, equals
 from openurine_lib.evaluation.shared_classes import SAME, average_precision_of, renamed
 from openurine_lib.files import digest, digest_of_file
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields
-from openurine_lib.laboratory import usual_slice_px
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.weights import read_weights, taxonomy_of

@@ -69,7 +69,7 @@ def test_uncertain_finds_are_painted_out_and_sure_ones_are_left():
 def test_an_adaptation_is_resumed_and_reported(base, fields, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(likeness, "GUESSES", (2, 2))
     # a field is one slice; the tiny network's own slices would be 144 of it
-    monkeypatch.setattr(adapting, "usual_slice_px", lambda *known: 620)
+    monkeypatch.setattr(adapting.validation, "usual_slice_px", lambda *known: 620)
     for module in (adapting, finetuning):
         monkeypatch.setattr(module, "CHECKS", 2)
     out = tmp_path / "out"

@@ -89,7 +89,15 @@ def test_what_was_interrupted_on_other_arrays_is_not_gone_on_with(weights, tmp_p
 
 
 @pytest.mark.parametrize(
-    "option", [{"conf": 7}, {"conf": -0.1}, {"slice_px": -3}, {"um_per_px": 0.0}]
+    "option",
+    [
+        {"conf": 7},
+        {"conf": -0.1},
+        {"slice_px": -3},
+        {"um_per_px": 0.0},
+        {"room": -0.1},
+        {"room": 2},
+    ],
 )
 def test_a_number_out_of_range_is_named(option):
     (name,) = option

@@ -10,6 +10,7 @@ from sahi.models.base import DetectionModel
 from sahi.prediction import ObjectPrediction
 
 from openurine_lib import inference
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.inference import BadField, predict_fields, predict_image, read_predictions
 
 
@@ -115,7 +116,7 @@ def test_goes_on_after_a_kill_in_the_middle_of_a_line(detector, fields, tmp_path
     assert again.read_bytes() == out.read_bytes()
 
 
-@pytest.mark.parametrize("change", ["weights", "slice", "conf", "field"])
+@pytest.mark.parametrize("change", ["weights", "slice", "conf", "field", "room"])
 def test_never_goes_on_with_another_setting(detector, fields, tmp_path, monkeypatch, change):
     out = tmp_path / "p.csv"
     original, asked = inference.predict_image, []
@@ -133,8 +134,19 @@ def test_never_goes_on_with_another_setting(detector, fields, tmp_path, monkeypa
     if change == "field":  # another picture under the same name
         Image.new("RGB", (160, 128), "white").save(fields.path[0])
     monkeypatch.setattr(inference, "predict_image", lambda *a: asked.append(1) or original(*a))
-    predict_fields(detector, fields, 96 if change == "slice" else 64, 0.25, out)
+    side, room = 96 if change == "slice" else 64, 0.1 if change == "room" else 0.0
+    predict_fields(detector, fields, side, 0.25, out, room=room)
     assert len(asked) == 3
+
+
+def test_room_is_a_share_of_the_box_and_ends_at_the_edge(detector):
+    image = np.zeros((128, 160, 3), np.uint8)
+    image[60:70, 0:40] = 255
+    tight = predict_image(detector, image, None)
+    wide = predict_image(detector, image, None, room=0.1)
+    assert wide[["cls", "conf"]].equals(tight[["cls", "conf"]])
+    best = wide[wide.conf == 0.9][XYXY].to_numpy().tolist()[0]
+    assert best == [0, 59, 44, 71], "4 px beside it, 1 px above and below, none beyond the edge"
 
 
 def test_bad_fields_are_named_before_any_work(detector, fields, tmp_path):

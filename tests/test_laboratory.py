@@ -15,9 +15,12 @@ import tiny
 from filelock import FileLock
 from PIL import Image
 
+import synthurine
 from openurine_lib import default_weights, inference, predict
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
+from openurine_lib.data.boxes import ROOM, XYXY, area
+from openurine_lib.training.weights import read_weights, usual_room
 
 DATA = Path(os.environ.get("OPENURINE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 REAL = DATA / "urised2k" / "images"
@@ -122,6 +125,23 @@ def test_what_is_no_micrograph_is_told_of_each_picture(tmp_path, capsys):
         report = pd.read_csv(out / "report.csv", keep_default_na=False)
         assert set(report.level) == {"not validated"}, name
         assert set(report.why) == {"100% of the fields look unlike those of training"}, name
+
+
+def test_a_detector_of_drawn_fields_leaves_room_unless_told():
+    field = synthurine.one_field("urinary tract infection", 0, 1, px=560, um=160).image
+    usual, tight = predict([field]), predict([field], room=0)
+    assert len(tight.boxes) and usual.report.equals(tight.report)
+    assert usual.boxes[["cls", "conf"]].equals(tight.boxes[["cls", "conf"]])
+    far = tight.boxes[XYXY].to_numpy()
+    inside = (far[:, :2] > 50).all(1) & (far[:, 2:] < 510).all(1)  # of the edge
+    ratio = area(usual.boxes[inside]) / area(tight.boxes[inside])
+    assert inside.any() and np.allclose(ratio, 2**0.5, rtol=1e-3)
+
+
+def test_only_drawn_fields_leave_boxes_without_room(weights):
+    assert usual_room({"synthetic": True}) == ROOM
+    assert usual_room({"synthetic": False}) == 0, "annotators' boxes have their room"
+    assert usual_room(read_weights(weights)["meta"]) == 0, "weights that do not say"
 
 
 @real_fields

@@ -4,10 +4,11 @@ The detector is the one that comes with the project. It predicts a fold's test f
 in the classes that the data set shares with OpenUrine. Beside it stand the run's own detectors,
 which were trained on the real fields of the other patients or slides.
 
-Two things are reported twice. A drawn box is as tight as its particle, an annotator's has room
-around it: so there are scores of the boxes as they are found, and of boxes widened by the room that
-is measured on training fields (the one use of real labels). And average precision is given at an
-IoU of 0.5, which asks whether the box fits, and of 0.3, which asks whether the particle is found.
+A drawn box is as tight as its particle, an annotator's has room around it. So there are scores of
+the boxes as they are found; of boxes with the usual room, which ``predict`` gives; and of boxes
+widened by the room that is measured on training fields (the one use of real labels). Average
+precision is given at an IoU of 0.5, which asks whether the box fits, and of 0.3, which asks whether
+the particle is found.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pandas as pd
 
 from openurine_lib import default_weights
 from openurine_lib.clinical import validation
+from openurine_lib.data.boxes import with_room
 from openurine_lib.evaluation.shared_classes import average_precision_of, renamed, room, widened
 from openurine_lib.experiments.methods import OURS, method
 from openurine_lib.experiments.run import Run
@@ -26,21 +28,23 @@ from openurine_lib.files import digest_of_file
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
-from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of
+from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of, usual_room
 
 IOUS = {"ap50": 0.5, "ap30": 0.3}
 MEAN = "mean"
 ROOM_FIELDS = 60  # training fields on which the annotators' habit is measured
 BESIDE = ("yolo12m", "yolo12m-sahi", OURS)  # trained on the real fields, as far as they have been
 DRAWN = "trained on drawn fields, no real label"
+# how much the boxes have on each side beside what was found
+NONE, USUAL, MEASURED = "none", "as predict gives", "{:.1f} px, as measured"
 COLUMNS = ["detector", "room", "class", "boxes", *IOUS]
 
 
 def table_drawn_to_real(run: Run, fold: int) -> pd.DataFrame | None:
     """COLUMNS of each detector and shared class on the fold's test fields; ``class`` MEAN last.
 
-    room: by how many pixels the boxes were widened on each side. AP in percent. None where there is
-    nothing to compare: the fields are drawn, or no class has an equal in OpenUrine.
+    room: one of NONE, USUAL, MEASURED. AP in percent. None where there is nothing to compare: the
+    fields are drawn, or no class has an equal in OpenUrine.
     """
     data = run.dataset
     if data.synthetic or not data.taxonomy.openurine:
@@ -49,13 +53,17 @@ def table_drawn_to_real(run: Run, fold: int) -> pd.DataFrame | None:
     weights = default_weights.path()
     found = found_by(run, weights, test, f"test-fold{fold}")
     habit = room(found_by(run, weights, train, f"train-fold{fold}"), data.boxes_of(train))
-    lines = [(DRAWN, 0.0, *score) for score in scores(run, test, found)]
-    loose = scores(run, test, widened(found, habit))
-    lines += [(DRAWN, round(habit, 1), *score) for score in loose]
+    ways = {
+        NONE: found,
+        USUAL: with_usual_room(found, weights),
+        MEASURED.format(habit): widened(found, habit),
+    }
+    lines = [(DRAWN, way, *score) for way, boxes in ways.items()
+             for score in scores(run, test, boxes)]  # fmt: skip
     for name in BESIDE:
         file = run.predict_dir(method(name), fold) / "predictions.csv"
         if file.exists():
-            lines += [(name, 0.0, *score) for score in scores(run, test, read_predictions(file))]
+            lines += [(name, NONE, *score) for score in scores(run, test, read_predictions(file))]
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -67,12 +75,13 @@ def sentence(table: pd.DataFrame | None) -> str:
             " fields (make reproduce DATA=...) the table shows what drawn fields are worth there."
         )
     means = table[table["class"] == MEAN]
-    tight, loose = means[means.detector == DRAWN].itertuples(index=False)
+    tight, usual, loose = means[means.detector == DRAWN].itertuples(index=False)
     said = (
         f"Without one real label, the mean AP of the {len(table['class'].unique()) - 1} shared"
-        f" classes is {tight.ap30:.1f} % at an IoU of 0.3 and {tight.ap50:.1f} % at 0.5. Annotators"
-        f" leave {loose.room:.1f} pixels around a particle; boxes widened by that have"
-        f" {loose.ap50:.1f} % at 0.5."
+        f" classes is {usual.ap30:.1f} % at an IoU of 0.3 and {usual.ap50:.1f} % at 0.5. The boxes"
+        " have some room around a particle, as annotators leave it; tight ones, as they are drawn,"
+        f" have {tight.ap50:.1f} % at 0.5. Widened by {loose.room} on training fields, they have"
+        f" {loose.ap50:.1f} %."
     )
     trained = means[means.detector != DRAWN]
     if len(trained):
@@ -113,6 +122,11 @@ def found_by(run: Run, weights: Path, images: pd.DataFrame, name: str) -> pd.Dat
     found, classes = read_predictions(out), taxonomy_of(meta, weights)
     own = run.dataset.taxonomy
     return found if classes.classes == own.classes else renamed(found, own, classes)
+
+
+def with_usual_room(found: pd.DataFrame, weights: Path) -> pd.DataFrame:
+    """The boxes as ``predict`` gives them; found: [x1, y1, x2, y2, ...] by these weights."""
+    return with_room(found, usual_room(read_weights(weights, needed=DETECTOR)["meta"]))
 
 
 def _folder(run: Run, weights: Path) -> Path:

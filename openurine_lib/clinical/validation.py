@@ -28,7 +28,7 @@ from openurine_lib.data.levels import levels, read_cutoffs
 from openurine_lib.data.patients import by_image
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.metrics import matches, surest_first
-from openurine_lib.experiments.methods import Method
+from openurine_lib.experiments.methods import STRIDE, Method
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import ensure_predictions, ensure_weights
 from openurine_lib.files import digest_of_file, write_json
@@ -197,3 +197,16 @@ def _why(row: Mapping[Any, float], recorded: bool) -> str:
         if not row[name] >= least  # also where it is NaN
     ]
     return "; ".join(low)
+
+
+def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
+    """The usual side of a slice in pixels, see ``laboratory.predict``; 0: whole fields.
+
+    known: the record, or {}. um_per_px: of the fields, if known.
+    """
+    if not known:
+        # rounded up, as the paper's sizes are
+        return math.ceil(imgsz * 2 / (3 * STRIDE)) * STRIDE
+    if um_per_px is None or known["um_per_px"] is None:
+        return known["slice_px"]
+    return round(known["slice_px"] * known["um_per_px"] / um_per_px)

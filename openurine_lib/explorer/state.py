@@ -29,10 +29,10 @@ from openurine_lib.laboratory import (
     check_pixel_size,
     open_detector,
     unlike_training,
-    usual_slice_px,
 )
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines.ultralytics import load_model
+from openurine_lib.training.weights import usual_room
 from synthurine import SIMULATOR, one_field
 from synthurine.laboratories import LABORATORIES
 from synthurine.patients import PROFILES
@@ -130,7 +130,7 @@ class Explorer:
 
     def slice_px(self, way: str) -> int:
         """The side of the slices in pixels, as ``laboratory.predict`` cuts; 0: the whole field."""
-        usual = usual_slice_px(self.meta["imgsz"], self.known, self.field.um_per_px)
+        usual = validation.usual_slice_px(self.meta["imgsz"], self.known, self.field.um_per_px)
         return 0 if way == WHOLE else usual
 
     def at_once(self, way: str) -> bool:
@@ -146,7 +146,9 @@ class Explorer:
         found = self.field.boxes
         if way not in found:
             side, at_once = self.slice_px(way) or None, self.at_once(way)
-            boxes = predict_image(self.detector, self.field.pixels, side, at_once=at_once)
+            boxes = predict_image(
+                self.detector, self.field.pixels, side, at_once=at_once, room=usual_room(self.meta)
+            )
             names = [self.classes.classes[c] for c in boxes["cls"]]
             boxes.insert(0, "head", [self.classes.head_of(c) for c in boxes["cls"]])
             boxes.insert(0, "class", names)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from openurine_lib.data import taxonomy as taxonomies
+from openurine_lib.data.boxes import ROOM
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import atomic_path
 
@@ -186,3 +187,12 @@ def taxonomy_of(meta: dict[str, Any], weights: Path) -> Taxonomy:
         raise WeightsError(f"{weights} was trained on another taxonomy: {error}") from error
     check_taxonomy(meta, classes, weights)
     return classes
+
+
+def usual_room(meta: dict[str, Any]) -> float:
+    """What a laboratory's boxes have more on each side than the detector's, as a share of them.
+
+    ``boxes.ROOM`` of a detector that has seen drawn fields alone. One that was trained on real
+    fields has learned its annotators' habit, and one that does not say is left as it is: 0.
+    """
+    return ROOM if meta.get("synthetic") is True else 0.0

@@ -50,7 +50,12 @@ def run(monkeypatch):
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"tensors")
     monkeypatch.setattr(drawn_to_real.default_weights, "path", lambda: weights)
-    meta = {"engine": "ultralytics", "imgsz": 448, "classes": list(OPENURINE.classes)}
+    meta = {
+        "engine": "ultralytics",
+        "imgsz": 448,
+        "synthetic": True,
+        "classes": list(OPENURINE.classes),
+    }
     monkeypatch.setattr(drawn_to_real, "read_weights", lambda path, needed: {"meta": meta})
     record = {"slice_px": 544, "at_once": True}
     monkeypatch.setattr(drawn_to_real.validation, "read", lambda path: record)
@@ -64,16 +69,22 @@ def run(monkeypatch):
 def test_tight_boxes_are_found_but_fit_only_when_they_are_widened(run):
     table = drawn_to_real.table_drawn_to_real(run, 0)
     by_room = {room: part.set_index("class") for room, part in table.groupby("room")}
-    assert set(by_room) == {0.0, 5.0}, "the room of 5 px was not measured"
-    tight, loose = by_room[0.0], by_room[5.0]
+    measured = drawn_to_real.MEASURED.format(5)
+    assert set(by_room) == {drawn_to_real.NONE, drawn_to_real.USUAL, measured}
+    tight, usual, loose = (
+        by_room[room] for room in (drawn_to_real.NONE, drawn_to_real.USUAL, measured)
+    )
     assert list(tight.loc["erythrocyte", ["boxes", "ap50", "ap30"]]) == [2, 0, 100]
     assert list(loose.loc["erythrocyte", ["ap50", "ap30"]]) == [100, 100]
+    # 20 px in 30 have an IoU of 0.44, and 1.19 times as much one of 0.63
+    assert list(usual.loc["erythrocyte", ["ap50", "ap30"]]) == [100, 100]
     # two shared classes have true boxes; the mean is over them
     assert tight.loc["mean", "ap30"] == loose.loc["mean", "ap50"] == 50
     assert set(tight.index) == {"erythrocyte", "leukocyte", "mean"}
     said = drawn_to_real.sentence(table)
-    assert "2 shared classes is 50.0 % at an IoU of 0.3 and 0.0 % at 0.5" in said
-    assert "leave 5.0 pixels" in said and "trained on the real fields" not in said
+    assert "2 shared classes is 50.0 % at an IoU of 0.3 and 50.0 % at 0.5" in said
+    assert "have 0.0 % at 0.5" in said and "Widened by 5.0 px, as measured" in said
+    assert "trained on the real fields" not in said
 
 
 def test_the_runs_own_detectors_stand_beside(run):
