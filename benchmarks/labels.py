@@ -5,7 +5,7 @@ label, and trained further on the labelled fields of a few slides or of many.
     python benchmarks/labels.py /path/to/fields --slides 10          # this line of it alone
     python benchmarks/labels.py /path/to/fields --slides 50 --each 1 # one field of each slide
 
-The training part of fold 0 plays the laboratory. ``openurine adapt`` sees its fields without boxes,
+The training part of a fold plays the laboratory. ``openurine adapt`` sees its fields without boxes,
 ``openurine finetune`` those of some of its slides (or patients) with boxes, all fields of a slide
 or a few of each; both with their defaults. Each detector is scored once on the fold's test part,
 which none of them has seen. What is finished is kept in runs/<run>/labels, and a call that was
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,6 @@ from openurine_lib.files import PACKAGE, atomic_path
 from openurine_lib.finetuning import finetune
 from openurine_lib.training.weights import read_weights, taxonomy_of
 
-FOLD = 0
 SLIDES = (5, 10, 20, 0)  # finetune holds one of five parts out, so five is the least
 RESULTS = PACKAGE.parent / "docs" / "results" / "labels.csv"
 
@@ -43,36 +43,41 @@ def main() -> None:
     )
     parser.add_argument("--each", type=int, default=0, help="fields of a slide at most; 0: all")
     parser.add_argument("--adapt", action="store_true", help="adapt first, and start from that")
+    parser.add_argument("--fold", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the slides and of the training")
     options = parser.parse_args()
     run = open_run(options.data, "study")
     base, known = default_weights.path(), "as it comes"
     if options.adapt:
-        base, known = adapted(run, base, options.seed), "adapted"
-    lines = [line(run, base, known, 0, 0, options.seed)]
+        base, known = adapted(run, base, options.fold, options.seed), "adapted"
+    which = {"fold": options.fold, "seed": options.seed}
+    lines = [{"start": known, "slides": 0, "fields": 0, **which, **scored(run, base, options.fold)}]
     for slides in options.slides:
-        fields = labelled(run, slides, options.each, options.seed)
+        fields = labelled(run, slides, options)
         each = f"x{options.each}" if options.each else ""
-        name = f"{known.replace(' ', '-')}-{slides}{each}-seed{options.seed}"
+        name = f"{known.replace(' ', '-')}-{slides}{each}-fold{options.fold}-seed{options.seed}"
         out = run.dir / "labels" / name
         tuned = finetune(subset(run, fields, out / "fields"), out / "finetuned", base, options.seed)
-        here = fields["group"].nunique()
-        lines.append(line(run, tuned.weights, known, here, len(fields), options.seed))
+        shown = {"slides": fields["group"].nunique(), "fields": len(fields)}
+        scores_there = scored(run, tuned.weights, options.fold)
+        lines.append({"start": known, **shown, **which, **scores_there})
     print(keep(lines).to_string(index=False))
 
 
-def adapted(run: Run, base: Path, seed: int) -> Path:
+def adapted(run: Run, base: Path, fold: int, seed: int) -> Path:
     """The detector after ``openurine adapt`` on the training part's fields, without their boxes."""
-    fields = list(run.dataset.train_images(FOLD)["path"])
-    return adapt(fields, run.dir / "labels" / f"adapted-seed{seed}", base, seed).weights
+    fields = list(run.dataset.train_images(fold)["path"])
+    out = run.dir / "labels" / f"adapted-fold{fold}-seed{seed}"
+    return adapt(fields, out, base, seed).weights
 
 
-def labelled(run: Run, slides: int, each: int, seed: int) -> pd.DataFrame:
+def labelled(run: Run, slides: int, options: argparse.Namespace) -> pd.DataFrame:
     """The training part's fields of so many slides, and so many of each, drawn at random; 0: all.
 
-    Slides with fewer fields than ``each`` give those that they have.
+    Slides with fewer fields than ``options.each`` give those that they have.
     """
-    fields = run.dataset.train_images(FOLD)
+    each, seed = options.each, options.seed
+    fields = run.dataset.train_images(options.fold)
     if slides:
         groups = np.random.default_rng(seed).permutation(sorted(fields["group"].unique()))
         fields = fields[fields["group"].isin(groups[:slides])]
@@ -99,27 +104,25 @@ def subset(run: Run, fields: pd.DataFrame, folder: Path) -> Path:
     return folder
 
 
-def line(
-    run: Run, weights: Path, start: str, slides: int, fields: int, seed: int
-) -> dict[str, float | str]:
+def scored(run: Run, weights: Path, fold: int) -> dict[str, float]:
     """A detector on the test part, with its boxes as ``predict`` gives them. In percent: the AP of
     each class that OpenUrine has, too, and mAP50 over all classes where it was trained on them.
     """
-    own, test = run.dataset.taxonomy, run.test_images(FOLD)
-    found = with_usual_room(found_by(run, weights, test, f"test-fold{FOLD}"), weights)
+    own, test = run.dataset.taxonomy, run.test_images(fold)
+    found = with_usual_room(found_by(run, weights, test, f"test-fold{fold}"), weights)
     every = np.nan
     if taxonomy_of(read_weights(weights)["meta"], weights).classes == own.classes:
         truth = run.dataset.boxes_of(test)
         every = 100 * summary(evaluate(truth, found, own.n, list(test["image"])))["map50"]
-    result = {"start": start, "slides": slides, "fields": fields, "seed": seed, "map50": every}
+    result = {"map50": every}
     for name, _, ap50, ap30 in scores(run, test, found):
         result |= {f"{name} 0.5": ap50, f"{name} 0.3": ap30}
     return result
 
 
-def keep(lines: list[dict[str, float | str]]) -> pd.DataFrame:
+def keep(lines: list[dict[str, Any]]) -> pd.DataFrame:
     """The table with these lines in the place of earlier ones, in docs/results."""
-    which = ["start", "slides", "fields", "seed"]
+    which = ["start", "slides", "fields", "fold", "seed"]
     old = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
     table = pd.concat([old, pd.DataFrame(lines)], ignore_index=True)
     table = table.drop_duplicates(which, keep="last").sort_values(which, ignore_index=True)
