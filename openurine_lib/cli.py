@@ -26,12 +26,8 @@ REMEDIES = {
     ),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "give another folder"),
 }
-FLAGS = {
-    "conf": "--conf",
-    "slice_px": "--slice",
-    "um_per_px": "--um-per-px",
-    "room": "--room",
-}  # of ``predict``
+# of ``predict``
+FLAGS = {"conf": "--conf", "slice_px": "--slice", "um_per_px": "--um-per-px", "room": "--room"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,10 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--conf", type=float, default=0.25, help="least confidence (%(default)s)")
     about = "micrometres a pixel: counts are then per high-power field"
     add("--um-per-px", type=float, help=about)
-    about = (
-        "share of a box that is added on each side (default: 0.095 for detectors of drawn fields, "
-    )
-    about += "whose boxes are tighter than an annotator's; else 0)"
+    about = "share of a box that is added on each side (default: 0.095 for a detector of drawn "
+    about += "fields, whose boxes are tighter than an annotator's; else 0)"
     add("--room", type=float, help=about)
     about = "further files: report.json, coco.json (boxes to correct), fhir/ (FHIR R4, a file a "
     about += "patient); boxes.csv and report.csv always"

@@ -71,8 +71,8 @@ def predict(
     slice_px: int | None = None,
     conf: float = CONFIDENCE,
     um_per_px: float | None = None,
-    room: float | None = None,
     formats: Sequence[str] = (),
+    room: float | None = None,
 ) -> Prediction:
     """Detects particles on fields and grades each patient's counts in five levels.
 
@@ -92,9 +92,9 @@ def predict(
         conf: least confidence of a box.
         um_per_px: micrometres a pixel, for counts per high-power field; of the fields of which no
             ``patients.csv`` gives it. If sizes differ, slices are as for the median.
+        formats: what else goes into ``out``, of ``result_files.FORMATS``.
         room: that share of a box is added on each side of it. None: ``weights.usual_room``, since
             drawn boxes are tighter than an annotator's. What is found does not depend on it.
-        formats: what else goes into ``out``, of ``result_files.FORMATS``.
 
     Raises:
         ValueError: a number out of range (BadOption), two fields of one name, an unreadable image

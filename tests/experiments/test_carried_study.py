@@ -37,7 +37,6 @@ SMALL = "yolo12n-160"  # a cheap training of the study: fields of 96 pixels
 EPOCHS = 3  # of thirty; chance is a function of the epoch, so the first ones are the same
 WITH_WEIGHTS = ["ours-yolo12m", "yolo12m-sahi"]
 POINTS = 0.5  # of mAP50, between predictions of one detector on two processors
-POINTS_OF_SOME = 1.0  # the same on half of the fields
 LOSS = 0.02  # of a loss, between trainings on two processors with bfloat16, as the carried one
 # The same by epoch without bfloat16. It was 1.0, 2.6 and 2.0 %: from the second epoch on, the two
 # have seen other weights.
@@ -89,6 +88,15 @@ def test_a_small_row_trained_again_has_the_losses_that_are_carried(study):
     assert len(earlier) == job.epochs and len(here) == EPOCHS
     off = (here.loss / earlier.loss[:EPOCHS] - 1).abs()
     assert (off <= (LOSS if cpu_bf16() else LOSS_FLOAT32)).all(), off.tolist()
+
+
+def test_what_is_carried_is_of_todays_settings_and_simulator():
+    """All of its validity that can be told without drawing: the labels, and the encoder's."""
+    run, row = open_run("synthetic", "study"), method("yolo12m-sahi")
+    content = carried.record_of(carried.folder_of(run, "predict", row, 0))["valid_for"]
+    today = carried._of_row(run, row, 0)
+    assert {name: content[name] for name in today} == today
+    assert content["drawn"] == {"simulator": SIMULATOR, "spec": run.profile.synthetic}
 
 
 @pytest.mark.thorough
@@ -144,4 +152,4 @@ def test_carried_weights_predict_half_of_what_is_carried(tmp_path, monkeypatch):
         100 * summary(evaluate(truth, found, len(CLASSES), names))["map50"]
         for found in (here, earlier)
     )
-    assert now == pytest.approx(then, abs=POINTS_OF_SOME) and then > 40
+    assert now == pytest.approx(then, abs=POINTS) and then > 40, (now, then)
