@@ -64,6 +64,14 @@ def lay(
 
     A few more particles of the same classes are too faint for a box.
     """
+    c, light, boxes = _laid(names, px, um_per_px, lab, rng)
+    return photograph(c, light, lab, rng), boxes
+
+
+def _laid(
+    names: Sequence[str], px: int, um_per_px: float, lab: Laboratory, rng: Rng
+) -> tuple[Array, Array, list[Box]]:
+    """What lies on the slide: contrast (3, px, px), light (px, px, 3), and the boxes."""
     k = 1 / um_per_px  # pixels/um
     span = px * um_per_px  # um
     c, light = background(px, k, lab, rng)  # contrast (3, px, px), light (px, px, 3)
@@ -95,7 +103,7 @@ def lay(
         else:
             strength = min(strength, rng.uniform(0.4, 0.9) * VISIBLE / visibility)
         c[:, *on_field] += np.float32(strength) * seen[:, *on_sheet]
-    return photograph(c, light, lab, rng), boxes
+    return c, light, boxes
 
 
 def simulated(name: str, seed: int) -> NDArray[np.uint8]:
@@ -107,10 +115,12 @@ def simulated(name: str, seed: int) -> NDArray[np.uint8]:
     for attempt in range(50):
         # most particles lie whole on a small field; long casts do not
         px = 500 if attempt < 3 else 1200
-        image, boxes = lay([name], px, 0.2, lab, np.random.default_rng([seed, attempt]))
+        rng = np.random.default_rng([seed, attempt])
+        c, light, boxes = _laid([name], px, 0.2, lab, rng)
         whole = [box for box in boxes if min(box[1:]) > 0 and max(box[1:]) < px]
         if whole:
             break
+    image = photograph(c, light, lab, rng)
     _, x1, y1, x2, y2 = (whole or boxes)[0]
     side = int(min(max(x2 - x1, y2 - y1) * (1 + 2 * MARGIN) + 2, px))
     left = int(np.clip((x1 + x2 - side) / 2, 0, px - side))

@@ -43,7 +43,7 @@ from openurine_lib.evaluation.metrics import ByImage, matches, surest_first
 Parts = Mapping[str, Sequence[int]]  # what has a map of its own: name -> class ids
 TOP = 100  # anchors of a slice whose scores are summed
 PAPER_ROWS = ("Amorphous", "Epithelial cells")  # the rows of Fig. 5: a class and a component
-AT_ONCE = 2  # slices in one pass: a graph of them all would take gigabytes
+AT_ONCE = 2 * 640**2  # pixels in one pass: a graph of all slices would take gigabytes
 SHOWN = 0.25  # confidence from which a predicted box is drawn
 
 
@@ -194,7 +194,8 @@ class _FieldCAM(GradCAM):
         hooks = self.activations_and_grads
         activations: list[list[np.ndarray]] = []
         gradients: list[list[list[np.ndarray]]] = [[] for _ in explained]
-        for part in x.split(AT_ONCE):  # the channels' weights need but the sum of the gradients
+        at_once = max(1, AT_ONCE // x[0, 0].numel())  # slices
+        for part in x.split(at_once):  # the channels' weights need but the sum of the gradients
             outputs = hooks(part)
             if isinstance(outputs, tuple):
                 outputs = outputs[0]  # decoded (., 4+nc, A); the raw output stands beside it

@@ -61,7 +61,7 @@ NAMES = {
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",
     "train", "synthetic", "given", "data_given", "ssl_epochs", "ssl_crop", "max_unlabelled_fields",
-    "max_test_fields", "search", "search_pruner", "search_workers",
+    "max_test_fields", "search", "search_pruner", "search_workers", "timing_rounds",
 }  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "ultralytics", "sahi")
 LIBRARIES_OF_ENGINES = {
@@ -221,8 +221,7 @@ def of_dataset(folder: str | Path) -> str:
 @functools.cache  # every step asks, and a large set takes a while to read
 def _of_dataset(folder: Path, contents: tuple[str, ...]) -> str:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    # without the paths, which differ between machines
-    images = [_without(row, {"path"}) for row in _csv_rows(folder / "images.csv")]
+    images = [_without(row, {"path"}) for row in _csv_rows(folder / "images.csv")]  # a machine's
     boxes = (folder / "boxes.csv").read_bytes()
     return digest(meta["fingerprint"], meta["taxonomy"], images, boxes)
 
@@ -289,6 +288,7 @@ def _csv_rows(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, skipinitialspace=True))
 
 
+@functools.cache  # every step asks for those of several
 def _version(name: str) -> str | None:
     """Of an installed package; None where an optional one is missing."""
     with contextlib.suppress(metadata.PackageNotFoundError):

@@ -44,18 +44,20 @@ from openurine_lib.speed import processor
 from openurine_lib.training.engines import engine
 
 FIELDS = 2
-ROUNDS = 3
 MARKERS = {"whole": "o", "sliced": "s", "at-once": "^"}  # how a field is seen
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 
-def measure(run: Run, n: int = 4, fields: int = FIELDS, rounds: int = ROUNDS) -> pd.DataFrame:
+def measure(run: Run, n: int = 4, fields: int = FIELDS, rounds: int | None = None) -> pd.DataFrame:
     """Times of the rows of Table n whose weights of the profile's first fold are there.
+
+    rounds: how often each row predicts each field; by default the profile says it.
 
     Columns: row, method, network, way (``Method.way``), ms (of a field, median over fields and
     rounds), ms_low and ms_high (lowest and highest of the rounds' medians), against_ours (ms as a
     multiple of the paper's method's; NaN without it). Rows that are one run are timed once.
     """
+    rounds = rounds or run.profile.timing_rounds
     fold = run.profile.folds[0]
     rows = [m for m in rows_of_table(n) if _has_weights(run, m, fold)]
     images = [read_rgb(path) for path in run.test_images(fold)["path"][:fields]]

@@ -74,6 +74,7 @@ class Profile:
     rows: str | list[str] = "all"
     search_pruner: str | None = None
     search_workers: int = 1
+    timing_rounds: int = 3
     ssl_crop: int | None = None
     path_only: list[str] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)

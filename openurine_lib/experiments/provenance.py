@@ -18,9 +18,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from openurine_lib.experiments import formatting
@@ -163,10 +165,21 @@ def save_figure(
         "png": {"Title": caption, PNG_KEY: text},
         "pdf": {"Title": caption, "Subject": banner, "Keywords": text},
     }
+    covered = _laid_out(fig)
     for suffix, entries in inside.items():
         with atomic_path(run.figures / f"{stem}.{suffix}") as temporary:
-            # tight: the banner lies below the figure
-            fig.savefig(temporary, metadata=entries, bbox_inches="tight")
+            fig.savefig(temporary, metadata=entries, bbox_inches=covered)
+
+
+def _laid_out(fig: Figure) -> Bbox:
+    """What the figure covers, in inches, with the banner that lies below it.
+
+    Both files and the notebook show the figure as it is laid out here. By itself, matplotlib lays
+    it out and measures it anew for each, which takes a figure of many panels several seconds.
+    """
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+    return fig.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
 
 
 def read_stamp(path: str | Path) -> dict[str, Any]:

@@ -112,6 +112,21 @@ def test_one_pass_gives_the_maps_of_single_calls() -> None:
         )
 
 
+@pytest.mark.parametrize("slices", [1, 3])
+def test_the_map_does_not_depend_on_how_many_slices_go_at_once(monkeypatch, slices: int) -> None:
+    """A field of six slices, upright and turned."""
+    torch.manual_seed(0)
+    model = build_model("yolo12n", OPENURINE, "multi").eval()
+    groups = [OPENURINE.heads["Crystals"]]
+    passes: list[int] = []
+    model.register_forward_pre_hook(lambda module, inputs: passes.append(len(inputs[0])))
+    together = explain(model, FIELD, View(96, 80), groups)
+    assert passes == [12]
+    monkeypatch.setattr(gradcam, "AT_ONCE", slices * 96**2)
+    np.testing.assert_allclose(explain(model, FIELD, View(96, 80), groups), together, atol=1e-4)
+    assert set(passes[1:]) == {slices}
+
+
 def test_nothing_that_speaks_for_a_class_is_a_map_of_zeros() -> None:
     model = Bright()
     nn.init.zeros_(model.model[0][0].weight)

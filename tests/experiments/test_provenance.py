@@ -124,6 +124,22 @@ def test_figure_carries_its_stamp_inside(run: Run) -> None:
     plt.close(fig)
 
 
+def test_a_saved_figure_is_as_matplotlib_cuts_it_and_shows_its_banner(run: Run) -> None:
+    fig, axes = plt.subplots(2, 2, figsize=(4, 3), layout="constrained")
+    axes[1, 0].set(ylabel="a long name of an axis", title="T" * 80)  # wider than the figure
+    provenance.save_figure(run, "fig1", fig, "Panels")
+    saved = plt.imread(run.figures / "fig1.png")
+    fig.savefig(run.figures / "by_itself.png", bbox_inches="tight")
+    by_itself = plt.imread(run.figures / "by_itself.png")
+    assert np.abs(np.subtract(saved.shape, by_itself.shape)).max() <= 3  # pixels
+    fig.texts[-1].set_visible(False)
+    fig.savefig(run.figures / "without.png", bbox_inches="tight")
+    assert (
+        len(saved) > len(plt.imread(run.figures / "without.png")) + 5
+    )  # a line of text at 100 dpi
+    plt.close(fig)
+
+
 def test_what_uses_no_data_does_not_touch_it() -> None:
     stamp = provenance.stamp(
         open_run(), uses_data=False
