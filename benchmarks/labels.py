@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 
 from openurine_lib import default_weights, open_run
-from openurine_lib.adapting import adapt
 from openurine_lib.clinical.drawn_to_real import MEAN, found_by, scores, with_usual_room
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import PACKAGE, atomic_path
-from openurine_lib.finetuning import finetune
+from openurine_lib.laboratory.adapting import adapt
+from openurine_lib.laboratory.finetuning import finetune
 from openurine_lib.training.weights import read_weights, taxonomy_of
 
 SLIDES = (5, 10, 20, 0)  # finetune holds one of five parts out, so five is the least

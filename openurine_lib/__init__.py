@@ -13,9 +13,9 @@ from openurine_lib import offline as _offline  # noqa: F401  (before anything im
 __version__ = "0.2.0"
 
 _NAMES_OF = {
-    "laboratory": "predict",
-    "finetuning": "finetune",
-    "adapting": "adapt",
+    "laboratory.predicting": "predict",
+    "laboratory.finetuning": "finetune",
+    "laboratory.adapting": "adapt",
     "explorer.state": "Explorer",
     "explorer.panel": "Panel",
     "experiments.run": "Run open_run",

@@ -151,7 +151,7 @@ def _add_groups(command: argparse.ArgumentParser) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from openurine_lib.data.levels import CUTOFFS
-    from openurine_lib.laboratory import BadOption, predict
+    from openurine_lib.laboratory.predicting import BadOption, predict
 
     numbers = {name: getattr(options, name) for name in FLAGS}
     formats = [*(name for name in options.formats if name != "csv"), *["html"] * options.html]
@@ -195,7 +195,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from openurine_lib.finetuning import finetune
+    from openurine_lib.laboratory.finetuning import finetune
 
     done = finetune(
         options.data, options.out, options.weights, options.seed, options.groups, options.epochs
@@ -213,7 +213,7 @@ def _finetune(options: argparse.Namespace) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> None:
-    from openurine_lib.adapting import adapt
+    from openurine_lib.laboratory.adapting import adapt
 
     names = ("out", "weights", "seed", "drawn", "um_per_px", "epochs")
     done = adapt(options.fields, **{name: getattr(options, name) for name in names})

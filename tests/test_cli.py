@@ -8,9 +8,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from openurine_lib import cli, finetuning
+from openurine_lib import cli
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
+from openurine_lib.laboratory import finetuning
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from PIL import Image
 import openurine_lib
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import fingerprints
-from openurine_lib.laboratory import BadFolder, BadOption, predict
+from openurine_lib.laboratory.predicting import BadFolder, BadOption, predict
 
 HEAVY = ("torch", "pandas", "numpy", "ultralytics", "matplotlib")
 

@@ -31,7 +31,7 @@ def printed(code: str) -> list[str]:
         ("import openurine_lib, torchvision.tv_tensors", "False"),
         ("import openurine_lib, torch._dynamo, torchvision", "True"),
         ("from openurine_lib.training.engines import loop, ultralytics", "False"),
-        ("from openurine_lib import laboratory", "False"),
+        ("from openurine_lib.laboratory import predicting", "False"),
     ],
 )
 def test_only_torchvision_alone_loads_the_compiler(code, loaded):

@@ -34,7 +34,7 @@ HEADS = {"mean per HPF": "per HPF", "mean per field": "per field", "why": "why i
 
 @dataclass(frozen=True)
 class Found:
-    """All that the writers need; the frames are those of ``laboratory.Prediction``."""
+    """All that the writers need; the frames are those of ``predicting.Prediction``."""
 
     fields: pd.DataFrame  # [image, path, group, width, height, unlike]
     boxes: pd.DataFrame  # [image, class, cls, conf, x1, y1, x2, y2]

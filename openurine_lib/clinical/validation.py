@@ -200,7 +200,7 @@ def _why(row: Mapping[Any, float], recorded: bool) -> str:
 
 
 def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -> int:
-    """The usual side of a slice in pixels, see ``laboratory.predict``; 0: whole fields.
+    """The usual side of a slice in pixels, see ``predicting.predict``; 0: whole fields.
 
     known: the record, or {}. um_per_px: of the fields, if known.
     """

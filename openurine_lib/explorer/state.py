@@ -24,7 +24,7 @@ from openurine_lib.data.given import ONE_PATIENT
 from openurine_lib.data.images import BadField, decode
 from openurine_lib.evaluation import gradcam
 from openurine_lib.inference import OVERLAP, predict_image, size_at_once
-from openurine_lib.laboratory import (
+from openurine_lib.laboratory.predicting import (
     at_other_setting,
     check_pixel_size,
     open_detector,
@@ -129,7 +129,7 @@ class Explorer:
         self.field = Field(Path(name).stem, about, pixels, um_per_px)
 
     def slice_px(self, way: str) -> int:
-        """The side of the slices in pixels, as ``laboratory.predict`` cuts; 0: the whole field."""
+        """The side of the slices in pixels, as ``predict`` cuts; 0: the whole field."""
         usual = validation.usual_slice_px(self.meta["imgsz"], self.known, self.field.um_per_px)
         return 0 if way == WHOLE else usual
 

@@ -167,9 +167,9 @@ def test_no_name_writes_on_a_page(out):
 
 
 def test_what_is_wrong_is_told_before_long_work(weights, given, tmp_path, capsys, monkeypatch):
-    from openurine_lib import laboratory
+    from openurine_lib.laboratory import predicting
 
-    monkeypatch.setattr(laboratory, "predict_fields", None)  # nothing is predicted
+    monkeypatch.setattr(predicting, "predict_fields", None)  # nothing is predicted
     ask = ["predict", str(given), "--weights", str(weights), "--out", str(tmp_path / "o")]
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "coco.json").write_text("a user's own")
@@ -178,8 +178,8 @@ def test_what_is_wrong_is_told_before_long_work(weights, given, tmp_path, capsys
     monkeypatch.setitem(__import__("sys").modules, "fhir.resources", None)
     assert main([*ask, "--format", "fhir"]) == 2
     assert "pip install 'openurine_lib[fhir]'" in capsys.readouterr().err
-    with pytest.raises(laboratory.BadOption, match="formats xml: give some of json, coco"):
-        laboratory.predict([given], weights, formats=["xml"])
+    with pytest.raises(predicting.BadOption, match="formats xml: give some of json, coco"):
+        predicting.predict([given], weights, formats=["xml"])
 
 
 @pytest.mark.browser

@@ -14,11 +14,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from test_images import bad_files
 
-from openurine_lib import finetuning, method, open_run
+from openurine_lib import method, open_run
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
 from openurine_lib.experiments import made_from, steps
 from openurine_lib.inference import predict_image, read_rgb
+from openurine_lib.laboratory import finetuning
 from openurine_lib.model.build import build_model
 from openurine_lib.training import transfer
 from openurine_lib.training.engines import engine

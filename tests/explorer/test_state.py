@@ -15,7 +15,7 @@ from openurine_lib.data.images import BadField
 from openurine_lib.evaluation.gradcam import NotExplainable
 from openurine_lib.explorer import picture, state
 from openurine_lib.explorer.state import SLICED, USUAL, WAYS, WHOLE, Choice, Explorer
-from openurine_lib.laboratory import BadOption
+from openurine_lib.laboratory.predicting import BadOption
 from openurine_lib.style import HEAD_COLOURS
 
 

@@ -8,12 +8,12 @@ import pytest
 import tiny
 import torch
 
-from openurine_lib import finetuning, slice_sides
 from openurine_lib.clinical import validation
 from openurine_lib.data import taxonomy
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation import shared_classes
-from openurine_lib.laboratory import BadOption, predict
+from openurine_lib.laboratory import finetuning, slice_sides
+from openurine_lib.laboratory.predicting import BadOption, predict
 from openurine_lib.training import transfer
 from openurine_lib.training.weights import read_weights
 

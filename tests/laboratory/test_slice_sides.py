@@ -8,11 +8,12 @@ import pytest
 import tiny
 
 import synthurine
-from openurine_lib import default_weights, slice_sides
+from openurine_lib import default_weights
 from openurine_lib.clinical import validation
 from openurine_lib.data import taxonomy
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.dataset import Dataset, prepare
+from openurine_lib.laboratory import slice_sides
 from openurine_lib.training.weights import read_weights
 
 OLD = taxonomy.load("openurine")

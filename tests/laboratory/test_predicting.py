@@ -22,7 +22,7 @@ from openurine_lib.data import taxonomy
 from openurine_lib.data.boxes import ROOM, XYXY, area
 from openurine_lib.training.weights import read_weights, usual_room
 
-DATA = Path(os.environ.get("OPENURINE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+DATA = Path(os.environ.get("OPENURINE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 REAL = DATA / "urised2k" / "images"
 real_fields = pytest.mark.skipif(
     not REAL.is_dir(), reason=f"no urised2k in {DATA}; set OPENURINE_TEST_DATA"
@@ -230,6 +230,6 @@ def test_what_the_system_refuses_is_told_with_the_place_and_a_remedy(
     def refuse(*arguments, **options):
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "cd"))
 
-    monkeypatch.setattr("openurine_lib.laboratory.FileLock", refuse)
+    monkeypatch.setattr("openurine_lib.laboratory.predicting.FileLock", refuse)
     assert predicted(fields, weights, tmp_path / "cd") == 2
     assert "Read-only file system; give a folder that you may write to" in one_line(capsys)

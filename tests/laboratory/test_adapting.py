@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import tiny
 
-from openurine_lib import adapting, cli, finds, finetuning
-from openurine_lib.adapting import adapt
+from openurine_lib import cli
 from openurine_lib.clinical import validation
-from openurine_lib.laboratory import BadOption
+from openurine_lib.laboratory import adapting, finds, finetuning
+from openurine_lib.laboratory.adapting import adapt
+from openurine_lib.laboratory.predicting import BadOption
 from openurine_lib.training import weights
 from openurine_lib.training.weights import read_weights
 from synthurine import likeness

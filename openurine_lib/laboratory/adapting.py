@@ -28,10 +28,10 @@ from openurine_lib.data.dataset import Dataset, prepare
 from openurine_lib.data.given import given_fields
 from openurine_lib.data.images import read_rgb
 from openurine_lib.files import digest, digest_of_file
-from openurine_lib.finds import confident
-from openurine_lib.finetuning import CHECKS, Finetuned, start_of, trained_further
 from openurine_lib.inference import digests
-from openurine_lib.laboratory import BadOption, check_pixel_size
+from openurine_lib.laboratory.finds import confident
+from openurine_lib.laboratory.finetuning import CHECKS, Finetuned, start_of, trained_further
+from openurine_lib.laboratory.predicting import BadOption, check_pixel_size
 from openurine_lib.training.weights import check_taxonomy
 from synthurine.laboratories import Laboratory, described, read_laboratories, write_laboratories
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from openurine_lib import default_weights, slice_sides
+from openurine_lib import default_weights
 from openurine_lib.clinical import validation
 from openurine_lib.data.boxes import with_room
 from openurine_lib.data.dataset import Dataset, prepare
@@ -29,7 +29,8 @@ from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.methods import profile
 from openurine_lib.files import atomic_path, digest_of_file, write_json
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
-from openurine_lib.laboratory import BadOption
+from openurine_lib.laboratory import slice_sides
+from openurine_lib.laboratory.predicting import BadOption
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.job import TrainJob
