@@ -27,7 +27,8 @@ REMEDIES = {
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "give another folder"),
 }
 # of ``predict``
-FLAGS = {"conf": "--conf", "slice_px": "--slice", "um_per_px": "--um-per-px", "room": "--room"}
+FLAGS = {"conf": "--conf", "slice_px": "--slice", "um_per_px": "--um-per-px"}
+FLAGS |= {name: f"--{name}" for name in ("room", "looks")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     about = "share of a box that is added on each side (default: 0.095 for a detector of drawn "
     about += "fields, whose boxes are tighter than an annotator's; else 0)"
     add("--room", type=float, help=about)
+    about = "1, or 2 at every field, whose finds are fused: more is found, in twice the time "
+    about += "(default: as the weights were validated)"
+    add("--looks", type=int, help=about)
     about = "further files: report.json, coco.json (boxes to correct), fhir/ (FHIR R4, a file a "
     about += "patient); boxes.csv and report.csv always"
     names = ("csv", "json", "coco", "fhir")

@@ -8,9 +8,8 @@ stored and scored alike. What the paper leaves open, and what is done here:
 - suppression: IoU with a threshold of 0.5 (sahi's default), within a class. sahi's own default,
   across classes, costs touching cells of two classes.
 - no pass over the whole image is added to the slices (sahi's default adds one).
-- ``at_once`` is ours, not the paper's: a field that is small enough is seen whole, enlarged or made
-  smaller as its slices would be. Nothing is cut, no pixel is seen twice, and the network meets
-  particles of the size that it has learned (``docs/measured.md`` says what that gains).
+- ``at_once`` and ``looks`` are ours, not the paper's. At once, a field that is small enough is seen
+  whole, at the scale of its slices. The finds of two looks are fused (``two_looks``).
 - confidence: everything from 0.001 on is stored, as in ultralytics' validation, for the whole
   precision-recall curve. Who shows boxes chooses the threshold.
 - one class a box, the best, as ultralytics predicts. Its validation lets a box count for every
@@ -20,6 +19,7 @@ stored and scored alike. What the paper leaves open, and what is done here:
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -41,6 +41,7 @@ from openurine_lib.data.boxes import XYXY, with_room
 from openurine_lib.data.images import BadField, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.files import atomic_path, digest, digest_of_file
+from openurine_lib.two_looks import seen_twice
 
 CONFIDENCE = 0.001  # least confidence that is stored, as in ultralytics' validation
 MAX_DETECTIONS = 300  # a slice or image, of every engine; after merging there is no limit
@@ -67,13 +68,29 @@ def predict_image(
     overlap: float = OVERLAP,
     at_once: bool = False,
     room: float = 0.0,
+    looks: int = 1,
 ) -> pd.DataFrame:
     """The boxes of one image, most confident first: [cls, conf, x1, y1, x2, y2] in its pixels.
 
     image: uint8 (H, W, 3) RGB. slice_px: side of the slices; None predicts the image as a whole, at
     the detector's ``image_size``. at_once: no slices where ``size_at_once`` knows a size. room:
     what is added on each side of a box after suppression, a share of it (``boxes.with_room``).
+    looks: 1, or 2 whose finds are fused (``two_looks``), which takes twice as long.
     """
+    find = functools.partial(_found, detector, overlap=overlap, at_once=at_once)
+    boxes = seen_twice(find, image, slice_px) if looks == 2 else find(image, slice_px)
+    boxes = with_room(boxes, room)
+    boxes[XYXY] = boxes[XYXY].to_numpy().clip(0, image.shape[1::-1] * 2)  # (W, H, W, H)
+    # nothing is left of a box beyond the edge
+    boxes = boxes[(boxes.x2 > boxes.x1) & (boxes.y2 > boxes.y1)]
+    # every column decides, so equal scores have one order on every machine
+    return boxes.sort_values(["conf", *XYXY, "cls"], ascending=False, ignore_index=True)
+
+
+def _found(
+    detector: DetectionModel, image: np.ndarray, slice_px: int | None, overlap: float, at_once: bool
+) -> pd.DataFrame:
+    """What one look finds, in no order."""
     px = size_at_once(detector, max(image.shape[:2]), slice_px) if at_once else None
     if px:
         with _seen_at(detector, px):
@@ -92,13 +109,7 @@ def predict_image(
     found = result.object_prediction_list
     rows = [(p.category.id, p.score.value, *p.bbox.to_xyxy()) for p in found]
     # astype: an empty frame has no types of its own
-    boxes = pd.DataFrame(rows, columns=COLUMNS[1:]).astype({c: TYPES[c] for c in COLUMNS[1:]})
-    boxes = with_room(boxes, room)
-    boxes[XYXY] = boxes[XYXY].to_numpy().clip(0, image.shape[1::-1] * 2)  # (W, H, W, H)
-    # nothing is left of a box beyond the edge
-    boxes = boxes[(boxes.x2 > boxes.x1) & (boxes.y2 > boxes.y1)]
-    # every column decides, so equal scores have one order on every machine
-    return boxes.sort_values(["conf", *XYXY, "cls"], ascending=False, ignore_index=True)
+    return pd.DataFrame(rows, columns=COLUMNS[1:]).astype({c: TYPES[c] for c in COLUMNS[1:]})
 
 
 def size_at_once(detector: Any, side: int, slice_px: int | None) -> int | None:
@@ -135,6 +146,7 @@ def predict_fields(
     then: Callable[[Any, np.ndarray, pd.DataFrame], None] | None = None,
     at_once: bool = False,
     room: float = 0.0,
+    looks: int = 1,
 ) -> pd.DataFrame:
     """Predicts every field and writes all boxes to ``out`` (csv), in the order of ``images``.
 
@@ -144,7 +156,7 @@ def predict_fields(
 
     Args:
         images: [image, path, ...] and, where known, [width, height], which the files must have.
-        slice_px, overlap, at_once, room: see ``predict_image``.
+        slice_px, overlap, at_once, room, looks: see ``predict_image``.
         then: called with each field's row, pixels and boxes, in a thread beside the prediction; a
             field is finished when it returns.
 
@@ -158,7 +170,7 @@ def predict_fields(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     setting = {
-        "slice": slice_px, "overlap": overlap, "at_once": at_once, "room": room,
+        "slice": slice_px, "overlap": overlap, "at_once": at_once, "room": room, "looks": looks,
         "conf": detector.confidence_threshold, "imgsz": detector.image_size,
         "weights": _digest(detector.model), "fields": digests(images),
     }  # fmt: skip
@@ -180,7 +192,7 @@ def predict_fields(
 
         try:
             for field, pixels in _read_ahead(pool, todo):
-                boxes = predict_image(detector, pixels, slice_px, overlap, at_once, room)
+                boxes = predict_image(detector, pixels, slice_px, overlap, at_once, room, looks)
                 # plain numbers, so that a resumed call and an undisturbed one write the same
                 rows = boxes.to_numpy().tolist()
                 drawn = pool.submit(then or _nothing, field, pixels, boxes)

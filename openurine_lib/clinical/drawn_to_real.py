@@ -118,7 +118,8 @@ def found_by(run: Run, weights: Path, images: pd.DataFrame, name: str) -> pd.Dat
         detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
         known = validation.read(weights)
         side, at_once = known.get("slice_px") or None, known.get("at_once", False)
-        predict_fields(detector, images, side, OVERLAP, out, at_once=at_once)
+        looks = known.get("looks", 1)
+        predict_fields(detector, images, side, OVERLAP, out, at_once=at_once, looks=looks)
     found, classes = read_predictions(out), taxonomy_of(meta, weights)
     own = run.dataset.taxonomy
     return found if classes.classes == own.classes else renamed(found, own, classes)

@@ -92,7 +92,7 @@ def record(
     that the detector was trained on. setting: data (a name), drawn (whether the fields are), alone
     (whether every field counts as a patient), cameras (how many laboratories' drawn fields come
     from, 0 for real ones), slice_px (0: whole fields), imgsz (pixels), at_once (whether small
-    fields were seen whole at the slices' scale, ``inference.size_at_once``).
+    fields were seen whole at the slices' scale, ``inference.size_at_once``), looks (at each field).
     """
     scale = setting["imgsz"] / (setting["slice_px"] or images[["width", "height"]].max().max())
     fields = appearance.spread(list(training["path"]))
@@ -114,30 +114,34 @@ def record(
     }  # fmt: skip
 
 
-def of_run(run: Run, m: Method, fold: int, at_once: bool = False) -> dict[str, Any]:
+def of_run(run: Run, m: Method, fold: int, at_once: bool = False, looks: int = 1) -> dict[str, Any]:
     """The record of a row of a run, from its predictions on the fold's test fields.
 
-    at_once: of fields that are seen whole at the slices' scale (``inference.size_at_once``), which
-    are predicted now, and not of the row's own slices.
+    at_once: of fields that are seen whole at the slices' scale (``inference.size_at_once``); looks:
+    at each field. In another way than the row's own they are predicted now.
     """
     images, data = run.test_images(fold), run.dataset
-    found = _at_once(run, m, fold) if at_once else ensure_predictions(run, m, fold)
+    if at_once or looks > 1:
+        found = _seen_so(run, m, fold, at_once, looks)
+    else:
+        found = ensure_predictions(run, m, fold)
     training = data.train_images(fold, run.profile.max_train_fields)
     return record(
         images, data.boxes_of(images), found, data.taxonomy, training,
         data=run.data_name, drawn=data.synthetic, alone=by_image(data.meta),
         cameras=len(data.meta.get("laboratories", LABORATORIES)) if data.synthetic else 0,
         slice_px=run.slicing(m)[0] or 0, imgsz=run.profile.pixels(m.imgsz), at_once=at_once,
+        looks=looks,
     )  # fmt: skip
 
 
-def _at_once(run: Run, m: Method, fold: int) -> pd.DataFrame:
+def _seen_so(run: Run, m: Method, fold: int, at_once: bool, looks: int) -> pd.DataFrame:
     px = run.profile.pixels(m.imgsz)
     detector = engine(m.engine).detector(ensure_weights(run, m, fold), CONFIDENCE, device(), px)
     images = run.test_images(fold)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "predictions.csv"
-        return predict_fields(detector, images, *run.slicing(m), out, at_once=True)
+        return predict_fields(detector, images, *run.slicing(m), out, at_once=at_once, looks=looks)
 
 
 def keep(run: Run, m: Method, fold: int) -> pd.DataFrame:

@@ -137,6 +137,10 @@ class Explorer:
         """Whether a small field is seen whole at the slices' scale (``inference.size_at_once``)."""
         return way == USUAL and self.known.get("at_once", False)
 
+    def looks(self, way: str) -> int:
+        """At how many looks the field is seen (``two_looks``)."""
+        return self.known.get("looks", 1) if way == USUAL else 1
+
     def slices(self, way: str) -> int:
         """In how many slices the field is seen."""
         return len(self._view(way).cuts(*self.field.pixels.shape[:2]))
@@ -146,8 +150,14 @@ class Explorer:
         found = self.field.boxes
         if way not in found:
             side, at_once = self.slice_px(way) or None, self.at_once(way)
+            looks = self.looks(way)
             boxes = predict_image(
-                self.detector, self.field.pixels, side, at_once=at_once, room=usual_room(self.meta)
+                self.detector,
+                self.field.pixels,
+                side,
+                at_once=at_once,
+                room=usual_room(self.meta),
+                looks=looks,
             )
             names = [self.classes.classes[c] for c in boxes["cls"]]
             boxes.insert(0, "head", [self.classes.head_of(c) for c in boxes["cls"]])
@@ -183,7 +193,8 @@ class Explorer:
         # of all heads: what is switched off was looked for, but is not shown
         side, usual = self.slice_px(choice.way), self.slice_px(USUAL)
         at_once = self.at_once(choice.way)
-        other = at_other_setting(self.known, choice.conf, side, usual, at_once)
+        looks = self.looks(choice.way)
+        other = at_other_setting(self.known, choice.conf, side, usual, at_once, looks)
         report = patient_report.report(fields, sure, self.classes, self.known, other)
         return Seen(
             shown, self._counts(shown, choice), self._without(report, choice.off),

@@ -73,6 +73,7 @@ def predict(
     um_per_px: float | None = None,
     formats: Sequence[str] = (),
     room: float | None = None,
+    looks: int | None = None,
 ) -> Prediction:
     """Detects particles on fields and grades each patient's counts in five levels.
 
@@ -95,6 +96,8 @@ def predict(
         formats: what else goes into ``out``, of ``result_files.FORMATS``.
         room: that share of a box is added on each side of it. None: ``weights.usual_room``, since
             drawn boxes are tighter than an annotator's. What is found does not depend on it.
+        looks: 1, or 2 at every field, whose finds are fused (``two_looks``). By default as in the
+            weights' record.
 
     Raises:
         ValueError: a number out of range (BadOption), two fields of one name, an unreadable image
@@ -110,6 +113,8 @@ def predict(
         raise BadOption("slice_px", slice_px, "give pixels, or 0 for the whole field at once")
     if room is not None and not 0 <= room <= 1:
         raise BadOption("room", room, "give a share of a box's side, between 0 and 1")
+    if looks not in (None, 1, 2):
+        raise BadOption("looks", looks, "give 1 or 2")
     unknown = [name for name in formats if name not in result_files.FORMATS]
     if unknown:
         raise BadOption("formats", unknown[0], f"give some of {', '.join(result_files.FORMATS)}")
@@ -129,14 +134,15 @@ def predict(
         side = usual if slice_px is None else slice_px
         at_once = slice_px is None and known.get("at_once", False)
         room = usual_room(meta) if room is None else room
-        other = at_other_setting(known, conf, side, usual, at_once)
+        looks = looks or known.get("looks", 1)
+        other = at_other_setting(known, conf, side, usual, at_once, looks)
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
             bare = folder / result_files.PATIENTS if "html" in formats else None
             eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder, bare)
             cut = side or None  # 0 stands for the whole field
             boxes = predict_fields(
-                detector, fields, cut, OVERLAP, folder / "boxes.csv", eye.look, at_once, room
+                detector, fields, cut, OVERLAP, folder / "boxes.csv", eye.look, at_once, room, looks
             )
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")
@@ -215,16 +221,18 @@ def unlike_training(pixels: np.ndarray, known: dict[str, Any], imgsz: int, side:
 
 
 def at_other_setting(
-    known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool
+    known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool, looks: int
 ) -> str:
     """What of confidence and slices differs from the weights' record; "" if nothing does.
 
     side, usual: of the slices, in pixels, as they are and as the record asks; 0: the whole field.
-    at_once: whether a small field is seen whole at the slices' scale.
+    at_once: whether a small field is seen whole at the slices' scale. looks: at every field.
     """
     if known and (side != usual or at_once != known.get("at_once", False)):
         whole = "whole fields at the scale of " if known.get("at_once") else ""
         return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
+    if known and looks != known.get("looks", 1):
+        return f"validated on fields seen {'once' if looks == 2 else 'twice'}"
     differs = known.get("conf", conf) != conf
     return f"validated at confidence {known['conf']}" if differs else ""
 

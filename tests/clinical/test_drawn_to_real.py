@@ -41,8 +41,8 @@ def run(monkeypatch):
          (("a", 50), ("b", 50), ("t", 50), ("b", 198))], columns=COLUMNS,
     ).assign(conf=0.9)  # fmt: skip
 
-    def stand_in(detector, images, slice_px, overlap, out, at_once):
-        assert slice_px == 544 and at_once is True  # as its record says
+    def stand_in(detector, images, slice_px, overlap, out, at_once, looks):
+        assert (slice_px, at_once, looks) == (544, True, 2)  # as its record says
         out.parent.mkdir(parents=True, exist_ok=True)
         found[found.image.isin(images.image)].to_csv(out, index=False)
 
@@ -57,7 +57,7 @@ def run(monkeypatch):
         "classes": list(OPENURINE.classes),
     }
     monkeypatch.setattr(drawn_to_real, "read_weights", lambda path, needed: {"meta": meta})
-    record = {"slice_px": 544, "at_once": True}
+    record = {"slice_px": 544, "at_once": True, "looks": 2}
     monkeypatch.setattr(drawn_to_real.validation, "read", lambda path: record)
     monkeypatch.setattr(
         drawn_to_real, "engine", lambda name: SimpleNamespace(detector=lambda *of: None)

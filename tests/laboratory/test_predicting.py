@@ -18,8 +18,10 @@ from PIL import Image
 import synthurine
 from openurine_lib import default_weights, inference, predict
 from openurine_lib.cli import main
+from openurine_lib.clinical import validation
 from openurine_lib.data import taxonomy
 from openurine_lib.data.boxes import ROOM, XYXY, area
+from openurine_lib.laboratory.predicting import BadOption
 from openurine_lib.training.weights import read_weights, usual_room
 
 DATA = Path(os.environ.get("OPENURINE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -136,6 +138,20 @@ def test_a_detector_of_drawn_fields_leaves_room_unless_told():
     inside = (far[:, :2] > 50).all(1) & (far[:, 2:] < 510).all(1)  # of the edge
     ratio = area(usual.boxes[inside]) / area(tight.boxes[inside])
     assert inside.any() and np.allclose(ratio, 2**0.5, rtol=1e-3)
+
+
+def test_two_looks_are_taken_if_asked_for_or_validated(tmp_path):
+    """A report at another number of looks than the record's is not validated."""
+    field = synthurine.one_field("urinary tract infection", 0, 1, px=560, um=160).image
+    once, twice = (predict([field], looks=looks) for looks in (1, 2))
+    assert len(once.boxes) and len(twice.boxes) and not once.boxes.equals(twice.boxes)
+    validated = validation.read(default_weights.path()).get("looks", 1)
+    usual = predict([field])
+    assert usual.boxes.equals((once, twice)[validated - 1].boxes)
+    other = (twice, once)[validated - 1]
+    assert set(other.report.why) == {f"validated on fields seen {('once', 'twice')[validated - 1]}"}
+    with pytest.raises(BadOption, match="looks 3: give 1 or 2"):
+        predict([field], looks=3)
 
 
 def test_only_drawn_fields_leave_boxes_without_room(weights):
