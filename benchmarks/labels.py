@@ -4,6 +4,7 @@ label, and trained further on the labelled fields of a few slides or of many.
     python benchmarks/labels.py /path/to/fields                      # docs/results/labels.csv
     python benchmarks/labels.py /path/to/fields --slides 10          # this line of it alone
     python benchmarks/labels.py /path/to/fields --slides 50 --each 1 # one field of each slide
+    python benchmarks/labels.py /path/to/fields --slides --looks 2   # no slide; two looks a field
 
 The training part of a fold plays the laboratory. ``openurine adapt`` sees its fields without boxes,
 ``openurine finetune`` those of some of its slides (or patients) with boxes, all fields of a slide
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from openurine_lib import default_weights, open_run
+from openurine_lib.clinical import validation
 from openurine_lib.clinical.drawn_to_real import MEAN, found_by, scores, with_usual_room
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.experiments.run import Run
@@ -45,13 +47,14 @@ def main() -> None:
     parser.add_argument("--adapt", action="store_true", help="adapt first, and start from that")
     parser.add_argument("--fold", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the slides and of the training")
+    parser.add_argument("--looks", type=int, choices=(1, 2), help="at each field that is scored")
     options = parser.parse_args()
     run = open_run(options.data, "study")
     base, known = default_weights.path(), "as it comes"
     if options.adapt:
         base, known = adapted(run, base, options.fold, options.seed), "adapted"
     which = {"fold": options.fold, "seed": options.seed}
-    lines = [{"start": known, "slides": 0, "fields": 0, **which, **scored(run, base, options.fold)}]
+    lines = [{"start": known, "slides": 0, "fields": 0, **which, **scored(run, base, options)}]
     for slides in options.slides:
         fields = labelled(run, slides, options)
         each = f"x{options.each}" if options.each else ""
@@ -59,7 +62,7 @@ def main() -> None:
         out = run.dir / "labels" / name
         tuned = finetune(subset(run, fields, out / "fields"), out / "finetuned", base, options.seed)
         shown = {"slides": fields["group"].nunique(), "fields": len(fields)}
-        scores_there = scored(run, tuned.weights, options.fold)
+        scores_there = scored(run, tuned.weights, options)
         lines.append({"start": known, **shown, **which, **scores_there})
     print(keep(lines).to_string(index=False))
 
@@ -104,17 +107,19 @@ def subset(run: Run, fields: pd.DataFrame, folder: Path) -> Path:
     return folder
 
 
-def scored(run: Run, weights: Path, fold: int) -> dict[str, float]:
+def scored(run: Run, weights: Path, options: argparse.Namespace) -> dict[str, float]:
     """A detector on the test part, with its boxes as ``predict`` gives them. In percent: the AP of
     each class that OpenUrine has, too, and mAP50 over all classes where it was trained on them.
     """
-    own, test = run.dataset.taxonomy, run.test_images(fold)
-    found = with_usual_room(found_by(run, weights, test, f"test-fold{fold}"), weights)
+    own, test = run.dataset.taxonomy, run.test_images(options.fold)
+    looks = options.looks or validation.read(weights).get("looks", 1)
+    found = found_by(run, weights, test, f"test-fold{options.fold}", looks)
+    found = with_usual_room(found, weights)
     every = np.nan
     if taxonomy_of(read_weights(weights)["meta"], weights).classes == own.classes:
         truth = run.dataset.boxes_of(test)
         every = 100 * summary(evaluate(truth, found, own.n, list(test["image"])))["map50"]
-    result = {"map50": every}
+    result = {"looks": looks, "map50": every}
     for name, _, ap50, ap30 in scores(run, test, found):
         result |= {f"{name} 0.5": ap50, f"{name} 0.3": ap30}
     return result
@@ -122,7 +127,7 @@ def scored(run: Run, weights: Path, fold: int) -> dict[str, float]:
 
 def keep(lines: list[dict[str, Any]]) -> pd.DataFrame:
     """The table with these lines in the place of earlier ones, in docs/results."""
-    which = ["start", "slides", "fields", "fold", "seed"]
+    which = ["start", "slides", "fields", "fold", "seed", "looks"]
     old = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
     table = pd.concat([old, pd.DataFrame(lines)], ignore_index=True)
     table = table.drop_duplicates(which, keep="last").sort_values(which, ignore_index=True)

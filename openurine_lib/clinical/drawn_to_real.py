@@ -52,7 +52,9 @@ def table_drawn_to_real(run: Run, fold: int) -> pd.DataFrame | None:
     test, train = run.test_images(fold), data.train_images(fold, ROOM_FIELDS)
     weights = default_weights.path()
     found = found_by(run, weights, test, f"test-fold{fold}")
-    habit = room(found_by(run, weights, train, f"train-fold{fold}"), data.boxes_of(train))
+    # one look at each will do, as room is a median over many boxes
+    on_train = found_by(run, weights, train, f"train-fold{fold}", looks=1)
+    habit = room(on_train, data.boxes_of(train))
     ways = {
         NONE: found,
         USUAL: with_usual_room(found, weights),
@@ -109,16 +111,18 @@ def scores(
     yield MEAN, int(counts.sum()), ap50.mean(), ap30.mean()
 
 
-def found_by(run: Run, weights: Path, images: pd.DataFrame, name: str) -> pd.DataFrame:
+def found_by(
+    run: Run, weights: Path, images: pd.DataFrame, name: str, looks: int | None = None
+) -> pd.DataFrame:
     """What a detector finds, in the data set's classes; predicted once, as its record says, and
-    kept under ``name``."""
-    out = _folder(run, weights) / f"{name}.csv"
+    kept under ``name``. looks: at each field; None: as the record says."""
+    known = validation.read(weights)
+    looks = looks or known.get("looks", 1)
+    out = _folder(run, weights) / f"{name}{'' if looks == 1 else f'-{looks}-looks'}.csv"
     meta = read_weights(weights, needed=DETECTOR)["meta"]
     if not out.exists():
         detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
-        known = validation.read(weights)
         side, at_once = known.get("slice_px") or None, known.get("at_once", False)
-        looks = known.get("looks", 1)
         predict_fields(detector, images, side, OVERLAP, out, at_once=at_once, looks=looks)
     found, classes = read_predictions(out), taxonomy_of(meta, weights)
     own = run.dataset.taxonomy

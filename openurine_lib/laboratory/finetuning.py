@@ -175,8 +175,9 @@ def trained_further(
     best, looks = _train(job, split.validation, d, side)
     if halfway:
         best = write_mean(out / "start.pt", best, work / "halfway.pt")
-    found = _on_held_out(best, held, side, work / "held_out.csv")
-    first = _on_held_out(before or base, held, side, work / "before.csv")
+    at_each = validation.read(base).get("looks", 1)  # as ``predict`` will see a field
+    found = _on_held_out(best, held, side, at_each, work / "held_out.csv")
+    first = _on_held_out(before or base, held, side, at_each, work / "before.csv")
     first = renamed(first, d.taxonomy, old)
     if not d.synthetic:  # as ``predict`` gives them
         first = with_room(first, usual_room(meta))
@@ -185,7 +186,7 @@ def trained_further(
     content = validation.record(
         held, truth, found, d.taxonomy, rest,
         data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,
-        imgsz=meta["imgsz"],
+        imgsz=meta["imgsz"], looks=at_each,
     )  # fmt: skip
     final = out / "weights.pt"
     with atomic_path(final) as temporary:
@@ -234,15 +235,18 @@ def _weights_of(job: TrainJob, epochs: int) -> Path:
     return job.dir / f"weights-{epochs}.pt"
 
 
-def _on_held_out(weights: Path, held: pd.DataFrame, side: int, out: Path) -> pd.DataFrame:
+def _on_held_out(
+    weights: Path, held: pd.DataFrame, side: int, looks: int, out: Path
+) -> pd.DataFrame:
     """The boxes of a detector on the held-out fields; those of a finished call are read."""
     done = out.with_suffix(".json")
     made = {"weights": digest_of_file(weights), "slice_px": side, "fields": list(held["image"])}
+    made |= {"looks": looks} if looks > 1 else {}
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == made:
         return read_predictions(out)
     imgsz = read_weights(weights)["meta"]["imgsz"]
     detector = engine("ultralytics").detector(weights, CONFIDENCE, device(), imgsz)
-    boxes = predict_fields(detector, held, side or None, OVERLAP, out)
+    boxes = predict_fields(detector, held, side or None, OVERLAP, out, looks=looks)
     write_json(done, made)
     return boxes
 
