@@ -196,7 +196,7 @@ def _why(row: Mapping[Any, float], recorded: bool) -> str:
     if row["patients"] < LEAST_PATIENTS:
         return f"{row['patients']:.0f} held-out patients, fewer than {LEAST_PATIENTS}"
     low = [
-        f"{name} {row[name]:.2f}, below {least}"
+        f"no {name}" if math.isnan(row[name]) else f"{name} {row[name]:.2f}, below {least}"
         for name, least in LEAST.items()
         if not row[name] >= least  # also where it is NaN
     ]

@@ -68,7 +68,7 @@ def content(drawn=False, **changed):
         ({}, ""),
         ({"recall": 0.3}, "recall 0.30, below 0.5"),
         ({"precision": 0.49}, "precision 0.49, below 0.5"),
-        ({"kappa": None}, "kappa nan, below 0.41"),
+        ({"kappa": None}, "no kappa"),
         ({"boxes": 9}, "9 held-out particles, fewer than 10"),
         ({"patients": 4}, "4 held-out patients, fewer than 5"),
     ],

@@ -1,0 +1,114 @@
+"""How often, and in which ways, should a detector look at a field? docs/results/looks.csv
+
+    python benchmarks/looks.py /path/to/fields
+
+The detector of the project sees two fields of each slide of a fold's training part, which it has
+not learned from: in slices of several sides, as they are and mirrored. The boxes of several looks
+are fused. The test part is not touched. A look that is finished is kept in runs/<run>/looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from openurine_lib import default_weights, open_run, read_rgb
+from openurine_lib.clinical import validation
+from openurine_lib.clinical.drawn_to_real import scores, with_usual_room
+from openurine_lib.evaluation.shared_classes import renamed
+from openurine_lib.experiments.run import Run
+from openurine_lib.files import PACKAGE, atomic_path
+from openurine_lib.inference import CONFIDENCE, predict_image, read_predictions, write_csv
+from openurine_lib.laboratory.predicting import open_detector
+from openurine_lib.training.weights import read_weights, taxonomy_of
+from openurine_lib.two_looks import fused
+
+FIELDS = 2  # of a slide
+LONGER, USUAL, SHORTER = 2 ** (1 / 3), 1.0, 2 ** (-1 / 3)  # sides of slices, as shares
+# name -> looks: (share, mirrored along y and along x)
+WAYS = {
+    "one": [(USUAL, False, False)],
+    "one, longer slices": [(LONGER, False, False)],
+    "one, shorter slices, mirrored": [(SHORTER, True, False)],
+    "two: usual, mirrored": [(USUAL, False, False), (USUAL, False, True)],
+    "two: longer, and mirrored shorter": [(LONGER, False, False), (SHORTER, True, False)],
+    "three: all sides": [(USUAL, False, True), (LONGER, False, False), (SHORTER, True, False)],
+}
+RESULTS = PACKAGE.parent / "docs" / "results" / "looks.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("data", help="labelled fields, as for make reproduce DATA=")
+    parser.add_argument("--fold", type=int, default=0, help="(%(default)s)")
+    options = parser.parse_args()
+    run = open_run(options.data, "study")
+    fields = run.dataset.train_images(options.fold).sample(frac=1, random_state=run.seed)
+    fields = fields.groupby("group").head(FIELDS).sort_index()
+    weights = default_weights.path()
+    classes = taxonomy_of(read_weights(weights)["meta"], weights)
+    looks = dict.fromkeys(look for way in WAYS.values() for look in way)
+    seen = {look: found_by(run, fields, look, options.fold) for look in looks}
+    rows = []
+    for name, way in WAYS.items():
+        found = [seen[look][0] for look in way]
+        boxes = found[0] if len(way) == 1 else together(found, fields)
+        boxes = with_usual_room(renamed(boxes, run.dataset.taxonomy, classes), weights)
+        by_class = scores(run, fields, boxes)
+        row = {"looks": name, "seconds a field": sum(seen[look][1] for look in way)}
+        for cls, _, ap50, ap30 in by_class:
+            row |= {f"{cls} 0.3": ap30, f"{cls} 0.5": ap50}
+        rows.append(row)
+    table = pd.DataFrame(rows).round({"seconds a field": 2}).round(1)
+    with atomic_path(RESULTS) as temporary:
+        table.to_csv(temporary, index=False)
+    print(table.to_string(index=False))
+
+
+def found_by(
+    run: Run, fields: pd.DataFrame, look: tuple[float, bool, bool], fold: int
+) -> tuple[pd.DataFrame, float]:
+    """The boxes of one look at every field, and its seconds a field."""
+    share, upside_down, sideways = look
+    weights = default_weights.path()
+    file = run.dir / "looks" / f"fold{fold}-{share:.2f}-{upside_down:d}{sideways:d}.csv"
+    detector, _, _ = open_detector(weights, CONFIDENCE)
+    if not file.exists():
+        known = validation.read(weights)
+        parts = []
+        for field in tqdm(list(fields.itertuples()), desc=f"slices x {share:.2f}", unit="field"):
+            image = read_rgb(field.path)
+            axes = [axis for axis, turned in enumerate((upside_down, sideways)) if turned]
+            shown = np.ascontiguousarray(np.flip(image, axes))
+            started = time.perf_counter()
+            side = round(known["slice_px"] * share)
+            boxes = predict_image(detector, shown, side, at_once=known["at_once"])
+            boxes["seconds"] = time.perf_counter() - started
+            height, width = image.shape[:2]
+            if upside_down:
+                boxes = boxes.assign(y1=height - boxes["y2"], y2=height - boxes["y1"])
+            if sideways:
+                boxes = boxes.assign(x1=width - boxes["x2"], x2=width - boxes["x1"])
+            parts.append(boxes.assign(image=field.image))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(pd.concat(parts), file)
+    found = read_predictions(file)
+    seconds = found.groupby("image")["seconds"].first().mean()
+    return found.drop(columns="seconds"), float(seconds)
+
+
+def together(found: list[pd.DataFrame], fields: pd.DataFrame) -> pd.DataFrame:
+    """The looks' boxes, fused field by field."""
+    parts = []
+    for field in fields.itertuples():
+        of_field = [boxes[boxes["image"] == field.image] for boxes in found]
+        parts.append(fused(of_field, field.width, field.height).assign(image=field.image))
+    return pd.concat(parts, ignore_index=True)
+
+
+if __name__ == "__main__":
+    main()
