@@ -69,6 +69,7 @@ def predict_image(
     at_once: bool = False,
     room: float = 0.0,
     looks: int = 1,
+    least: float = 0.0,
 ) -> pd.DataFrame:
     """The boxes of one image, most confident first: [cls, conf, x1, y1, x2, y2] in its pixels.
 
@@ -76,13 +77,14 @@ def predict_image(
     the detector's ``image_size``. at_once: no slices where ``size_at_once`` knows a size. room:
     what is added on each side of a box after suppression, a share of it (``boxes.with_room``).
     looks: 1, or 2 whose finds are fused (``two_looks``), which takes twice as long.
+    least: confidence from which a box counts, after fusion; what one look is less sure of matters.
     """
     find = functools.partial(_found, detector, overlap=overlap, at_once=at_once)
     boxes = seen_twice(find, image, slice_px) if looks == 2 else find(image, slice_px)
     boxes = with_room(boxes, room)
     boxes[XYXY] = boxes[XYXY].to_numpy().clip(0, image.shape[1::-1] * 2)  # (W, H, W, H)
     # nothing is left of a box beyond the edge
-    boxes = boxes[(boxes.x2 > boxes.x1) & (boxes.y2 > boxes.y1)]
+    boxes = boxes[(boxes.x2 > boxes.x1) & (boxes.y2 > boxes.y1) & (boxes.conf >= least)]
     # every column decides, so equal scores have one order on every machine
     return boxes.sort_values(["conf", *XYXY, "cls"], ascending=False, ignore_index=True)
 
@@ -143,10 +145,11 @@ def predict_fields(
     slice_px: int | None,
     overlap: float,
     out: Path,
-    then: Callable[[Any, np.ndarray, pd.DataFrame], None] | None = None,
+    then: Callable[[Any, np.ndarray, pd.DataFrame], None] = lambda *of_field: None,
     at_once: bool = False,
     room: float = 0.0,
     looks: int = 1,
+    least: float = 0.0,
 ) -> pd.DataFrame:
     """Predicts every field and writes all boxes to ``out`` (csv), in the order of ``images``.
 
@@ -156,7 +159,7 @@ def predict_fields(
 
     Args:
         images: [image, path, ...] and, where known, [width, height], which the files must have.
-        slice_px, overlap, at_once, room, looks: see ``predict_image``.
+        slice_px, overlap, at_once, room, looks, least: see ``predict_image``.
         then: called with each field's row, pixels and boxes, in a thread beside the prediction; a
             field is finished when it returns.
 
@@ -171,9 +174,10 @@ def predict_fields(
     partial = out.with_name(out.name + ".partial")
     setting = {
         "slice": slice_px, "overlap": overlap, "at_once": at_once, "room": room, "looks": looks,
-        "conf": detector.confidence_threshold, "imgsz": detector.image_size,
+        "conf": detector.confidence_threshold, "imgsz": detector.image_size, "least": least,
         "weights": _digest(detector.model), "fields": digests(images),
     }  # fmt: skip
+    how = (at_once, room, looks, least)
     done = _resume(partial, setting)
     todo = [field for field in images.itertuples() if field.image not in done]
     bar = tqdm(total=len(images), initial=len(done), desc="predicting fields", unit="field")
@@ -192,10 +196,10 @@ def predict_fields(
 
         try:
             for field, pixels in _read_ahead(pool, todo):
-                boxes = predict_image(detector, pixels, slice_px, overlap, at_once, room, looks)
+                boxes = predict_image(detector, pixels, slice_px, overlap, *how)
                 # plain numbers, so that a resumed call and an undisturbed one write the same
                 rows = boxes.to_numpy().tolist()
-                drawn = pool.submit(then or _nothing, field, pixels, boxes)
+                drawn = pool.submit(then, field, pixels, boxes)
                 behind.append((field.image, rows, drawn))
                 finish(AHEAD - 1)
         finally:
@@ -216,10 +220,6 @@ def _read_ahead(pool: Executor, fields: Sequence[Any]) -> Iterator[tuple[Any, np
             yield first, pixels.result()
     for first, pixels in waiting:
         yield first, pixels.result()
-
-
-def _nothing(*of_field: Any) -> None:
-    pass
 
 
 def digests(images: pd.DataFrame) -> dict[str, str]:

@@ -42,6 +42,14 @@ class Look:
 LOOKS = (Look(2 ** (1 / 3), mirrored=False), Look(2 ** (-1 / 3), mirrored=True))
 
 
+def shown_from(conf: float, looks: int) -> float:
+    """The confidence from which a detector must show boxes if those from ``conf`` on are wanted.
+
+    A find counts in the mean of two looks, however unsure one of them is.
+    """
+    return conf if looks == 1 else LEAST
+
+
 def seen_twice(
     find: Callable[[np.ndarray, int | None], pd.DataFrame], image: np.ndarray, slice_px: int | None
 ) -> pd.DataFrame:

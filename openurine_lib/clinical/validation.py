@@ -35,6 +35,7 @@ from openurine_lib.files import digest_of_file, write_json
 from openurine_lib.inference import predict_fields
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
+from openurine_lib.two_looks import shown_from
 from synthurine.laboratories import LABORATORIES
 
 FILE = default_weights.RECORD
@@ -137,7 +138,8 @@ def of_run(run: Run, m: Method, fold: int, at_once: bool = False, looks: int = 1
 
 def _seen_so(run: Run, m: Method, fold: int, at_once: bool, looks: int) -> pd.DataFrame:
     px = run.profile.pixels(m.imgsz)
-    detector = engine(m.engine).detector(ensure_weights(run, m, fold), CONFIDENCE, device(), px)
+    least = shown_from(CONFIDENCE, looks)
+    detector = engine(m.engine).detector(ensure_weights(run, m, fold), least, device(), px)
     images = run.test_images(fold)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "predictions.csv"
@@ -214,3 +216,20 @@ def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -
     if um_per_px is None or known["um_per_px"] is None:
         return known["slice_px"]
     return round(known["slice_px"] * known["um_per_px"] / um_per_px)
+
+
+def at_other_setting(
+    known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool, looks: int
+) -> str:
+    """What of confidence and slices differs from the weights' record; "" if nothing does.
+
+    side, usual: of the slices, in pixels, as they are and as the record asks; 0: the whole field.
+    at_once: whether a small field is seen whole at the slices' scale. looks: at every field.
+    """
+    if known and (side != usual or at_once != known.get("at_once", False)):
+        whole = "whole fields at the scale of " if known.get("at_once") else ""
+        return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
+    if known and looks != known.get("looks", 1):
+        return f"validated on fields seen {'once' if looks == 2 else 'twice'}"
+    differs = known.get("conf", conf) != conf
+    return f"validated at confidence {known['conf']}" if differs else ""

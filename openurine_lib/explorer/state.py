@@ -24,15 +24,11 @@ from openurine_lib.data.given import ONE_PATIENT
 from openurine_lib.data.images import BadField, decode
 from openurine_lib.evaluation import gradcam
 from openurine_lib.inference import OVERLAP, predict_image, size_at_once
-from openurine_lib.laboratory.predicting import (
-    at_other_setting,
-    check_pixel_size,
-    open_detector,
-    unlike_training,
-)
+from openurine_lib.laboratory.predicting import check_pixel_size, open_detector, unlike_training
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines.ultralytics import load_model
 from openurine_lib.training.weights import usual_room
+from openurine_lib.two_looks import shown_from
 from synthurine import SIMULATOR, one_field
 from synthurine.laboratories import LABORATORIES
 from synthurine.patients import PROFILES
@@ -90,8 +86,9 @@ class Explorer:
         Raises NoWeights, WeightsError.
         """
         self.weights = default_weights.path() if weights is None else Path(weights)
-        self.detector, self.classes, self.meta = open_detector(self.weights, LEAST)
         self.known = validation.read(self.weights)
+        shown = shown_from(LEAST, self.looks())
+        self.detector, self.classes, self.meta = open_detector(self.weights, shown)
         self.trained_on = patient_report.trained_on(self.meta, self.known)
         self._model: Any = None  # for Grad-CAM: the detector's own is changed for speed
 
@@ -137,9 +134,9 @@ class Explorer:
         """Whether a small field is seen whole at the slices' scale (``inference.size_at_once``)."""
         return way == USUAL and self.known.get("at_once", False)
 
-    def looks(self, way: str) -> int:
+    def looks(self) -> int:
         """At how many looks the field is seen (``two_looks``)."""
-        return self.known.get("looks", 1) if way == USUAL else 1
+        return self.known.get("looks", 1)
 
     def slices(self, way: str) -> int:
         """In how many slices the field is seen."""
@@ -150,7 +147,7 @@ class Explorer:
         found = self.field.boxes
         if way not in found:
             side, at_once = self.slice_px(way) or None, self.at_once(way)
-            looks = self.looks(way)
+            looks = self.looks()
             boxes = predict_image(
                 self.detector,
                 self.field.pixels,
@@ -158,6 +155,7 @@ class Explorer:
                 at_once=at_once,
                 room=usual_room(self.meta),
                 looks=looks,
+                least=LEAST,
             )
             names = [self.classes.classes[c] for c in boxes["cls"]]
             boxes.insert(0, "head", [self.classes.head_of(c) for c in boxes["cls"]])
@@ -193,8 +191,8 @@ class Explorer:
         # of all heads: what is switched off was looked for, but is not shown
         side, usual = self.slice_px(choice.way), self.slice_px(USUAL)
         at_once = self.at_once(choice.way)
-        looks = self.looks(choice.way)
-        other = at_other_setting(self.known, choice.conf, side, usual, at_once, looks)
+        looks = self.looks()
+        other = validation.at_other_setting(self.known, choice.conf, side, usual, at_once, looks)
         report = patient_report.report(fields, sure, self.classes, self.known, other)
         return Seen(
             shown, self._counts(shown, choice), self._without(report, choice.off),

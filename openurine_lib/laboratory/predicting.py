@@ -29,6 +29,7 @@ from openurine_lib.inference import OVERLAP, boxes_on, digests, predict_fields, 
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of, usual_room
+from openurine_lib.two_looks import shown_from
 
 RECORD = "made_from.json"  # in a folder of results: the digests of their fields
 PACKED = 3  # of 9: a picture takes 0.10 s in place of 0.26 at the usual 6, and 11 % more bytes
@@ -128,21 +129,30 @@ def predict(
         if not per_hpf(fields):  # all patients need one unit
             fields = fields.drop(columns="um_per_px")
         file = default_weights.path() if weights is None else Path(weights)
-        detector, classes, meta = open_detector(file, conf)
         known = validation.read(file)
+        looks = looks or known.get("looks", 1)
+        detector, classes, meta = open_detector(file, shown_from(conf, looks))
         usual = validation.usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
         at_once = slice_px is None and known.get("at_once", False)
         room = usual_room(meta) if room is None else room
-        looks = looks or known.get("looks", 1)
-        other = at_other_setting(known, conf, side, usual, at_once, looks)
+        other = validation.at_other_setting(known, conf, side, usual, at_once, looks)
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
             bare = folder / result_files.PATIENTS if "html" in formats else None
             eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder, bare)
             cut = side or None  # 0 stands for the whole field
             boxes = predict_fields(
-                detector, fields, cut, OVERLAP, folder / "boxes.csv", eye.look, at_once, room, looks
+                detector,
+                fields,
+                cut,
+                OVERLAP,
+                folder / "boxes.csv",
+                eye.look,
+                at_once,
+                room,
+                looks,
+                conf,
             )
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")
@@ -218,23 +228,6 @@ def unlike_training(pixels: np.ndarray, known: dict[str, Any], imgsz: int, side:
         return ""
     seen = min(side or math.inf, max(pixels.shape[:2]))  # a slice is no larger than the field
     return patient_report.unlike(appearance.measured(pixels, imgsz / seen), known)
-
-
-def at_other_setting(
-    known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool, looks: int
-) -> str:
-    """What of confidence and slices differs from the weights' record; "" if nothing does.
-
-    side, usual: of the slices, in pixels, as they are and as the record asks; 0: the whole field.
-    at_once: whether a small field is seen whole at the slices' scale. looks: at every field.
-    """
-    if known and (side != usual or at_once != known.get("at_once", False)):
-        whole = "whole fields at the scale of " if known.get("at_once") else ""
-        return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
-    if known and looks != known.get("looks", 1):
-        return f"validated on fields seen {'once' if looks == 2 else 'twice'}"
-    differs = known.get("conf", conf) != conf
-    return f"validated at confidence {known['conf']}" if differs else ""
 
 
 def _middle(fields: pd.DataFrame) -> float | None:
