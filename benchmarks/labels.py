@@ -112,7 +112,7 @@ def scored(run: Run, weights: Path, options: argparse.Namespace) -> dict[str, fl
     each class that OpenUrine has, too, and mAP50 over all classes where it was trained on them.
     """
     own, test = run.dataset.taxonomy, run.test_images(options.fold)
-    looks = options.looks or validation.read(weights).get("looks", 1)
+    looks = options.looks or validation.usual_looks(validation.read(weights))
     found = found_by(run, weights, test, f"test-fold{options.fold}", looks)
     found = with_usual_room(found, weights)
     every = np.nan

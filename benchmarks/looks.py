@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -25,18 +24,18 @@ from openurine_lib.files import PACKAGE, atomic_path
 from openurine_lib.inference import CONFIDENCE, predict_image, read_predictions, write_csv
 from openurine_lib.laboratory.predicting import open_detector
 from openurine_lib.training.weights import read_weights, taxonomy_of
-from openurine_lib.two_looks import fused
+from openurine_lib.two_looks import LOOKS, Look, fused
 
 FIELDS = 2  # of a slide
-LONGER, USUAL, SHORTER = 2 ** (1 / 3), 1.0, 2 ** (-1 / 3)  # sides of slices, as shares
-# name -> looks: (share, mirrored along y and along x)
+LONGER, SHORTER = LOOKS
+USUAL, MIRRORED = Look(1.0, mirrored=False), Look(1.0, mirrored=True)
 WAYS = {
-    "one": [(USUAL, False, False)],
-    "one, longer slices": [(LONGER, False, False)],
-    "one, shorter slices, mirrored": [(SHORTER, True, False)],
-    "two: usual, mirrored": [(USUAL, False, False), (USUAL, False, True)],
-    "two: longer, and mirrored shorter": [(LONGER, False, False), (SHORTER, True, False)],
-    "three: all sides": [(USUAL, False, True), (LONGER, False, False), (SHORTER, True, False)],
+    "one": [USUAL],
+    "one, longer slices": [LONGER],
+    "one, shorter slices, mirrored": [SHORTER],
+    "two: usual, mirrored": [USUAL, MIRRORED],
+    "two: longer, and mirrored shorter": [LONGER, SHORTER],
+    "three: all sides": [USUAL, LONGER, SHORTER],
 }
 RESULTS = PACKAGE.parent / "docs" / "results" / "looks.csv"
 
@@ -69,30 +68,22 @@ def main() -> None:
     print(table.to_string(index=False))
 
 
-def found_by(
-    run: Run, fields: pd.DataFrame, look: tuple[float, bool, bool], fold: int
-) -> tuple[pd.DataFrame, float]:
+def found_by(run: Run, fields: pd.DataFrame, look: Look, fold: int) -> tuple[pd.DataFrame, float]:
     """The boxes of one look at every field, and its seconds a field."""
-    share, upside_down, sideways = look
     weights = default_weights.path()
-    file = run.dir / "looks" / f"fold{fold}-{share:.2f}-{upside_down:d}{sideways:d}.csv"
-    detector, _, _ = open_detector(weights, CONFIDENCE)
+    file = run.dir / "looks" / f"fold{fold}-{look.share:.2f}-{look.mirrored:d}.csv"
     if not file.exists():
+        detector, _, _ = open_detector(weights, CONFIDENCE)
         known = validation.read(weights)
+        side = round(known["slice_px"] * look.share)
         parts = []
-        for field in tqdm(list(fields.itertuples()), desc=f"slices x {share:.2f}", unit="field"):
+        for field in tqdm(list(fields.itertuples()), desc=f"slices of {side} px", unit="field"):
             image = read_rgb(field.path)
-            axes = [axis for axis, turned in enumerate((upside_down, sideways)) if turned]
-            shown = np.ascontiguousarray(np.flip(image, axes))
+            shown = look.field(image)
             started = time.perf_counter()
-            side = round(known["slice_px"] * share)
             boxes = predict_image(detector, shown, side, at_once=known["at_once"])
             boxes["seconds"] = time.perf_counter() - started
-            height, width = image.shape[:2]
-            if upside_down:
-                boxes = boxes.assign(y1=height - boxes["y2"], y2=height - boxes["y1"])
-            if sideways:
-                boxes = boxes.assign(x1=width - boxes["x2"], x2=width - boxes["x1"])
+            boxes = look.back(boxes, len(image))
             parts.append(boxes.assign(image=field.image))
         file.parent.mkdir(parents=True, exist_ok=True)
         write_csv(pd.concat(parts), file)

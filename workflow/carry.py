@@ -1,6 +1,6 @@
 """Packs what a run's trainings left into ``carried/``, small enough for the repository.
 
-    python workflow/carry.py --profile study [--data FOLDER] [--weights ROW ...]
+    python workflow/carry.py --profile study [--data FOLDER] [--weights ROW ... [--looks 2]]
     python workflow/carry.py --profile study --go-on
 
 Every finished row and fold and the search, as far as it has come, are packed, as
@@ -51,14 +51,16 @@ def main() -> None:
             ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
             metrics = source / "metrics.csv"
             if ours and metrics.exists() and not _is_newer(target, metrics):
-                carry(run, row, fold, target, with_weights=row.id in options.weights)
+                carry(run, row, fold, target, row.id in options.weights, options.looks)
         for row in encoders.values():
             carry_encoder(run, row, fold)
         carry_search(run, method(OURS), fold)
 
 
-def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) -> None:
-    """Writes one row and fold into ``target``."""
+def carry(
+    run: Run, row: Method, fold: int, target: Path, with_weights: bool, looks: int = 1
+) -> None:
+    """Writes one row and fold into ``target``; the weights' record is of so many looks a field."""
     training, predicted = run.train_dir(row, fold), run.predict_dir(row, fold)
     boxes = read_predictions(predicted / "predictions.csv")
     with atomic_path(target / "predictions.npz") as temporary:
@@ -74,7 +76,7 @@ def carry(run: Run, row: Method, fold: int, target: Path, with_weights: bool) ->
         shutil.copyfile(predicted / name, target / name)
     if with_weights:
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
-        record = validation.of_run(run, row, fold, at_once=row.sliced)
+        record = validation.of_run(run, row, fold, at_once=row.sliced, looks=looks)
         validation.write(record, target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
     more = {"pretraining": trained(run, row, fold)["pretraining"]} if row.ssl else {}
@@ -148,6 +150,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--weights", nargs="*", default=[], metavar="ROW", help="rows whose weights are kept"
+    )
+    parser.add_argument(
+        "--looks", type=int, choices=(1, 2), default=1, help="at a field, for the weights' record"
     )
     parser.add_argument(
         "--go-on", action="store_true", help="put an unfinished search back into the run"

@@ -117,7 +117,7 @@ def found_by(
     """What a detector finds, in the data set's classes; predicted once, as its record says, and
     kept under ``name``. looks: at each field; None: as the record says."""
     known = validation.read(weights)
-    looks = looks or known.get("looks", 1)
+    looks = looks or validation.usual_looks(known)
     out = _folder(run, weights) / f"{name}{'' if looks == 1 else f'-{looks}-looks'}.csv"
     meta = read_weights(weights, needed=DETECTOR)["meta"]
     if not out.exists():

@@ -218,6 +218,11 @@ def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -
     return round(known["slice_px"] * known["um_per_px"] / um_per_px)
 
 
+def usual_looks(known: dict[str, Any]) -> int:
+    """At how many looks a field is seen by default (``two_looks``): as in the record, or 1."""
+    return known.get("looks", 1)
+
+
 def at_other_setting(
     known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool, looks: int
 ) -> str:
@@ -229,7 +234,7 @@ def at_other_setting(
     if known and (side != usual or at_once != known.get("at_once", False)):
         whole = "whole fields at the scale of " if known.get("at_once") else ""
         return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
-    if known and looks != known.get("looks", 1):
-        return f"validated on fields seen {'once' if looks == 2 else 'twice'}"
+    if known and looks != usual_looks(known):
+        return f"validated on fields seen {'twice' if usual_looks(known) == 2 else 'once'}"
     differs = known.get("conf", conf) != conf
     return f"validated at confidence {known['conf']}" if differs else ""

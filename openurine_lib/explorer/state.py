@@ -87,7 +87,8 @@ class Explorer:
         """
         self.weights = default_weights.path() if weights is None else Path(weights)
         self.known = validation.read(self.weights)
-        shown = shown_from(LEAST, self.looks())
+        self.looks = validation.usual_looks(self.known)
+        shown = shown_from(LEAST, self.looks)
         self.detector, self.classes, self.meta = open_detector(self.weights, shown)
         self.trained_on = patient_report.trained_on(self.meta, self.known)
         self._model: Any = None  # for Grad-CAM: the detector's own is changed for speed
@@ -134,10 +135,6 @@ class Explorer:
         """Whether a small field is seen whole at the slices' scale (``inference.size_at_once``)."""
         return way == USUAL and self.known.get("at_once", False)
 
-    def looks(self) -> int:
-        """At how many looks the field is seen (``two_looks``)."""
-        return self.known.get("looks", 1)
-
     def slices(self, way: str) -> int:
         """In how many slices the field is seen."""
         return len(self._view(way).cuts(*self.field.pixels.shape[:2]))
@@ -147,16 +144,10 @@ class Explorer:
         found = self.field.boxes
         if way not in found:
             side, at_once = self.slice_px(way) or None, self.at_once(way)
-            looks = self.looks()
             boxes = predict_image(
-                self.detector,
-                self.field.pixels,
-                side,
-                at_once=at_once,
-                room=usual_room(self.meta),
-                looks=looks,
-                least=LEAST,
-            )
+                self.detector, self.field.pixels, side, at_once=at_once,
+                room=usual_room(self.meta), looks=self.looks, least=LEAST,
+            )  # fmt: skip
             names = [self.classes.classes[c] for c in boxes["cls"]]
             boxes.insert(0, "head", [self.classes.head_of(c) for c in boxes["cls"]])
             boxes.insert(0, "class", names)
@@ -191,8 +182,8 @@ class Explorer:
         # of all heads: what is switched off was looked for, but is not shown
         side, usual = self.slice_px(choice.way), self.slice_px(USUAL)
         at_once = self.at_once(choice.way)
-        looks = self.looks()
-        other = validation.at_other_setting(self.known, choice.conf, side, usual, at_once, looks)
+        how = (choice.conf, side, usual, at_once, self.looks)
+        other = validation.at_other_setting(self.known, *how)
         report = patient_report.report(fields, sure, self.classes, self.known, other)
         return Seen(
             shown, self._counts(shown, choice), self._without(report, choice.off),

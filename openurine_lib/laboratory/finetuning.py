@@ -175,7 +175,7 @@ def trained_further(
     best, looks = _train(job, split.validation, d, side)
     if halfway:
         best = write_mean(out / "start.pt", best, work / "halfway.pt")
-    at_each = validation.read(base).get("looks", 1)  # as ``predict`` will see a field
+    at_each = validation.usual_looks(validation.read(base))  # as ``predict`` will see a field
     found = _on_held_out(best, held, side, at_each, work / "held_out.csv")
     first = _on_held_out(before or base, held, side, at_each, work / "before.csv")
     first = renamed(first, d.taxonomy, old)

@@ -130,7 +130,7 @@ def predict(
             fields = fields.drop(columns="um_per_px")
         file = default_weights.path() if weights is None else Path(weights)
         known = validation.read(file)
-        looks = looks or known.get("looks", 1)
+        looks = looks or validation.usual_looks(known)
         detector, classes, meta = open_detector(file, shown_from(conf, looks))
         usual = validation.usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
@@ -143,17 +143,9 @@ def predict(
             eye = _Eye(classes, known, meta["imgsz"], side, None if out is None else folder, bare)
             cut = side or None  # 0 stands for the whole field
             boxes = predict_fields(
-                detector,
-                fields,
-                cut,
-                OVERLAP,
-                folder / "boxes.csv",
-                eye.look,
-                at_once,
-                room,
-                looks,
-                conf,
-            )
+                detector, fields, cut, OVERLAP, folder / "boxes.csv", eye.look,
+                at_once, room, looks, conf,
+            )  # fmt: skip
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")
             fields = fields.join(eye.seen(fields))
