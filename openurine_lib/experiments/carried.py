@@ -137,6 +137,8 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     }  # fmt: skip
     if m.at_once:
         row["at_once"] = True
+    if m.looks > 1:
+        row["looks"] = m.looks
     if m.ssl:
         row["encoder"] = valid_for(run, "ssl", m, fold)
     if p.starts_carried(m):

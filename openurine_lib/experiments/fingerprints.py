@@ -56,7 +56,7 @@ STEPS = {
 NAMES = {
     "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
     # counted as the pixels, passes and settings of the profile, as the weights, and in predictions
-    "imgsz", "epochs", "passes", "train", "start", "at_once",
+    "imgsz", "epochs", "passes", "train", "start", "at_once", "looks",
 }  # fmt: skip
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",
@@ -101,7 +101,7 @@ def ingredients(kind: str, p: Profile, seed: int, m: Method | None = None) -> di
         used = [network, size, p.epochs_of(m), trained_with, *starts]
     elif kind == "predict":
         modules = ["inference", "evaluation.metrics"]
-        used = [network, m.at_once, settings["sahi"], p.max_test_fields]
+        used = [network, m.way, settings["sahi"], p.max_test_fields]
     else:
         modules = ["experiments.search", f"training.engines.{m.engine}"]
         used = [network, size, p.search, p.search_pruner, settings]

@@ -29,6 +29,7 @@ PARTS = {
     "all three together": ("yolo12m", OURS),
     "drawn fields before real ones": ("yolo12m-sahi-multi", "recommended"),
     "one pass at the slices' scale": ("recommended", "recommended-at-once"),
+    "a second look at each field": ("recommended", "recommended-two-looks"),
 }
 HELPS, HURTS, UNDECIDED, NOT_RUN = "helps", "hurts", "undecided", "not run"
 METRIC = "map50"

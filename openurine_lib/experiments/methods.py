@@ -32,6 +32,7 @@ class Method:
     ssl: bool = False
     sliced: bool = False
     at_once: bool = False
+    looks: int = 1
     imgsz: int = PAPER_IMGSZ
     fidelity: str = ""
     why: str = ""
@@ -45,10 +46,12 @@ class Method:
 
     @property
     def way(self) -> str:
-        """How a field is looked at: ``whole``, ``sliced``, or ``at-once``, whole at the slices'
-        scale."""
+        """How a field is looked at: ``whole``, ``sliced``, ``at-once``, whole at the slices'
+        scale, or ``two-looks`` (``two_looks``)."""
         if self.at_once:
             return "at-once"
+        if self.looks == 2:
+            return "two-looks"
         return "sliced" if self.sliced else "whole"
 
 

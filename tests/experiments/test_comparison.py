@@ -19,6 +19,7 @@ BEYOND_THE_PAPER = (
     "yolo12m-sahi-longer",
     "recommended",
     "recommended-at-once",
+    "recommended-two-looks",
 )  # they come last
 
 

@@ -130,9 +130,11 @@ def test_only_on_a_given_data_set_a_row_starts_from_the_carried_detector():
     assert train_key(row, given) != train_key(twin, given)
 
 
-def test_in_one_pass_is_another_way_to_look_with_the_same_training():
+def test_one_pass_and_two_looks_are_other_ways_to_look_with_the_same_training():
     given = profile("study").for_given_data()
-    row, sliced = method("recommended-at-once"), method("recommended")
-    assert (row.way, sliced.way, method("yolo12m").way) == ("at-once", "sliced", "whole")
-    assert train_key(row, given) == train_key(sliced, given)
-    assert predict_key(row, given) != predict_key(sliced, given)
+    sliced = method("recommended")
+    others = [method("recommended-at-once"), method("recommended-two-looks")]
+    ways = [m.way for m in (*others, sliced, method("yolo12m"))]
+    assert ways == ["at-once", "two-looks", "sliced", "whole"]
+    assert {train_key(row, given) for row in others} == {train_key(sliced, given)}
+    assert len({predict_key(row, given) for row in (*others, sliced)}) == 3
