@@ -13,6 +13,7 @@ ROWS ?=
 FOLDS ?=
 WORKERS ?=
 CARRIED ?=
+MORE ?=
 SECONDS_PER_IMAGE ?=
 EXTRAS ?= all
 TORCH_INDEX ?=
@@ -28,7 +29,9 @@ export $(GIVEN)
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # worksteal: what the tests of a file share is made by one process, not by both
-UNIT := -m 'not slow and not thorough' --dist worksteal
+UNIT := -m 'not slow and not more and not thorough' --dist worksteal
+# MORE=1: also runs that are killed, that a scheduler queues, and of somebody else's data set, which take as long again
+SLOW := slow$(if $(MORE), or more)
 NBVAL := --nbval-kernel-name python3 --nbval-cell-timeout 600 -p no:cacheprovider
 EXACT := notebooks/00_start_here.ipynb notebooks/01_dataset_statistics.ipynb notebooks/11_paper_audit.ipynb
 # without the copies that Jupyter makes
@@ -49,6 +52,7 @@ help: ## this list
 	@echo "               ROWS=\"yolo12m ours-yolo12m\" FOLDS=\"0 1\" trains and scores these rows and folds alone"
 	@echo "               WORKERS=jobs that share the trials of the search (1; 20 in paper); JOBS says how many run at once"
 	@echo "               DRY=1 SECONDS_PER_IMAGE=  says what would be done and how long it would take"
+	@echo "make test      MORE=1 runs also what takes as long again: a run that is killed, SLURM, somebody else's data set"
 	@echo "any target:    PYTHON=python3.12  VENV=.venv  EXTRAS=all  TORCH_INDEX="
 
 $(STAMP): pyproject.toml requirements.lock
@@ -84,7 +88,7 @@ test: $(STAMP) lint ## style, types, unit tests, a whole small run, and the note
 	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && mkdir "$$root/notebooks" && \
 	export OPENURINE_ROOT="$$root" OPENURINE_WHOLE_RUN="$$root" OMP_NUM_THREADS=1 && \
 	$(PY) -m pytest -q -n 2 $(UNIT) --durations 8 tests && \
-	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m slow tests && \
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 8 -m '$(SLOW)' tests && \
 	$(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval $(EXACT) && \
 	SPYDER=1 $(PY) -m pytest -q -n 2 --dist loadfile $(NBVAL) --nbval-lax --rootdir / \
 	    --nbval-sanitize-with tests/shapes.cfg $(TRAINED) $(SHOWN:notebooks/%="$$root"/runs/smoke/notebooks/%)

@@ -47,7 +47,7 @@ def said(figures: Path, number: str) -> str:
 @pytest.mark.parametrize(
     "which",
     [
-        pytest.param("figures", marks=pytest.mark.slow),
+        pytest.param("figures", marks=pytest.mark.more),
         pytest.param("of_three_heads", marks=pytest.mark.thorough),
     ],
 )
@@ -71,7 +71,7 @@ def test_a_set_without_patients_is_reported_with_a_warning(of_three_heads):
     assert {"Cells", "Crystals", "Casts"} <= set(table7["head"].dropna())
 
 
-@pytest.mark.slow
+@pytest.mark.more
 def test_what_cannot_be_computed_says_why(figures):
     table8 = pd.read_csv(figures / "table8.csv").set_index("row")
     assert table8.accuracy_here.isna().all()

@@ -22,7 +22,7 @@ sys.path.insert(0, str(CLUSTER))
 
 import cluster  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.more
 
 ROWS = ["--rows", "yolo12m ours-yolo12m"]
 ON_CLUSTER = ["--workflow", str(CLUSTER / "profile"), "--jobs", "6", "--gpus", "1"]

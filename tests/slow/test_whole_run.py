@@ -128,7 +128,7 @@ def test_the_page_and_the_book_of_a_whole_run_work_on_a_phone(
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param(THREE, marks=pytest.mark.slow, id="three"),
+        pytest.param(THREE, marks=pytest.mark.more, id="three"),
         pytest.param(TWENTY, marks=pytest.mark.thorough, id="twenty"),
     ],
 )
@@ -164,7 +164,7 @@ def test_kills_change_no_table(
     assert tables(run.figures) == before
 
 
-@pytest.mark.slow
+@pytest.mark.more
 def test_two_workers_share_the_search_and_give_the_same_table(root: Path, tmp_path: Path) -> None:
     """Of three trials: the first ten do not depend on those before."""
     before = tables(root / "paper_figures" / "smoke")
