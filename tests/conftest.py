@@ -35,6 +35,14 @@ def _no_figure_stays_open() -> Iterator[None]:
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of an untrained detector with six heads; a module has a file of its own."""
+    import tiny  # brings torch, which most tests do without
+
+    return tiny.untrained(tmp_path_factory.mktemp("weights"))
+
+
 class NoNetwork(AssertionError):
     """Something tried to reach another machine."""
 

@@ -5,18 +5,12 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 from PIL import Image
 
 from openurine_lib import cli
 from openurine_lib.cli import main
 from openurine_lib.data import taxonomy
 from openurine_lib.laboratory import finetuning
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return tiny.untrained(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture

@@ -50,11 +50,6 @@ def test_a_notebook_depends_on_the_modules_behind_the_names(tmp_path, monkeypatc
     assert asked == ["openurine_lib.inference"]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return tiny.untrained(tmp_path_factory.mktemp("weights"))
-
-
 def test_predict_without_a_folder_gives_what_it_writes_with_one(weights, tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (120, 100, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "field1.png")

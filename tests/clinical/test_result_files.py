@@ -26,11 +26,6 @@ TABLE = "image,patient,um_per_px\n" + "".join(
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return tiny.untrained(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
 def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("in")
     for i, name in enumerate(PATIENTS):

@@ -31,11 +31,6 @@ real_fields = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return tiny.untrained(tmp_path_factory.mktemp("weights"))
-
-
 def patient(folder, seed, names=("f1", "f2")):
     """Files of fields; every patient's are called the same."""
     folder.mkdir(parents=True)
