@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from synthurine import clutter
 from synthurine.laboratories import LABORATORIES, Laboratory, background, photograph
 from synthurine.optics import Array, contrast, rim_width
 from synthurine.particles.canvas import Canvas, Rng
@@ -78,8 +77,6 @@ def _laid(
     c, light = background(px, k, lab, rng)  # contrast (3, px, px), light (px, px, 3)
     focus = lab.focus + rng.normal(0, FOCUS_OF_FIELD)
     _add_debris(c, k, focus, lab, rng)
-    if lab.grains:  # nothing is drawn of what a laboratory has not
-        c += clutter.grains(px, k, lab.grains, focus, lab.microscope, rng)
     faint = rng.choice(list(names), rng.poisson(FAINT * len(names))).tolist() if names else []
     particles = [
         (name, draw(name, rng, k), i < len(names)) for i, name in enumerate([*names, *faint])

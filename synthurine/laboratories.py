@@ -46,7 +46,6 @@ class Laboratory:
     mottle: float = 0.0
     lines: float = 0.0
     edge: float = 0.0
-    grains: float = 0.0
 
 
 def _laboratory(entry: dict[str, Any]) -> Laboratory:

@@ -22,7 +22,6 @@ RANGES = read_config("ranges.yaml")
 PLAIN = ("vignette", "uneven", "focus", "dirt", "blur", "fringe", "noise", "tone", "sharpen",
          "radius")  # fmt: skip
 SOMETIMES = ("mottle", "lines", "edge")
-ADDED = ("grains",)  # drawn last, so that the other numbers of a seed are what they were
 OPENEST = 0.8  # of the objective's aperture: a condenser that is open as far as is of use
 
 
@@ -42,23 +41,17 @@ def _drawn(number: int, rng: np.random.Generator) -> Laboratory:
     brightness = _within(RANGES["brightness"], rng)
     red, green, blue = (min(brightness * _within(RANGES["tint"], rng), 0.98) for _ in range(3))
     numbers: dict[str, Any] = {name: _within(RANGES[name], rng) for name in PLAIN}
-    numbers |= {name: _sometimes(RANGES[name], rng) for name in SOMETIMES}
-    jpeg = int(rng.integers(RANGES["jpeg"][0], RANGES["jpeg"][1] + 1))
-    zoom = _within((RANGES["weak"] if weak else RANGES)["zoom"], rng)
-    numbers |= {name: _sometimes(RANGES[name], rng) for name in ADDED}
+    for name in SOMETIMES:
+        has_it = rng.random() < RANGES[name]["share"]
+        numbers[name] = _within(RANGES[name]["range"], rng) if has_it else 0.0
     return Laboratory(
         about=f"at random, number {number + 1}{', a weak objective' if weak else ''}",
         microscope=microscope,
         light=(round(red, 3), round(green, 3), round(blue, 3)),
-        jpeg=jpeg,
-        zoom=zoom,
+        jpeg=int(rng.integers(RANGES["jpeg"][0], RANGES["jpeg"][1] + 1)),
+        zoom=_within((RANGES["weak"] if weak else RANGES)["zoom"], rng),
         **numbers,
     )
-
-
-def _sometimes(entry: dict[str, Any], rng: np.random.Generator) -> float:
-    """A number of the entry's range in its share of the laboratories, else 0."""
-    return _within(entry["range"], rng) if rng.random() < entry["share"] else 0.0
 
 
 def _within(ends: Sequence[float], rng: np.random.Generator) -> float:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import yaml
 from drawing import PLAIN, TINY
-from scipy.ndimage import find_objects, label
 
 from synthurine import clutter, command, fields, laboratories_at_random
 from synthurine.laboratories import LABORATORIES, background
@@ -33,7 +32,7 @@ def test_numbers_lie_in_their_ranges_and_fill_them():
     weak = [lab for lab in labs if lab.microscope.na < RANGES["microscope"]["na"][0]]
     assert 0.1 < len(weak) / len(labs) < 0.2
     assert max(lab.zoom for lab in weak) < RANGES["zoom"][0]
-    for name in ("mottle", "lines", "edge", "grains"):
+    for name in ("mottle", "lines", "edge"):
         has_it = np.mean([getattr(lab, name) > 0 for lab in labs])
         assert abs(has_it - RANGES[name]["share"]) < 0.08, name
 
@@ -52,7 +51,7 @@ def test_mottle_is_grain_of_mean_zero_that_no_field_of_the_eight_has(k):
         assert abs(pattern.mean()) < 1e-4 and abs(pattern.std() - 1) < 1e-3
         # neighbours are alike: it is grain and not the noise of a sensor
         assert np.corrcoef(pattern[:, 1:].ravel(), pattern[:, :-1].ravel())[0, 1] > 0.5
-    assert not any(lab.mottle or lab.lines or lab.edge or lab.grains for lab in LABORATORIES)
+    assert not any(lab.mottle or lab.lines or lab.edge for lab in LABORATORIES)
 
 
 def test_lines_cross_the_field_as_dark_and_bright_grooves():
@@ -71,39 +70,6 @@ def test_an_edge_is_one_step_in_the_light():
     for row in c[::20]:
         changes = np.diff(row)
         assert (changes >= -1e-6).all() or (changes <= 1e-6).all()
-
-
-def seen_grains(k: float, mean: float, seed: int) -> np.ndarray:
-    """Which pixels of a field of 150 um the grains cover, (px, px)."""
-    px = round(150 * k)
-    c = clutter.grains(px, k, mean, 1.0, PLAIN.microscope, np.random.default_rng(seed))
-    assert c.shape == (3, px, px) and c.dtype == np.float32
-    return np.abs(c[1]) > 0.15
-
-
-@pytest.mark.parametrize("k", [2.0, 4.0])
-def test_grains_are_small_spots_whose_number_follows_the_mean(k):
-    assert not seen_grains(k, 0.0, 0).any()
-    counts, widths = {}, []
-    for mean in (20.0, 80.0):
-        spots = [label(seen_grains(k, mean, seed)) for seed in range(8)]
-        counts[mean] = sum(n for _, n in spots)
-        widths += [max(s[0].stop - s[0].start, s[1].stop - s[1].start) / k
-                   for found, _ in spots for s in find_objects(found)]  # fmt: skip
-    assert 2 < counts[80.0] / counts[20.0] < 8
-    # the rims of a grain that is out of focus lie about it
-    assert np.median(widths) < 7, "no wider than a red cell"
-
-
-def test_grains_are_dark_or_bright_and_have_no_box():
-    dusty = dataclasses.replace(PLAIN, grains=60.0)
-    drawn = [clutter.grains(300, 3.0, 60.0, 0.0, PLAIN.microscope, np.random.default_rng(s))
-             for s in range(4)]  # fmt: skip
-    assert np.max(drawn) > 0.3 and np.min(drawn) < -0.1
-    assert np.median(np.abs(drawn)) < 0.02, "most of a field stays free"
-    image, boxes = fields.lay([], 300, 0.3, dusty, np.random.default_rng(5))
-    bare, _ = fields.lay([], 300, 0.3, PLAIN, np.random.default_rng(5))
-    assert boxes == [] and image.std() > bare.std() + 1
 
 
 def test_a_laboratory_shows_what_it_has():
