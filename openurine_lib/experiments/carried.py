@@ -132,8 +132,7 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     row = {
         "network": p.arch(m), "heads": m.heads, "without_head": m.without_head,
         "sliced": m.sliced, "px": p.pixels(m.imgsz), "epochs": p.epochs_of(m),
-        "settings": settings,
-        "slices_per_field": p.slices_per_field if m.sliced else 0,
+        "settings": settings, "slices_per_field": p.slices_per_field if m.sliced else 0,
     }  # fmt: skip
     if m.at_once:
         row["at_once"] = True

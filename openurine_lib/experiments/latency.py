@@ -44,7 +44,7 @@ from openurine_lib.speed import processor
 from openurine_lib.training.engines import engine
 
 FIELDS = 2
-MARKERS = {"whole": "o", "sliced": "s", "at-once": "^"}  # how a field is seen
+MARKERS = {"whole": "o", "sliced": "s", "at-once": "^", "two-looks": "D"}  # how a field is seen
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 
