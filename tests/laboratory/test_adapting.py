@@ -66,7 +66,7 @@ def test_uncertain_finds_are_painted_out_and_sure_ones_are_left():
     assert (finds.painted(pixels, box, box)[50, 50] == 60).all()
 
 
-@pytest.mark.slow
+@pytest.mark.more
 def test_an_adaptation_is_resumed_and_reported(base, fields, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(likeness, "GUESSES", (2, 2))
     # a field is one slice; the tiny network's own slices would be 144 of it

@@ -9,7 +9,7 @@ sys.path.insert(0, str(campaign.REPOSITORY / "benchmarks"))
 
 import many_fields  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.more
 
 FEW, MANY = 8, 24
 BOUND = 60e6  # bytes; sixteen more fields and their pictures, if they were held, would take 70e6
