@@ -156,7 +156,7 @@ def test_kills_change_no_table(
             assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr[-5000:]}"
     last = campaign.started(root, tmp_path / "last")
     assert last.returncode == 0, last.stderr[-5000:]
-    # its encoder was made anew, too, and the rows that start from it find the same one
+    # where its encoder was made anew, too, the rows that start from it find the same one
     after = trainings(run)
     assert {name for name in after if after[name] != trained[name]} == {
         run.train_dir(OURS, 0).parent.name
