@@ -193,10 +193,11 @@ def record_of(folder: Path) -> dict[str, Any]:
 def in_short(record: dict[str, Any]) -> str:
     """What stands beside a number that was not computed here: when, how long, on what, commit."""
     trained = record["trained"]
+    on_processor = f"{trained['threads']} thread(s) of {trained['processor']}"
+    place = on_processor if trained["device"].startswith("CPU") else trained["device"]
     return (
-        f"trained earlier: {trained['time'][:10]}, {trained['minutes']:.0f} min on"
-        f" {trained['threads']} thread(s) of {trained['processor']}, commit"
-        f" {str(trained['commit'])[:7]}"
+        f"trained earlier: {trained['time'][:10]}, {trained['minutes']:.0f} min on {place},"
+        f" commit {str(trained['commit'])[:7]}"
     )
 
 
@@ -204,9 +205,8 @@ def restore_weights(folder: Path, out: Path) -> Path:
     """Writes a carried weights file as ``out`` (weights.pt, in single precision), and its log."""
     from openurine_lib.training import weights
 
-    content = weights.read_weights(folder / WEIGHTS)
     _copy(folder, out.parent, ("log.csv", RECORD, EXAMPLES))
-    weights.save(content, out)
+    weights.save(weights.read_weights(folder / WEIGHTS), out)
     return out
 
 

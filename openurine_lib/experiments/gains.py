@@ -1,9 +1,9 @@
 """What each part of the paper's method adds, in one sentence a part, with an interval.
 
 A part is judged by two rows of Table 4 that differ in it alone. Both had as many passes over the
-fields; what a part costs on top (heads, a pretraining) stands beside, in minutes of training.
-Slices cost no training. For pretraining and six heads there is a second comparison, in which the
-plain detector had their minutes as well.
+fields; what a part costs on top (heads, a pretraining) stands beside, in minutes of training
+where one device trained both. Slices cost no training. For pretraining and six heads there is a
+second comparison, in which the plain detector had their minutes as well.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
         rows_alike = predict_key(method(has), p) == predict_key(method(without), p)
         found = (math.nan,) * 3 if rows_alike else intervals.difference(has, without)
         row |= dict(zip(("here", "low", "high"), found, strict=True))
-        for side, name in (("without", without), ("with", has)):
-            row[f"minutes_{side}"] = _minutes(run, name)
+        minutes = _minutes(run, without, has)
+        row |= {"minutes_without": minutes[0], "minutes_with": minutes[1]}
         row["verdict"] = verdict(row["here"], row["low"], row["high"])
         rows.append(row)
     return pd.DataFrame(rows)
@@ -87,9 +87,17 @@ def sentences(gains: pd.DataFrame) -> Iterator[str]:
         yield f"{name}: {row.here:+.1f} points of mAP50 here {ends}, {what}; {paper}."
 
 
-def _minutes(run: Run, name: str) -> float:
-    """Of training, and of the pretraining that it started from; NaN if one is not on record."""
-    m = method(name)
-    record = trained(run, m, run.profile.folds[0])
-    before = record.get("pretraining", {}).get("minutes", math.nan) if m.ssl else 0.0
-    return float(record.get("minutes", math.nan)) + before
+def _minutes(run: Run, *names: str) -> list[float]:
+    """Of each method's training on the first fold, with the pretraining that it started from.
+
+    NaN if one is not on record, and all NaN if they ran on different devices: an hour of a
+    processor is another cost than an hour of a GPU.
+    """
+    minutes, devices = [], set()
+    for name in names:
+        m = method(name)
+        record = trained(run, m, run.profile.folds[0])
+        parts = [record, record.get("pretraining", {})] if m.ssl else [record]
+        minutes.append(sum(float(part.get("minutes", math.nan)) for part in parts))
+        devices |= {str(part["device"]) for part in parts if "device" in part}
+    return minutes if len(devices) <= 1 else [math.nan] * len(names)

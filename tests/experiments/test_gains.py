@@ -1,5 +1,6 @@
 """What each part of the method adds, on stored predictions made by hand."""
 
+import json
 import math
 
 import pandas as pd
@@ -10,9 +11,10 @@ from openurine_lib import published
 from openurine_lib.experiments import against_paper, comparison, gains
 
 
-def trained_in(folder, minutes):
+def trained_in(folder, minutes, device="CPU (x86_64)"):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "trained.json").write_text(f'{{"minutes": {minutes}}}')
+    record = {"minutes": minutes, "device": device}
+    (folder / "trained.json").write_text(json.dumps(record))
 
 
 @pytest.fixture
@@ -40,6 +42,17 @@ def test_a_part_helps_or_hurts_only_if_its_interval_says_so(table):
     assert (slices.minutes_without, slices.minutes_with) == (12.5, 12.5)
     assert (pretraining.minutes_without, pretraining.minutes_with) == (12.5, 17.0)
     assert math.isnan(heads.minutes_with)
+
+
+def test_minutes_of_two_devices_are_not_set_beside_each_other(run):  # noqa: F811
+    stored(run, "yolo12m", "ab")
+    stored(run, "yolo12m-sahi", "abc")
+    trained_in(run.train_dir(gains.method("yolo12m"), 0), 28)
+    trained_in(run.train_dir(gains.method("yolo12m-sahi"), 0), 3, "some GPU")
+    both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
+    slices = gains.table4_gains(run, both).set_index("part").loc["slices"]
+    assert math.isnan(slices.minutes_without) and math.isnan(slices.minutes_with)
+    assert not math.isnan(slices.here)
 
 
 def test_two_rows_that_are_one_training_say_nothing_of_each_other(run):  # noqa: F811
