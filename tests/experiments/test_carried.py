@@ -225,3 +225,17 @@ def test_pixels_and_code_do_not_make_a_carried_result_invalid(elsewhere):
     run = elsewhere(with_weights=False)
     run.dataset.boxes["x1"] += 0.3  # as another processor may draw
     assert carried.find(run, "predict", method(ROW), 0)
+
+
+@pytest.mark.parametrize(
+    ("device", "place"),
+    [
+        ("CPU (x86_64)", "1 thread(s) of Xeon"),
+        ("NVIDIA H100 (CUDA 13.0)", "NVIDIA H100 (CUDA 13.0)"),
+    ],
+)
+def test_a_record_names_what_it_was_trained_on(device, place):
+    trained = {"time": "2026-11-28T04:00:00", "minutes": 2.6, "threads": 1, "processor": "Xeon",
+               "device": device, "commit": "0123456789"}  # fmt: skip
+    said = carried.in_short({"trained": trained})
+    assert said == f"trained earlier: 2026-11-28, 3 min on {place}, commit 0123456"
