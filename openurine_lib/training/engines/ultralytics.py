@@ -8,8 +8,8 @@ What differs from a plain ``YOLO(...).train()``, and why:
   last moving average of the weights is kept;
 - a checkpoint holds everything in full precision, and chance is a function of seed and epoch, so
   that a killed and resumed training ends with the weights of an undisturbed one. (Exact while
-  ``nbs <= batch``: gradients that wait across an epoch's end are not kept. On a GPU, kernels and
-  loader workers add noise of their own.)
+  ``nbs <= batch``: gradients that wait across an epoch's end are not kept. On a GPU, kernels add
+  noise of their own.)
 
 Several GPUs ("0,1") are the library's own data parallelism; the first process writes the files.
 """
@@ -296,5 +296,5 @@ def _reseed(trainer: Any) -> None:
     sampler = trainer.train_loader.sampler
     if hasattr(sampler, "set_epoch"):  # torch's own of a single process has none
         sampler.set_epoch(trainer.epoch)
-    if trainer.train_loader.num_workers == 0:
-        trainer.train_loader.reset()
+    # also its worker processes begin anew: they would go on with the chance of an epoch before
+    trainer.train_loader.reset()

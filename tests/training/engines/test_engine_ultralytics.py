@@ -52,7 +52,22 @@ def kill_after(monkeypatch, epoch):
     monkeypatch.setattr(engine._Frames, "save_model", save_and_die)
 
 
-def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path, monkeypatch):
+def read_by(workers, monkeypatch):
+    """As on a GPU, processes of their own read and augment the fields; a processor has none."""
+    get_dataloader = engine._Frames.get_dataloader
+
+    def with_workers(self, *given, **more):
+        self.args.workers = workers
+        return get_dataloader(self, *given, **more)
+
+    monkeypatch.setattr(engine._Frames, "get_dataloader", with_workers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    tmp_path, monkeypatch, workers
+):
+    read_by(workers, monkeypatch)
     whole, broken, again = (
         tiny.job(tmp_path / name, nbs=4) for name in ("whole", "broken", "again")
     )
