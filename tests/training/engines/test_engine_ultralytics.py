@@ -165,7 +165,7 @@ def test_test_fold_is_not_validated_while_training(tmp_path):
     ("arch", "heads"),
     [
         pytest.param("yolo12n", "single", marks=pytest.mark.thorough),
-        pytest.param("yolo12n", "multi", marks=pytest.mark.slow),
+        pytest.param("yolo12n", "multi", marks=pytest.mark.more),
         pytest.param("yolo26n", "single", marks=pytest.mark.thorough),
     ],
 )
