@@ -5,9 +5,9 @@
     prediction  parameters + images at once * what stands while an image is predicted
 
 Other sizes are converted by their area; attention over a whole image grows faster. Not counted:
-what CUDA and its convolutions take for themselves (0.9 GiB a process on an H100, where a training of
-yolo12n took 1.8 GiB and this says 0.9), and the assignment of boxes in the loss, which grows with
-their number. Of large networks no GPU has confirmed the estimate.
+what CUDA and its convolutions take for themselves, and the assignment of boxes in the loss, which
+grows with their number. On an H100 a training of yolo12n took 1.8 GiB where this says 0.9. Of large
+networks no GPU has confirmed the estimate.
 """
 
 from __future__ import annotations
