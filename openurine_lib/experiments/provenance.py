@@ -179,7 +179,13 @@ def _laid_out(fig: Figure) -> Bbox:
     """
     fig.draw_without_rendering()
     fig.set_layout_engine("none")
-    return fig.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+    shown = fig.dpi
+    # letters are fitted to pixels, so a line's length depends on their number
+    saved = mpl.rcParams["savefig.dpi"]
+    fig.dpi = shown if saved == "figure" else saved
+    covered = fig.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+    fig.dpi = shown
+    return covered
 
 
 def read_stamp(path: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from openurine_lib import files, open_run
+from openurine_lib import files, open_run, style
 from openurine_lib.experiments import formatting, provenance
 from openurine_lib.experiments.run import Run
 
@@ -138,6 +138,17 @@ def test_a_saved_figure_is_as_matplotlib_cuts_it_and_shows_its_banner(run: Run) 
         len(saved) > len(plt.imread(run.figures / "without.png")) + 5
     )  # a line of text at 100 dpi
     plt.close(fig)
+
+
+def test_a_line_longer_than_the_figure_is_saved_to_its_last_letter(run: Run) -> None:
+    """A small figure's dots are coarser on the screen than in the file, and its letters wider."""
+    with plt.rc_context():
+        style.use()
+        fig, ax = plt.subplots(figsize=(1.5, 1))
+        ax.set_title(f"{run.banner()}; " * 2, fontsize=5)
+        provenance.save_figure(run, "long", fig, "a caption")
+    ink = plt.imread(run.figures / "long.png")[..., :3].min(axis=(0, 2)) < 0.9  # (W,)
+    assert ink.any() and not ink[:3].any() and not ink[-3:].any()
 
 
 def test_what_uses_no_data_does_not_touch_it() -> None:
