@@ -170,7 +170,9 @@ def plot_latency_scatter(costs: pd.DataFrame, banner: str, metric: str = "map50"
     fig, ax = plt.subplots(figsize=style.size(style.PAGE, 0.7))
     ax.set(xscale="log", xlabel="milliseconds a field", ylabel=TITLES[metric])
     ax.set_title(banner, fontsize=5)
-    if points.empty:
+    if points.empty:  # axes without a dot would look like a mistake
+        ax.text(0.5, 0.5, next(sentences(costs)), transform=ax.transAxes, ha="center", color="0.35")
+        ax.set(xscale="linear", xticks=[], yticks=[])
         return fig
     front = points[pareto_front(points["ms"], points[metric])].sort_values("ms")
     look: dict[str, Any] = {"color": "0.6", "linewidth": 1, "linestyle": "--", "zorder": 1}

@@ -87,7 +87,8 @@ def test_nothing_trained_is_an_empty_table_and_figure(run, monkeypatch):
     monkeypatch.setattr(latency, "read_rgb", lambda path: path)
     table = latency.measure(run)
     assert table.empty and list(table) == latency.COLUMNS
-    latency.plot_latency_scatter(table.assign(map50=[]), "synthetic")
+    figure = latency.plot_latency_scatter(table.assign(map50=[]), "synthetic")
+    assert [text.get_text()[:10] for text in figure.axes[0].texts] == ["No weights"]
 
 
 def test_sentences_also_where_nothing_or_not_the_method_was_timed():
