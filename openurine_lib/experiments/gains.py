@@ -4,18 +4,22 @@ A part is judged by two rows of Table 4 that differ in it alone. Both had as man
 fields; what a part costs on top (heads, a pretraining) stands beside, in minutes of training
 where one device trained both. Slices cost no training. For pretraining and six heads there is a
 second comparison, in which the plain detector had their minutes as well.
+
+The interval is of the patients or slides that were drawn. What another training would give is not
+in it, and that may be more: one row, trained twice on one fold, differed by 8 points of mAP50 (see
+docs/measured.md). So two trainings decide something only if every fold says the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from openurine_lib.experiments.intervals import Intervals
-from openurine_lib.experiments.methods import OURS, method, predict_key
+from openurine_lib.experiments.methods import OURS, method, predict_key, train_key
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import trained
 
@@ -41,9 +45,9 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
 
     both: Table 4 with the columns method, map50_paper and map50_here (percent). Columns: part,
     without and with (methods), paper, here, low and high (of ``here``: 95 %, from resampling the
-    groups of the common folds), minutes_without and minutes_with (of training), verdict. A part
-    whose interval includes 0, or that has none, is undecided. A part whose two rows are one row
-    in this run (``recommended`` and six heads, on drawn fields) is not run.
+    groups of the common folds), by_fold (what each of them says, as a text), minutes_without and
+    minutes_with (of training), verdict. A part whose two rows are one row in this run
+    (``recommended`` and six heads, on drawn fields) is not run.
     """
     of = both.drop_duplicates("method").set_index("method")
     intervals, p = Intervals(run), run.profile
@@ -54,20 +58,26 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
         rows_alike = predict_key(method(has), p) == predict_key(method(without), p)
         found = (math.nan,) * 3 if rows_alike else intervals.difference(has, without)
         row |= dict(zip(("here", "low", "high"), found, strict=True))
+        folds = [] if rows_alike else intervals.difference_by_fold(has, without)
+        row["by_fold"] = ", ".join(f"{points:+.1f}" for points in folds)
         minutes = _minutes(run, without, has)
         row |= {"minutes_without": minutes[0], "minutes_with": minutes[1]}
-        row["verdict"] = verdict(row["here"], row["low"], row["high"])
+        one_training = train_key(method(has), p) == train_key(method(without), p)
+        row["verdict"] = verdict(*found, () if one_training else folds)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def verdict(here: float, low: float, high: float) -> str:
+def verdict(here: float, low: float, high: float, by_fold: Sequence[float] = ()) -> str:
     """HELPS or HURTS if the interval is on one side of 0, else UNDECIDED; NOT_RUN without a value.
 
-    NaN stands for a number that there is not.
+    NaN stands for a number that there is not. by_fold: the differences of two trainings on each
+    fold; UNDECIDED if they are not all on the side of ``here``.
     """
     if math.isnan(here):
         return NOT_RUN
+    if not all(points * here > 0 for points in by_fold):
+        return UNDECIDED
     if low > 0:
         return HELPS
     return HURTS if high < 0 else UNDECIDED
@@ -83,8 +93,9 @@ def sentences(gains: pd.DataFrame) -> Iterator[str]:
             yield f"{name}: not run here ({paper}{' points of mAP50' * asked})."
             continue
         ends = "no interval" if math.isnan(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
+        folds = f" (by fold {row.by_fold})" if "," in str(row.by_fold) else ""
         what = IN_WORDS[str(row.verdict)]
-        yield f"{name}: {row.here:+.1f} points of mAP50 here {ends}, {what}; {paper}."
+        yield f"{name}: {row.here:+.1f} points of mAP50 here {ends}{folds}, {what}; {paper}."
 
 
 def _minutes(run: Run, *names: str) -> list[float]:

@@ -38,6 +38,7 @@ def test_a_part_helps_or_hurts_only_if_its_interval_says_so(table):
     assert pretraining.here < 0 < pretraining.high and pretraining.verdict == gains.UNDECIDED
     heads = table.loc["six heads"]
     assert math.isnan(heads.here) and heads.verdict == gains.NOT_RUN
+    assert slices.by_fold == f"{slices.here:+.1f}"  # there is one
     assert slices.paper == pytest.approx(59.91 - 58.66, abs=0.1)
     assert (slices.minutes_without, slices.minutes_with) == (12.5, 12.5)
     assert (pretraining.minutes_without, pretraining.minutes_with) == (12.5, 17.0)
@@ -73,10 +74,22 @@ def test_two_rows_that_are_one_training_say_nothing_of_each_other(run):  # noqa:
         ((2.0, -0.5, 4.5), gains.UNDECIDED),
         ((2.0, math.nan, math.nan), gains.UNDECIDED),
         ((math.nan,) * 3, gains.NOT_RUN),
+        ((-3.9, -6.9, -0.8, [0.6, -11.5, -0.6]), gains.UNDECIDED),
+        ((-3.9, -6.9, -0.8, [-0.2, -11.5, -0.6]), gains.HURTS),
+        ((6.0, 3.7, 8.3, [4.0, 2.5, 11.5]), gains.HELPS),
+        ((2.0, -0.5, 4.5, [4.0, 2.5, 11.5]), gains.UNDECIDED),
     ],
 )
 def test_verdicts(numbers, said):
     assert gains.verdict(*numbers) == said
+
+
+def test_a_sentence_tells_several_folds_each():
+    row = {"part": "six heads", "paper": 2.1, "here": 6.0, "low": 3.7, "high": 8.3,
+           "by_fold": "+4.0, +2.5, +11.5", "verdict": gains.HELPS}  # fmt: skip
+    (said,) = gains.sentences(pd.DataFrame([row]))
+    told = "+6.0 points of mAP50 here [+3.7, +8.3] (by fold +4.0, +2.5, +11.5), a gain"
+    assert said == f"Six heads: {told}; in the paper +2.1."
 
 
 def test_each_part_has_one_sentence_also_after_a_table_was_read_back(table, tmp_path):
