@@ -59,7 +59,7 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
         found = (math.nan,) * 3 if rows_alike else intervals.difference(has, without)
         row |= dict(zip(("here", "low", "high"), found, strict=True))
         folds = [] if rows_alike else intervals.difference_by_fold(has, without)
-        row["by_fold"] = ", ".join(f"{points:+.1f}" for points in folds)
+        row["by_fold"] = ", ".join(f"{round(points, 1) + 0:+.1f}" for points in folds)
         minutes = _minutes(run, without, has)
         row |= {"minutes_without": minutes[0], "minutes_with": minutes[1]}
         one_training = train_key(method(has), p) == train_key(method(without), p)
