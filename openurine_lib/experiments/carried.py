@@ -195,18 +195,17 @@ def in_short(record: dict[str, Any]) -> str:
     trained = record["trained"]
     on_processor = f"{trained['threads']} thread(s) of {trained['processor']}"
     place = on_processor if trained["device"].startswith("CPU") else trained["device"]
-    return (
-        f"trained earlier: {trained['time'][:10]}, {trained['minutes']:.0f} min on {place},"
-        f" commit {str(trained['commit'])[:7]}"
-    )
+    when = f"{trained['time'][:10]}, {trained['minutes']:.0f} min on {place}"
+    return f"trained earlier: {when}, commit {str(trained['commit'])[:7]}"
 
 
 def restore_weights(folder: Path, out: Path) -> Path:
     """Writes a carried weights file as ``out`` (weights.pt, in single precision), and its log."""
     from openurine_lib.training import weights
 
+    content = weights.read_weights(folder / WEIGHTS)
     _copy(folder, out.parent, ("log.csv", RECORD, EXAMPLES))
-    weights.save(weights.read_weights(folder / WEIGHTS), out)
+    weights.save(content, out)
     return out
 
 

@@ -61,7 +61,7 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
         folds = [] if rows_alike else intervals.difference_by_fold(has, without)
         row["by_fold"] = ", ".join(f"{round(points, 1) + 0:+.1f}" for points in folds)
         minutes = _minutes(run, without, has)
-        row |= {"minutes_without": minutes[0], "minutes_with": minutes[1]}
+        row |= dict(zip(("minutes_without", "minutes_with"), minutes, strict=True))
         one_training = train_key(method(has), p) == train_key(method(without), p)
         row["verdict"] = verdict(*found, () if one_training else folds)
         rows.append(row)

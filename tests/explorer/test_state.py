@@ -28,7 +28,7 @@ def carried():
 @pytest.fixture
 def explorer(carried):
     """Before a field with cells, crystals and bacteria; nothing is found on it yet."""
-    carried.draw("urinary tract infection", 0, 0)
+    carried.draw("urinary tract infection", 0, 3)
     return carried
 
 
@@ -46,7 +46,7 @@ def test_a_choice_shows_what_predict_finds_at_it(explorer, way, conf):
     slice_px = {USUAL: None, SLICED: explorer.slice_px(SLICED), WHOLE: 0}[way]
     asked = predict([field.pixels], conf=conf, um_per_px=field.um_per_px, slice_px=slice_px)
     seen = explorer.look(Choice(conf=conf, way=way))
-    assert len(asked.boxes) >= 5  # of some processors ten, of others more
+    assert len(asked.boxes) > 10
     columns = ["class", "cls", "conf", *XYXY]
     # a stored box has six digits
     pd.testing.assert_frame_equal(seen.boxes[columns], asked.boxes[columns], rtol=1e-5)
