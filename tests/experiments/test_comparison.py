@@ -20,6 +20,8 @@ BEYOND_THE_PAPER = (
     "recommended",
     "recommended-at-once",
     "recommended-two-looks",
+    "recommended-longer",
+    "recommended-longer-two-looks",
 )  # they come last
 
 
