@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -31,6 +32,8 @@ from openurine_lib.training.pretraining import pretrain
 from openurine_lib.training.slices import slices_of
 from openurine_lib.training.transfer import write_start
 from openurine_lib.training.weights import DETECTOR, check_taxonomy, read_weights, taxonomy_of
+
+SLICES = "slices"  # folder of a training, while it runs
 
 Step = Callable[[Run, Method, int], Path]  # for a row and a fold, it returns the file that it made
 
@@ -80,6 +83,7 @@ def ensure_weights(run: Run, m: Method, fold: int) -> Path:
     job = training_job(run, m, fold, out.parent)
     with on_record(run, out.parent):
         engine(m.engine).fit(job)
+    shutil.rmtree(out.parent / SLICES, ignore_errors=True)  # several GB; there may be none
     # what the engine says it started from, not what it was offered
     origin = read_weights(out)["meta"].get("pretrained")
     if origin:
@@ -95,7 +99,7 @@ def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
     boxes = data.boxes_of(images)
     if p.trains_on_slices(m):
         side = p.settings["sahi"]["slice"]
-        place = folder / "slices"
+        place = folder / SLICES
         images, boxes = slices_of(images, boxes, side, p.slices_per_field, run.seed, place)
     return TrainJob(
         arch=p.arch(m),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,8 @@ def trained_further(
     held, rest = d.test_images(FOLD), d.train_images(FOLD)
     split = inner_split(rest, seed)
     origin = write_start(base, old, d.taxonomy, seed, out / "start.pt")
-    images, boxes = slices_of(
-        split.train, d.boxes_of(split.train), side, SLICES, seed, out / "slices"
-    )
+    cut = out / "slices"
+    images, boxes = slices_of(split.train, d.boxes_of(split.train), side, SLICES, seed, cut)
     if more is not None:
         images, boxes = (
             pd.concat(pair, ignore_index=True) for pair in zip((images, boxes), more, strict=True)
@@ -173,6 +173,7 @@ def trained_further(
     work.mkdir(exist_ok=True)
     job = dataclasses.replace(job, dir=work)
     best, looks = _train(job, split.validation, d, side)
+    shutil.rmtree(cut)
     if halfway:
         best = write_mean(out / "start.pt", best, work / "halfway.pt")
     at_each = validation.usual_looks(validation.read(base))  # as ``predict`` will see a field

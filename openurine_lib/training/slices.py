@@ -29,8 +29,9 @@ def slices_of(
     """The frames (images, boxes) of a training part, every field replaced by some of its slices.
 
     The slices are those of inference, ``slice_px`` pixels of the original image. ``per_field`` of
-    each field are drawn by seed, those with boxes first, and written to ``folder``. A field no
-    larger than a slice stays as it is. A column ``field`` is added: the image that a slice is of.
+    each field are drawn by seed, those with boxes first, and written to ``folder``, which is of no
+    use after the training. A field no larger than a slice stays as it is. A column ``field`` is
+    added: the image that a slice is of.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_image = dict(tuple(boxes.groupby("image")))  # image -> its boxes
@@ -56,10 +57,11 @@ def slices_of(
         order = sorted(rng.permutation(len(slices)), key=lambda i: inside[i].empty)
         for i in order[:per_field]:
             left, top, right, bottom = slices[i]
-            path = folder / f"{len(new_images):06d}.png"  # a number, as ids may hold slashes
+            path = folder / f"{len(new_images):06d}.bmp"  # a number, as ids may hold slashes
             with atomic_path(path) as temporary:
-                # a light compression: these files are read once and thrown away
-                Image.fromarray(pixels[top:bottom, left:right]).save(temporary, compress_level=1)
+                # without compression, which would take longer than the rest of the cutting; the
+                # file is read once, and its training holds the slice in memory anyway
+                Image.fromarray(pixels[top:bottom, left:right]).save(temporary)
             # what is not named here (the patient, the scale) stays the field's
             changed = {
                 "image": f"{field.image}#{i}", "field": field.image, "path": str(path),

@@ -98,6 +98,14 @@ def test_a_training_that_was_interrupted_finds_its_checkpoint(run):
     assert checkpoint.exists()
 
 
+def test_the_slices_of_a_finished_training_are_thrown_away(run):
+    made_from.check(run, "train", M, 0)
+    slices = run.train_dir(M, 0) / steps.SLICES
+    slices.mkdir()
+    (slices / "000000.bmp").write_bytes(b"BM")
+    assert steps.ensure_weights(run, M, 0).exists() and not slices.exists()
+
+
 def test_a_kill_while_a_folder_is_cleared_leaves_nothing_that_is_believed(tmp_path, monkeypatch):
     folder = tmp_path / "train" / "key" / "fold0"
     made_from.keep_or_clear(folder, {"code": "1"})

@@ -90,6 +90,7 @@ def test_a_fine_tuning_is_resumed_reported_and_used(base, data, tmp_path, monkey
     done = finetuning.finetune(data, out, base, epochs=2)
     again = pd.read_csv(work / "log.csv")
     assert again.equals(log), "a pass was trained twice"
+    assert not (out / "slices").exists(), "gigabytes that nobody needs any more"
 
     assert done.gains["class"].tolist() == ["disc", "square", "bar", finetuning.ALL]
     assert done.gains.gain.notna().all() and done.gains.low.isna().all()  # 1 patient or 2 held out
