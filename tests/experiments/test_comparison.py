@@ -20,8 +20,6 @@ BEYOND_THE_PAPER = (
     "recommended",
     "recommended-at-once",
     "recommended-two-looks",
-    "recommended-longer",
-    "recommended-longer-two-looks",
 )  # they come last
 
 
