@@ -40,9 +40,10 @@ METRIC = "map50"
 IN_WORDS = {HELPS: "a gain", HURTS: "a loss", UNDECIDED: "undecided"}
 
 
-def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
+def table4_gains(intervals: Intervals, both: pd.DataFrame) -> pd.DataFrame:
     """Points of mAP50 that each of PARTS adds, in the paper and here.
 
+    intervals: of the run; what they have resampled for another table is not resampled again.
     both: Table 4 with the columns method, map50_paper and map50_here (percent). Columns: part,
     without and with (methods), paper, here, low and high (of ``here``: 95 %, from resampling the
     groups of the common folds), by_fold (what each of them says, as a text), minutes_without and
@@ -50,7 +51,7 @@ def table4_gains(run: Run, both: pd.DataFrame) -> pd.DataFrame:
     (``recommended`` and six heads, on drawn fields) is not run.
     """
     of = both.drop_duplicates("method").set_index("method")
-    intervals, p = Intervals(run), run.profile
+    run, p = intervals.run, intervals.run.profile
     rows = []
     for part, (without, has) in PARTS.items():
         row: dict[str, Any] = {"part": part, "without": without, "with": has}

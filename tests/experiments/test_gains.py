@@ -9,6 +9,7 @@ from test_intervals import run, stored  # noqa: F401 (a fixture)
 
 from openurine_lib import published
 from openurine_lib.experiments import against_paper, comparison, gains
+from openurine_lib.experiments.intervals import Intervals
 
 
 def trained_in(folder, minutes, device="CPU (x86_64)"):
@@ -27,7 +28,7 @@ def table(run):  # noqa: F811
         trained_in(run.train_dir(gains.method(name), 0), 12.5)
     trained_in(run.ssl_dir("yolo12n", 0), 4.5)
     both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
-    return gains.table4_gains(run, both).set_index("part")
+    return gains.table4_gains(Intervals(run), both).set_index("part")
 
 
 def test_a_part_helps_or_hurts_only_if_its_interval_says_so(table):
@@ -51,7 +52,7 @@ def test_minutes_of_two_devices_are_not_set_beside_each_other(run):  # noqa: F81
     trained_in(run.train_dir(gains.method("yolo12m"), 0), 28)
     trained_in(run.train_dir(gains.method("yolo12m-sahi"), 0), 3, "some GPU")
     both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
-    slices = gains.table4_gains(run, both).set_index("part").loc["slices"]
+    slices = gains.table4_gains(Intervals(run), both).set_index("part").loc["slices"]
     assert math.isnan(slices.minutes_without) and math.isnan(slices.minutes_with)
     assert not math.isnan(slices.here)
 
@@ -61,7 +62,7 @@ def test_two_rows_that_are_one_training_say_nothing_of_each_other(run):  # noqa:
     stored(run, "yolo12m-sahi", "abc")
     stored(run, "recommended", "abcd")
     both = against_paper.beside(published.table(4), comparison.reproduced_table(run, 4))
-    table = gains.table4_gains(run, both).set_index("part")
+    table = gains.table4_gains(Intervals(run), both).set_index("part")
     assert table.loc["six heads", "here"] > 0
     assert table.loc["drawn fields before real ones", "verdict"] == gains.NOT_RUN
 
