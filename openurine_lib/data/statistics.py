@@ -134,13 +134,16 @@ def fig2_beside_simulator(
     simulated: Callable[[str, int], np.ndarray],
     simulator_classes: Collection[str],
     n: int = 2,
-) -> Figure:
+) -> Figure | None:
     """``n`` particles of the data set, left, and of the simulator, right, of each class of both.
 
     Both stand under the name of the class, in the colour of its head. ``simulated(class, seed)``
     draws one particle (side, side, 3). A data set of other classes names their equals in its
-    taxonomy file (``openurine``); a class without one is left out.
+    taxonomy file (``openurine``); a class without one is left out. None for a data set that the
+    simulator drew: both sides would be its own.
     """
+    if d.synthetic:
+        return None
     equals = {}
     for cls, name in enumerate(d.taxonomy.classes):
         names = [c for c in d.taxonomy.openurine.get(cls, (name,)) if c in simulator_classes]

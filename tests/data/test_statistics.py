@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import dataclasses
 import four_forms as ff
 import matplotlib
 import numpy as np
@@ -154,6 +155,8 @@ def test_figure_2_beside_the_simulator(d):
     assert colours == [style.HEAD_COLOURS[h] for h in ("Cells", "Cells", "Microorganisms")]
     assert all(len(axis.images) == 2 for axis in figure.axes)
     assert d.name in figure.get_supxlabel() and "simulated" in figure.get_supxlabel()
+    drawn = dataclasses.replace(d, synthetic=True)
+    assert statistics.fig2_beside_simulator(drawn, "a banner", simulated, CLASSES) is None
 
 
 def test_near_duplicates_say_where_they_stand(d):
