@@ -1,8 +1,8 @@
 """Tables 1-2 count what is there; Figs 1-2 show fields and one particle of each class."""
 
+import dataclasses
 from types import SimpleNamespace
 
-import dataclasses
 import four_forms as ff
 import matplotlib
 import numpy as np
