@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPOSITORY))
 from openurine_lib import method, open_run, plan  # noqa: E402
 from openurine_lib.clinical import model_card, validation  # noqa: E402
 from openurine_lib.data.splits import FOLDS  # noqa: E402
-from openurine_lib.experiments import carried, search, sizes  # noqa: E402
+from openurine_lib.experiments import carried, packed, search, sizes  # noqa: E402
 from openurine_lib.experiments.carried import TRAINED  # noqa: E402
 from openurine_lib.experiments.methods import OURS, Method  # noqa: E402
 from openurine_lib.experiments.run import Run, first_record  # noqa: E402
@@ -64,13 +64,13 @@ def carry(
     training, predicted = run.train_dir(row, fold), run.predict_dir(row, fold)
     boxes = read_predictions(predicted / "predictions.csv")
     with atomic_path(target / "predictions.npz") as temporary:
-        temporary.write_bytes(carried.pack(boxes, run.test_images(fold)))
+        temporary.write_bytes(packed.pack(boxes, run.test_images(fold)))
     images = run.dataset.images
     for file in predicted.glob("cohort-*.csv"):
         boxes = read_predictions(file)
         of_cohort = images[images.image.isin(boxes.image)]
         with atomic_path(target / file.with_suffix(".npz").name) as temporary:
-            temporary.write_bytes(carried.pack(boxes, of_cohort, carried.COHORT_LIMIT))
+            temporary.write_bytes(packed.pack(boxes, of_cohort, carried.COHORT_LIMIT))
     shutil.copyfile(training / "log.csv", target / "log.csv")
     for name in ("metrics.csv", sizes.FILE):
         shutil.copyfile(predicted / name, target / name)

@@ -2,7 +2,7 @@
 
 ``<row>/fold<k>/`` holds, for a row (by its ``predict_key``) and a fold:
 
-- ``predictions.npz``: the most confident boxes on the fold's test fields, at most LIMIT a field;
+- ``predictions.npz``: the most confident boxes on the fold's test fields (``packed``);
 - ``cohort-<digest of its fields>.npz``: for some rows, boxes on the clinical cohort, COHORT_LIMIT;
 - ``log.csv``: the training's losses, one line an epoch; ``metrics.csv`` and ``size.json``;
 - ``weights.safetensors``: for some rows, the tensors in half precision;
@@ -21,7 +21,6 @@ nothing carried is used.
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
 import shutil
@@ -29,19 +28,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from openurine_lib import default_weights
 from openurine_lib.config import read_config
 from openurine_lib.data.boxes import XYXY
+from openurine_lib.experiments import packed
 from openurine_lib.experiments.methods import Method, predict_key
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import atomic_path, digest, digest_of_file, write_json
 
 SWITCH = "OPENURINE_CARRIED"  # environment: 0 makes everything anew
-LIMIT = 300  # boxes a field, as one forward pass gives at most
-COHORT_LIMIT = 100  # of these only boxes above an operating point are counted, and they are few
-STEPS = 65535  # a coordinate or a confidence is stored as a 16-bit share of its range
+COHORT_LIMIT = 100  # boxes a field; of these only the sure ones are counted, and they are few
 RECORD = "record.json"
 # what model.autoencoder redraws and how; a carried encoder of another pretext task is not valid
 PRETEXT = "mean colour + decoder(encoder(X)); L1 + 1 - SSIM"
@@ -191,12 +188,17 @@ def record_of(folder: Path) -> dict[str, Any]:
 
 
 def in_short(record: dict[str, Any]) -> str:
-    """What stands beside a number that was not computed here: when, how long, on what, commit."""
-    trained = record["trained"]
-    on_processor = f"{trained['threads']} thread(s) of {trained['processor']}"
-    place = on_processor if trained["device"].startswith("CPU") else trained["device"]
+    """What stands beside a number that was not computed here."""
+    return f"trained earlier: {who(record['trained'])}"
+
+
+def who(trained: dict[str, Any]) -> str:
+    """When somebody trained, how long, on what, and at which commit of the code."""
+    place = trained["device"]
+    if place.startswith("CPU"):
+        place = f"{trained['threads']} thread(s) of {trained['processor']}"
     when = f"{trained['time'][:10]}, {trained['minutes']:.0f} min on {place}"
-    return f"trained earlier: {when}, commit {str(trained['commit'])[:7]}"
+    return f"{when}, commit {str(trained['commit'])[:7]}"
 
 
 def restore_weights(folder: Path, out: Path) -> Path:
@@ -215,7 +217,7 @@ def restore_predictions(folder: Path, out: Path) -> None:
     from openurine_lib.inference import write_csv
 
     _copy(folder, out.parent, ("size.json", RECORD))
-    write_csv(unpack(folder / out.with_suffix(".npz").name), out)
+    write_csv(packed.unpack(folder / out.with_suffix(".npz").name), out)
 
 
 def restore_search(folder: Path, out: Path) -> None:
@@ -229,48 +231,6 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
         if (source / name).exists():
             with atomic_path(target / name) as temporary:
                 shutil.copyfile(source / name, temporary)
-
-
-def pack(boxes: pd.DataFrame, images: pd.DataFrame, limit: int = LIMIT) -> bytes:
-    """Predictions [image, cls, conf, x1, y1, x2, y2] as a compressed npz of a few bytes a box.
-
-    The arrays ``names``, ``sides`` (the longer side, pixels) and ``counts`` (of boxes) have one
-    entry an image. In the same order follow all boxes: ``cls`` (uint8), ``conf`` (uint16, a share
-    of 1) and ``xyxy`` (N, 4) (uint16, a share of the side).
-    """
-    ranked = boxes.sort_values("conf", ascending=False, kind="stable")
-    best = ranked.groupby("image", sort=False).head(limit)
-    by_image = dict(tuple(best.groupby("image", sort=False)))
-    parts = [by_image.get(name, boxes.iloc[:0]) for name in images["image"]]
-    sides = images[["width", "height"]].max(axis=1).to_numpy(float)
-    counts = np.array([len(part) for part in parts])
-    together = pd.concat(parts)
-    corners = together[XYXY].to_numpy(float)  # (N, 4)
-    shares = corners / np.repeat(sides, counts)[:, None]
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        names=images["image"].to_numpy(str),
-        sides=sides,
-        counts=counts,
-        cls=together["cls"].to_numpy(np.uint8),
-        conf=np.round(together["conf"].to_numpy(float) * STEPS).astype(np.uint16),
-        xyxy=np.round(shares * STEPS).clip(0, STEPS).astype(np.uint16),
-    )
-    return content.getvalue()
-
-
-def unpack(path: Path) -> pd.DataFrame:
-    """What ``pack`` was given, to a 16-bit step: [image, cls, conf, x1, y1, x2, y2] in pixels."""
-    with np.load(path, allow_pickle=False) as stored:
-        counts, sides = stored["counts"], stored["sides"]
-        corners = stored["xyxy"] / STEPS * np.repeat(sides, counts)[:, None]
-        columns: dict[str, Any] = {
-            "image": np.repeat(stored["names"], counts),
-            "cls": stored["cls"].astype(int),
-            "conf": stored["conf"] / STEPS,
-        }
-    return pd.DataFrame(columns).join(pd.DataFrame(corners, columns=XYXY))
 
 
 def save_weights(weights: Path, target: Path, half: bool = True) -> None:

@@ -27,7 +27,11 @@ from openurine_lib.experiments.run import Run
 
 RECORD = "made_from.json"
 # what decides the metrics of predictions that are carried
-OF_RESTORED = ("openurine_lib.evaluation.metrics", "openurine_lib.experiments.carried")
+OF_RESTORED = (
+    "openurine_lib.evaluation.metrics",
+    "openurine_lib.experiments.carried",
+    "openurine_lib.experiments.packed",
+)
 
 
 def folder_of(run: Run, kind: str, m: Method, fold: int) -> Path:

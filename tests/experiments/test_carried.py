@@ -17,7 +17,7 @@ from openurine_lib import (
     method,
     open_run,
 )
-from openurine_lib.experiments import carried, made_from, steps
+from openurine_lib.experiments import carried, made_from, packed, steps
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import write_json
 
@@ -45,20 +45,20 @@ def boxes():
 
 def test_the_most_confident_boxes_of_a_field_come_back(tmp_path, images, boxes):
     path = tmp_path / "predictions.npz"
-    path.write_bytes(carried.pack(boxes, images))
-    back = carried.unpack(path)
+    path.write_bytes(packed.pack(boxes, images))
+    back = packed.unpack(path)
     ranked = boxes.sort_values("conf", ascending=False, kind="stable")
-    wanted = pd.concat([ranked[ranked.image == name].head(carried.LIMIT) for name in "abc"])
+    wanted = pd.concat([ranked[ranked.image == name].head(packed.LIMIT) for name in "abc"])
     assert list(back.image) == list(wanted.image)
     assert list(back.cls) == list(wanted.cls)
-    assert np.abs(back.conf.to_numpy() - wanted.conf.to_numpy()).max() < 1 / carried.STEPS
-    assert np.abs(back[XYXY].to_numpy() - wanted[XYXY].to_numpy()).max() < 900 / carried.STEPS
+    assert np.abs(back.conf.to_numpy() - wanted.conf.to_numpy()).max() < 1 / packed.STEPS
+    assert np.abs(back[XYXY].to_numpy() - wanted[XYXY].to_numpy()).max() < 900 / packed.STEPS
 
 
 def test_a_run_without_a_box_is_carried_too(tmp_path, images, boxes):
     path = tmp_path / "predictions.npz"
-    path.write_bytes(carried.pack(boxes.iloc[:0], images))
-    assert list(carried.unpack(path)) == list(boxes) and carried.unpack(path).empty
+    path.write_bytes(packed.pack(boxes.iloc[:0], images))
+    assert list(packed.unpack(path)) == list(boxes) and packed.unpack(path).empty
 
 
 def test_weights_are_carried_in_half_precision_with_their_description(tmp_path):
@@ -89,7 +89,8 @@ def source(tmp_path_factory):
         made_from.check(run, "train", row, 0)
         tiny.untrained(folder)
         (folder / "log.csv").write_text("epoch,loss\n1,2.5\n")
-        record = {"minutes": 12.0, "threads": 1, "processor": "P", "commit": "c", "time": "2026"}
+        record = {"minutes": 12.0, "threads": 1, "processor": "P", "commit": "c", "time": "2026",
+                  "device": "CPU (x86_64)"}  # fmt: skip
         write_json(folder / carried.TRAINED, record)
         scores = ensure_metrics(run, row, 0)
         ensure_cohort_predictions(run, row, 0, run.dataset.cohort_images())

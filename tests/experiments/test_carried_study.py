@@ -22,7 +22,7 @@ from openurine_lib import (
 )
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.evaluation.metrics import evaluate
-from openurine_lib.experiments import carried
+from openurine_lib.experiments import carried, packed
 from openurine_lib.experiments.run import Run
 from openurine_lib.experiments.steps import training_job
 from openurine_lib.files import write_json
@@ -108,7 +108,7 @@ def test_carried_weights_predict_what_is_carried(study, name):
     ensure_weights(study, row, 0)
     here = summary(ensure_metrics(study, row, 0))["map50"]
     images = study.test_images(0)
-    boxes = carried.unpack(folder / "predictions.npz")
+    boxes = packed.unpack(folder / "predictions.npz")
     n = study.dataset.taxonomy.n
     earlier = summary(evaluate(study.dataset.boxes_of(images), boxes, n, list(images.image)))
     assert 100 * here == pytest.approx(100 * earlier["map50"], abs=POINTS)
@@ -139,7 +139,7 @@ def test_carried_weights_predict_half_of_what_is_carried(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENURINE_ROOT", str(tmp_path))
     run, row = open_run("synthetic", "study"), method("ours-yolo12m")
     folder = carried.folder_of(run, "predict", row, 0)
-    boxes = carried.unpack(folder / "predictions.npz")
+    boxes = packed.unpack(folder / "predictions.npz")
     names = sorted(boxes["image"].unique())[::2]
     images, truth = drawn(run, names)
     assert list(images["image"]) == names
