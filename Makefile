@@ -7,6 +7,7 @@ DATA ?= synthetic
 SEED ?= 0
 JOBS ?=
 GPUS ?=
+PER_GPU ?=
 WORKFLOW ?= local
 DRY ?=
 ROWS ?=
@@ -22,7 +23,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if 
 
 # What is given reaches commands through the environment, and as it is: no quote, $ or ; of a folder's name is anything but
 # a letter of it, to make or to the shell.
-GIVEN := PROFILE DATA SEED JOBS GPUS WORKFLOW ROWS FOLDS WORKERS CARRIED SECONDS_PER_IMAGE EXTRAS TORCH_INDEX
+GIVEN := PROFILE DATA SEED JOBS GPUS PER_GPU WORKFLOW ROWS FOLDS WORKERS CARRIED SECONDS_PER_IMAGE EXTRAS TORCH_INDEX
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 
@@ -48,6 +49,7 @@ help: ## this list
 	@echo
 	@echo "make reproduce PROFILE=study|demo|smoke|paper  DATA=synthetic|/path/to/fields  SEED=0"
 	@echo "               JOBS=notebooks at once (the cores)  GPUS=of this machine (all)  WORKFLOW=local|slurm"
+	@echo "               PER_GPU=jobs at once on each GPU (1); small networks leave a large one idle"
 	@echo "               CARRIED=0 uses no carried result; ROWS=all also trains the rows of which nothing is carried"
 	@echo "               ROWS=\"yolo12m ours-yolo12m\" FOLDS=\"0 1\" trains and scores these rows and folds alone"
 	@echo "               WORKERS=jobs that share the trials of the search (1; 20 in paper); JOBS says how many run at once"
@@ -74,7 +76,7 @@ install: $(STAMP) ## the environment alone, with the command .venv/bin/openurine
 
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
 	@$(if $(CARRIED),OPENURINE_CARRIED="$$CARRIED") $(PY) workflow/reproduce.py --profile="$$PROFILE" --data="$$DATA" \
-	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") \
+	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") $(if $(PER_GPU),--per-gpu="$$PER_GPU") \
 	    $(if $(DRY),--dry) $(if $(ROWS),--rows="$$ROWS") $(if $(FOLDS),--folds="$$FOLDS") $(if $(WORKERS),--workers="$$WORKERS") \
 	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image="$$SECONDS_PER_IMAGE")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import itertools
 import os
 import sys
 import time
@@ -178,14 +179,19 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _gpu(locks: Path) -> Iterator[None]:
-    """On a machine with several GPUs (OPENURINE_GPUS), takes a free one for this job."""
+    """On a machine with several GPUs (OPENURINE_GPUS), takes a free one for this job.
+
+    OPENURINE_PER_GPU jobs share a GPU; no GPU gets a second one while another has none.
+    """
     count = int(os.environ.get("OPENURINE_GPUS", "0"))
+    places = range(int(os.environ.get("OPENURINE_PER_GPU", "1")))
     if count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
         yield
         return
     while True:
-        for i in range(count):
-            with (locks / f"gpu{i}.lock").open("w") as file, contextlib.suppress(BlockingIOError):
+        for place, i in itertools.product(places, range(count)):
+            lock = locks / f"gpu{i}-{place}.lock"
+            with lock.open("w") as file, contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.environ["CUDA_VISIBLE_DEVICES"] = str(i)
                 yield

@@ -161,6 +161,12 @@ def _options() -> argparse.Namespace:
         help="GPUs of this machine; those that nvidia-smi lists by default",
     )
     parser.add_argument(
+        "--per-gpu",
+        type=_at_least(1),
+        default=1,
+        help="jobs at once on each of these GPUs; small networks leave a large one idle",
+    )
+    parser.add_argument(
         "--dry", action="store_true", help="say what would be done, and how long it would take"
     )
     parser.add_argument(
@@ -227,7 +233,8 @@ def _snakemake(run: Run, options: argparse.Namespace, target: str) -> list[str]:
         *([f"workers={options.workers}"] if options.workers else []),
     ]
     local = options.workflow == PROFILES / "local"
-    gpus = ["--resources", f"gpu={options.gpus}"] if options.gpus and local else []
+    places = options.gpus * options.per_gpu
+    gpus = ["--resources", f"gpu={places}"] if places and local else []
     return [
         *(sys.executable, "-m", "snakemake", target),
         *("--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(run.dir)),
@@ -276,6 +283,7 @@ def _environment(options: argparse.Namespace) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "OPENURINE_ROOT": str(root()),
         "OPENURINE_GPUS": str(options.gpus),
+        "OPENURINE_PER_GPU": str(options.per_gpu),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map_only
 
+LOADERS = 8  # ultralytics' default
 THRESHOLDS = (-3, -1)  # glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, from malloc.h
 
 
@@ -43,6 +44,16 @@ def gpu_precision(device: str) -> str | bool:
     if device == "cpu" or not torch.cuda.is_available():
         return False
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else False
+
+
+def loaders() -> int:
+    """Processes that read fields for a training on a GPU: ultralytics' eight where it is alone.
+
+    Where several trainings share the machine's GPUs, each has its part of the cores.
+    """
+    per_gpu = int(os.environ.get("OPENURINE_PER_GPU", "1"))
+    trainings = per_gpu * max(1, int(os.environ.get("OPENURINE_GPUS", "1")))
+    return max(1, min(LOADERS, (os.cpu_count() or 1) // trainings)) if per_gpu > 1 else LOADERS
 
 
 def cores() -> int:

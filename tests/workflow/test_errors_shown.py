@@ -37,7 +37,7 @@ def shown(tmp_path, capfd):
         snakefile.write_text(text)
         local = reproduce.PROFILES / "local"
         options = SimpleNamespace(
-            gpus=0, rows=None, folds=None, workers=None, workflow=local, jobs=1
+            gpus=0, per_gpu=1, rows=None, folds=None, workers=None, workflow=local, jobs=1
         )
         command = reproduce._snakemake(run, options, "all")
         command[command.index("--snakefile") + 1] = str(snakefile)

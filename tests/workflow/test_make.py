@@ -33,7 +33,8 @@ def test_a_value_reaches_the_program_whole_and_no_shell(tmp_path, given, how):
     python.write_text(f'#!/bin/sh\nfor x; do printf "%s\\n" "$x"; done > {told}\n')
     python.chmod(0o755)
     (tmp_path / "venv" / ".installed").touch()
-    names = ("DATA", "PROFILE", "JOBS", "GPUS", "ROWS", "FOLDS", "CARRIED", "SECONDS_PER_IMAGE")
+    names = ("DATA", "PROFILE", "JOBS", "GPUS", "PER_GPU", "ROWS", "FOLDS", "CARRIED")
+    names += ("SECONDS_PER_IMAGE",)
     values = dict.fromkeys(names, given)
     arguments = [f"{k}={v}" for k, v in values.items()] if how == "argument" else []
     # what an outer make hands down is not of this call
@@ -43,7 +44,7 @@ def test_a_value_reaches_the_program_whole_and_no_shell(tmp_path, given, how):
         cwd=REPOSITORY, env=outer | (values if how == "environment" else {}), check=True,
     )  # fmt: skip
     lines = told.read_text().splitlines()
-    flags = ("data", "profile", "jobs", "gpus", "rows", "folds", "seconds-per-image")
+    flags = ("data", "profile", "jobs", "gpus", "per-gpu", "rows", "folds", "seconds-per-image")
     assert {f"--{flag}={given}" for flag in flags} <= set(lines)
     assert not ran.exists(), "the value reached a shell"
 
@@ -57,8 +58,9 @@ def test_a_data_folder_reaches_the_workflow_whole(tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
     options = argparse.Namespace(
-        workflow=reproduce.PROFILES / "local", gpus=0, jobs=1, rows=None, folds=None, workers=None
-    )
+        workflow=reproduce.PROFILES / "local", gpus=0, per_gpu=1, jobs=1, rows=None, folds=None,
+        workers=None,
+    )  # fmt: skip
     command = reproduce._snakemake(open_run(str(folder), "smoke"), options, "all")
     configuration = next(x for x in command if x.startswith("data="))
     (tmp_path / "Snakefile").write_text("print(repr(config['data']))\nrule all:\n")

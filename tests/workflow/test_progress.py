@@ -134,8 +134,9 @@ def test_on_a_terminal_a_running_job_has_a_line_that_is_drawn_anew(tmp_path: Pat
     (tmp_path / "start").write_text(CELL + HALF)
     (tmp_path / "Snakefile").write_text(RULES.format(start=tmp_path / "start"))
     options = SimpleNamespace(
-        gpus=0, rows=None, folds=None, workers=None, jobs=2, workflow=reproduce.PROFILES / "local"
-    )
+        gpus=0, per_gpu=1, rows=None, folds=None, workers=None, jobs=2,
+        workflow=reproduce.PROFILES / "local",
+    )  # fmt: skip
     command = reproduce._snakemake(run, options, "all")
     command[command.index("--snakefile") + 1] = str(tmp_path / "Snakefile")
     given = json.dumps([command, reproduce._environment(options)])

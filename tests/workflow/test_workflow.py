@@ -377,7 +377,8 @@ def test_reproduce_refuses_before_long_work(tmp_path: Path) -> None:
     assert "no profile 'smok'" in reproduce(tmp_path, "--profile", "smok").stderr
     done = reproduce(tmp_path, "--data", str(tmp_path / "nowhere"))
     assert done.returncode == 2 and "nowhere' does not exist" in done.stderr
-    for option, value in (("--seed", "-1"), ("--jobs", "0"), ("--workers", "0"), ("--gpus", "two")):
+    wrong = {"--seed": "-1", "--jobs": "0", "--workers": "0", "--gpus": "two", "--per-gpu": "0"}
+    for option, value in wrong.items():
         done = reproduce(tmp_path, f"{option}={value}")
         assert done.returncode == 2 and f"{option}: '{value}' is no whole number" in done.stderr
     assert not (tmp_path / "runs").exists()

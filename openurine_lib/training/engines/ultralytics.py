@@ -38,9 +38,9 @@ from openurine_lib.files import epoch_seed
 from openurine_lib.inference import MAX_DETECTIONS
 from openurine_lib.model.architectures import UnknownArchitecture
 from openurine_lib.model.build import build_model
+from openurine_lib.speed import processor
 from openurine_lib.speed.layers import fuse_activations, ready_to_train
 from openurine_lib.speed.parallel import ParallelDetectionModel
-from openurine_lib.speed.processor import gpu_precision, keep_memory, ready_for, use_cores
 from openurine_lib.training.coco_weights import load_matching
 from openurine_lib.training.engines import sahi_adapter
 from openurine_lib.training.engines.yolo_folder import write_fields
@@ -66,7 +66,7 @@ def fit(job: TrainJob) -> Path:
         "seed": job.seed, "device": job.device,
         "project": str(job.dir), "name": "ultralytics", "exist_ok": True,
         "val": False, "plots": False, "patience": 0, "pretrained": False, "verbose": False,
-        "amp": gpu_precision(job.device),
+        "amp": processor.gpu_precision(job.device), "workers": processor.loaders(),
         # from memory, mosaic draws from the whole fold; from disk it draws from a history that a
         # resumed training would not have
         "cache": "ram",
@@ -101,7 +101,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     model: Any = load_model(weights, device)
     model.fast = not exact  # see ``ProcessorForward``
     if "cpu" in device and not (exact or transformer):
-        keep_memory()
+        processor.keep_memory()
         model = model.fuse(verbose=False).to(memory_format=torch.channels_last)
         fuse_activations(model)  # no way back to training or export
         return ParallelDetectionModel(model, meta["classes"], conf, imgsz, MAX_DETECTIONS)
@@ -114,7 +114,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     adapter.predictor, adapter.max_det = predictor, MAX_DETECTIONS
     adapter.any_size = not transformer
     if "cpu" in device:
-        use_cores()  # the set-up has set the library's own number of threads
+        processor.use_cores()  # the set-up has set the library's own number of threads
     return adapter
 
 
@@ -192,7 +192,7 @@ class _Frames(_Trainer):
 
     def _setup_train(self) -> None:
         super()._setup_train()
-        ready_for(self.device)  # the library has set its own threads by now
+        processor.ready_for(self.device)  # the library has set its own threads by now
         job = self.job
         self.checkpoint = Checkpoint(
             job.dir, job.signature(), self.device, model=unwrap_model(self.model),
