@@ -40,7 +40,7 @@ def main() -> None:
     if options.slices:
         slicing = run.slicing(method("yolo12m-sahi"))
         cut = slices_of(
-            job.images, job.boxes, slicing[0], options.slices, run.seed, folder / "slices"
+            job.images, job.boxes, *slicing, options.slices, run.seed, folder / "slices"
         )
         job = dataclasses.replace(job, images=cut[0], boxes=cut[1])
     started = time.monotonic()

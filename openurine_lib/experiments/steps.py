@@ -98,9 +98,10 @@ def training_job(run: Run, m: Method, fold: int, folder: Path) -> TrainJob:
     images = data.train_images(fold, p.max_train_fields)
     boxes = data.boxes_of(images)
     if p.trains_on_slices(m):
-        side = p.settings["sahi"]["slice"]
-        place = folder / SLICES
-        images, boxes = slices_of(images, boxes, side, p.slices_per_field, run.seed, place)
+        sahi, some = p.settings["sahi"], p.slices_per_field
+        images, boxes = slices_of(
+            images, boxes, sahi["slice"], sahi["overlap"], some, run.seed, folder / SLICES
+        )
     return TrainJob(
         arch=p.arch(m),
         # Table 5

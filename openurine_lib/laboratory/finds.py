@@ -55,7 +55,7 @@ def confident(
         boxes.append(sure[["image", "cls", *XYXY]])
     images = pd.DataFrame(rows, columns=["image", "path", "width", "height"])
     together = pd.concat(boxes, ignore_index=True)
-    slices, inside = slices_of(images, together, side, SLICES, seed, folder / "slices")
+    slices, inside = slices_of(images, together, side, OVERLAP, SLICES, seed, folder / "slices")
     return slices.assign(field=slices["image"]), inside  # each slice counts as a field
 
 

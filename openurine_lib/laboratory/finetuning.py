@@ -152,7 +152,8 @@ def trained_further(
     split = inner_split(rest, seed)
     origin = write_start(base, old, d.taxonomy, seed, out / "start.pt")
     cut = out / "slices"
-    images, boxes = slices_of(split.train, d.boxes_of(split.train), side, SLICES, seed, cut)
+    labelled = split.train, d.boxes_of(split.train)
+    images, boxes = slices_of(*labelled, side, OVERLAP, SLICES, seed, cut)
     if more is not None:
         images, boxes = (
             pd.concat(pair, ignore_index=True) for pair in zip((images, boxes), more, strict=True)

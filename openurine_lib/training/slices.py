@@ -14,7 +14,6 @@ from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.files import atomic_path
 
-OVERLAP = 0.25  # of neighbouring slices, as a part of their side, as at inference
 MIN_AREA = 0.5  # a cut box stays if at least this part of its area lies inside the slice
 
 
@@ -22,16 +21,17 @@ def slices_of(
     images: pd.DataFrame,
     boxes: pd.DataFrame,
     slice_px: int,
+    overlap: float,
     per_field: int,
     seed: int,
     folder: Path,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The frames (images, boxes) of a training part, every field replaced by some of its slices.
 
-    The slices are those of inference, ``slice_px`` pixels of the original image. ``per_field`` of
-    each field are drawn by seed, those with boxes first, and written to ``folder``, which is of no
-    use after the training. A field no larger than a slice stays as it is. A column ``field`` is
-    added: the image that a slice is of.
+    The slices are those of inference, ``slice_px`` pixels of the original image, and neighbours
+    share the part ``overlap`` of it. ``per_field`` of each field are drawn by seed, those with
+    boxes first, and written to ``folder``, which is of no use after the training. A field no larger
+    than a slice stays as it is. A column ``field`` is added: the image that a slice is of.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_image = dict(tuple(boxes.groupby("image")))  # image -> its boxes
@@ -44,7 +44,7 @@ def slices_of(
         truth = by_image.get(field.image, boxes.iloc[:0])  # no boxes: an empty frame
         slices = get_slice_bboxes(
             field.height, field.width, slice_px, slice_px,
-            overlap_height_ratio=OVERLAP, overlap_width_ratio=OVERLAP,
+            overlap_height_ratio=overlap, overlap_width_ratio=overlap,
         )  # fmt: skip
         if len(slices) == 1:  # the field is no larger than a slice
             new_images.append(field._asdict() | {"field": field.image})

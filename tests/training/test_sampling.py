@@ -34,7 +34,7 @@ def test_processes_share_an_epoch_between_them():
 
 def test_a_training_sees_one_slice_of_every_field_an_epoch(tmp_path, monkeypatch):
     job = tiny.job(tmp_path / "job", mosaic=0, epochs=2, refresh_bn=False)
-    images, boxes = slices_of(job.images, job.boxes, 64, 4, 0, tmp_path / "slices")
+    images, boxes = slices_of(job.images, job.boxes, 64, 0.25, 4, 0, tmp_path / "slices")
     seen = []
     prepare = ultralytics.DetectionTrainer.preprocess_batch
 
