@@ -76,7 +76,8 @@ install: $(STAMP) ## the environment alone, with the command .venv/bin/openurine
 
 reproduce: $(STAMP) ## every table and figure: paper_figures/<profile>/index.html
 	@$(if $(CARRIED),OPENURINE_CARRIED="$$CARRIED") $(PY) workflow/reproduce.py --profile="$$PROFILE" --data="$$DATA" \
-	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") $(if $(PER_GPU),--per-gpu="$$PER_GPU") \
+	    --seed="$$SEED" --workflow="$$WORKFLOW" $(if $(JOBS),--jobs="$$JOBS") $(if $(GPUS),--gpus="$$GPUS") \
+	    $(if $(PER_GPU),--per-gpu="$$PER_GPU") \
 	    $(if $(DRY),--dry) $(if $(ROWS),--rows="$$ROWS") $(if $(FOLDS),--folds="$$FOLDS") $(if $(WORKERS),--workers="$$WORKERS") \
 	    $(if $(SECONDS_PER_IMAGE),--seconds-per-image="$$SECONDS_PER_IMAGE")
 

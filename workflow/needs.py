@@ -12,8 +12,7 @@ TRAIN_SHARE = 0.8  # four of five folds
 # What a job holds beside its fields, megabytes: the network, a batch on its way, the libraries. Six
 # heads with a batch of 8 at 448 px took 4,000 on a processor (its peak was 6,200, with its slices).
 REST_MB = 4500
-LOADER_MB = 700  # a process that reads fields for a GPU
-LOADERS = 8  # of a training that has a GPU for itself; others have fewer (``processor.loaders``)
+GPU_LOADERS_MB = 8 * 700  # the library's eight processes that read fields for a GPU
 
 
 def memory_mb(run: Run, kind: str, m: Method, gpu: bool = False) -> int:
@@ -30,7 +29,7 @@ def memory_mb(run: Run, kind: str, m: Method, gpu: bool = False) -> int:
     fields = at_most(fields_of(run)[0] * TRAIN_SHARE, p.max_train_fields)
     images = fields * (p.slices_per_field if p.trains_on_slices(m) else 1)
     cached = images * 3 * p.pixels(m.imgsz) ** 2 / 2**20
-    return int(REST_MB + LOADERS * LOADER_MB * gpu + cached)
+    return int(REST_MB + GPU_LOADERS_MB * gpu + cached)
 
 
 def fields_of(run: Run) -> tuple[int, int]:

@@ -10,6 +10,7 @@ without labels, so what is reported is of drawn fields that it has not seen, and
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -107,11 +108,13 @@ def adapt(
         first.mkdir(exist_ok=True)
         passes = epochs or DRAWN_ALONE
         start = trained_further(d, base, side, first, seed, passes, CHANGED, halfway=True).weights
-        more = confident(start, given, side, seed, out / f"finds-{digest_of_file(start, 12)}")
+        finds = out / f"finds-{digest_of_file(start, 12)}"
+        more = confident(start, given, side, seed, finds)
         passes = epochs or WITH_FINDS
         done = trained_further(
             d, start, side, out, seed, passes, GENTLY, told, more=more, before=base
         )
+        shutil.rmtree(finds / "slices")
     done = dataclasses.replace(done, minutes=(time.monotonic() - started) / 60)
     return Adapted(**vars(done), laboratories=cameras, cameras=tuple(lab.about for lab in labs))
 

@@ -86,6 +86,7 @@ def test_an_adaptation_is_resumed_and_reported(base, fields, tmp_path, monkeypat
     told = capsys.readouterr().out
     assert "camera 1" in told and str(cameras) in told and "not measured" in told
     adapted = out / "weights.pt"
+    assert not list(out.rglob("*.bmp")), "slices that nobody needs any more"
     assert f"openurine predict FIELD... --weights {adapted}" in told
     # measured on drawn fields, and the record says so
     record = validation.read(adapted)
