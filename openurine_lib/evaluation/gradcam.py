@@ -196,14 +196,12 @@ class _FieldCAM(GradCAM):
         gradients: list[list[list[np.ndarray]]] = [[] for _ in explained]
         at_once = max(1, AT_ONCE // x[0, 0].numel())  # slices
         for part in x.split(at_once):  # the channels' weights need but the sum of the gradients
-            outputs = hooks(part)
-            if isinstance(outputs, tuple):
-                outputs = outputs[0]  # decoded (., 4+nc, A); the raw output stands beside it
+            raw = hooks(part)[1]  # beside the decoded boxes
             activations.append([a.float().numpy() for a in hooks.activations])  # (., C, h_l, w_l)
             for classes, of_group in zip(explained, gradients, strict=True):
                 hooks.gradients = []  # those of the group before
-                target = torch.stack([best_scores(output, classes) for output in outputs]).sum()
-                target.backward(retain_graph=True)  # the next group uses the graph, too
+                # the next group uses the graph, too
+                best_scores(self.model.model[-1], raw, classes).backward(retain_graph=True)
                 of_group.append([g.float().sum(0, keepdim=True).numpy() for g in hooks.gradients])
         whole = [np.concatenate(level) for level in zip(*activations, strict=True)]
         maps = []
@@ -217,16 +215,16 @@ class _FieldCAM(GradCAM):
         return maps
 
 
-def best_scores(output: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
-    """Grad-CAM's target: the sum of the TOP best scores of the classes over all anchors of a slice.
+def best_scores(head: Any, raw: Any, classes: Sequence[int]) -> torch.Tensor:
+    """Grad-CAM's target: of each slice the TOP best scores of the classes, summed over all slices.
 
-    output: decoded (4+nc, A), four rows of boxes and one of scores for each class.
+    head, raw: a detector's last layer, and its raw output. The scores are taken from there, since
+    a gradient that came through the decoded boxes would run, as zero, through all other heads.
     """
-    n_classes = len(output) - 4
-    if not classes or max(classes) >= n_classes:
-        raise NotExplainable(f"no class {list(classes)} in a detector of {n_classes} classes")
-    best = output[[4 + c for c in classes]].amax(0)  # (A,)
-    return best.topk(min(TOP, len(best))).values.sum()
+    if not classes or max(classes) >= head.nc:
+        raise NotExplainable(f"no class {list(classes)} in a detector of {head.nc} classes")
+    best = head.class_scores(raw, classes)  # (B, A)
+    return best.topk(min(TOP, best.shape[1])).values.sum()
 
 
 @contextmanager

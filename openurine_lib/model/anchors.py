@@ -11,6 +11,7 @@ YOLOv5's reaches from -0.5 to 1.5.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -74,9 +75,17 @@ class AnchorDetect(Detect):
         sides = raw.new_tensor(SIDES[i])[:, None, None]  # (3, 1, 1, 2)
         xy = (centre(raw[..., :2]) + cells) * self.stride[i]
         wh = size(raw[..., 2:4]) * sides
-        # a class's score is the object's times the class's
-        scores = raw[..., 4:5].sigmoid() * raw[..., 5:].sigmoid()
-        return torch.cat((xy, wh, scores), -1).flatten(1, 3)
+        return torch.cat((xy, wh, _scores(raw)), -1).flatten(1, 3)
+
+    def class_scores(self, raw: list[Tensor], ids: Collection[int]) -> Tensor:
+        """The best score among some classes in each box, (B, A), of the levels' raw outputs."""
+        best = [_scores(level.float())[..., list(ids)].amax(-1).flatten(1) for level in raw]
+        return torch.cat(best, 1)
+
+
+def _scores(raw: Tensor) -> Tensor:
+    """A level's raw output -> (B, 3, H, W, nc): the object's score times the class's."""
+    return raw[..., 4:5].sigmoid() * raw[..., 5:].sigmoid()
 
 
 def centre(raw: Tensor) -> Tensor:

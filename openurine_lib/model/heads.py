@@ -7,7 +7,7 @@ tensor over all classes, so that suppression, export and sahi see an ordinary de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -67,13 +67,28 @@ class MultiHeadDetect(Detect):
         """One head's raw output -> (B, 4+nc, A), with zeros in the rows of other heads' classes."""
         Y_i = in_float(Y_i)
         boxes = self._get_decode_boxes(Y_i)  # (B, 4, A)
-        scores = Y_i["scores"].sigmoid()  # (B, C_i [+1], A)
-        if self.objectness:
-            scores = scores[:, :-1] * scores[:, -1:]  # (B, C_i, A): class times object
         # the last row, of zeros, stands for each class of another head; index writes do not export
-        scores = nn.functional.pad(scores, (0, 0, 0, 1))  # (B, C_i + 1, A)
+        scores = nn.functional.pad(self._scores(Y_i), (0, 0, 0, 1))  # (B, C_i + 1, A)
         rows = [ids.index(c) if c in ids else len(ids) for c in range(self.nc)]  # of each class
         return torch.cat((boxes, scores[:, rows]), 1)  # (B, 4 + nc, A)
+
+    def _scores(self, Y_i: dict[str, Any]) -> Tensor:
+        """One head's raw output, in float32 -> the scores of its classes, (B, C_i, A)."""
+        scores = Y_i["scores"].sigmoid()  # (B, C_i [+1], A)
+        return scores[:, :-1] * scores[:, -1:] if self.objectness else scores  # class times object
+
+    def class_scores(self, Y: dict[str, Any], ids: Collection[int]) -> Tensor:
+        """The best score among some classes in each cell of the heads that have them, (B, A).
+
+        Y: the heads' raw outputs, by name. Nothing else of them is touched, so that a gradient of
+        the scores runs through these heads alone, and not through what predicts boxes.
+        """
+        best = []
+        for i, Y_i in Y.items():
+            rows = [k for k, c in enumerate(self.classes[i]) if c in ids]
+            if rows:
+                best.append(self._scores(in_float(Y_i))[:, rows].amax(1))  # (B, A)
+        return torch.cat(best, 1)
 
 
 class FloatDetect(Detect):
@@ -85,6 +100,12 @@ class FloatDetect(Detect):
 
     def _inference(self, x: dict[str, Any]) -> Tensor:
         return super()._inference(in_float(x))
+
+    def class_scores(self, Y: dict[str, Any], ids: Collection[int]) -> Tensor:
+        """The best score among some classes in each cell, (B, A), of the raw output Y."""
+        if "one2one" in Y:  # two branches, of which one predicts
+            Y = Y["one2one" if self.end2end else "one2many"]
+        return Y["scores"].float().sigmoid()[:, list(ids)].amax(1)
 
 
 def in_float(Y_i: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Fig. 5: maps that lie where the particles are, and the rule that chooses the fields."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -41,11 +43,12 @@ class Bright(nn.Module):
             nn.init.constant_(convolution.weight, 1 / convolution.weight[0].numel())
         neck, head = nn.Sequential(*convolutions), nn.Flatten(2)
         neck.i, head.i, head.f, head.stride, head.shape = 0, 1, [0], torch.tensor([8.0]), None
+        head.nc, head.class_scores = 1, lambda raw, classes: raw[:, 0]
         self.model = nn.ModuleList([neck, head])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scores = self.model[1](self.model[0](x)).sigmoid()  # (B, 1, A)
-        return torch.cat((scores.new_zeros(len(x), 4, scores.shape[2]), scores), 1)
+        return torch.cat((scores.new_zeros(len(x), 4, scores.shape[2]), scores), 1), scores
 
 
 def field_with_particle(height: int, width: int, x: int, y: int, radius: int = 3) -> np.ndarray:
@@ -159,7 +162,12 @@ def test_heat_covers_the_image_and_the_model_is_left_as_it_was(model):
 
 
 def test_heat_is_the_papers_formula_of_grad_cam(model, monkeypatch):
-    """ReLU(sum over channels of mean gradient x activation), by hand, at the finest level."""
+    """ReLU(sum over channels of mean gradient x activation), by hand, at the finest level.
+
+    The score is read from the decoded output, where ``explain`` takes the heads' own. All cells
+    count, as the best of an untrained network, whose scores are alike, are best by rounding.
+    """
+    monkeypatch.setattr(gradcam, "TOP", 10**6)
     field, layer = FIELD[:96, :96], neck_outputs(model)[0]
     kept = []
     handle = layer.register_forward_hook(lambda module, inputs, output: kept.append(output))
@@ -168,7 +176,7 @@ def test_heat_is_the_papers_formula_of_grad_cam(model, monkeypatch):
     output = model(torch.from_numpy(both.transpose(0, 3, 1, 2).copy()).float() / 255)[0]
     handle.remove()
     for c in range(OPENURINE.n):
-        score = sum(one[4 + c].topk(gradcam.TOP).values.sum() for one in output)
+        score = output[:, 4 + c].sum()
         gradient = torch.autograd.grad(score, kept[0], retain_graph=True)[0]
         weights = gradient.mean((0, 2, 3))[None, :, None, None]
         upright, turned = (weights * kept[0]).sum(1).relu().detach().numpy()  # (12, 12) each
@@ -178,6 +186,29 @@ def test_heat_is_the_papers_formula_of_grad_cam(model, monkeypatch):
     expected = cv2.resize(expected / expected.max(), (96, 96), interpolation=cv2.INTER_LINEAR)
     monkeypatch.setattr(gradcam, "neck_outputs", lambda model: [layer])
     np.testing.assert_allclose(explain(model, field, View(96), [[c]])[0], expected, atol=0.03)
+
+
+def test_the_best_scores_of_each_slice_count():
+    scores = torch.rand(3, 250, generator=torch.Generator().manual_seed(0))
+    head = SimpleNamespace(nc=2, class_scores=lambda raw, classes: raw)
+    expected = scores.sort(1, descending=True).values[:, : gradcam.TOP].sum()
+    assert gradcam.best_scores(head, scores, [1]).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(
+    ("arch", "heads"),
+    [("yolo12n", "multi"), ("yolo12n", "single"), ("yolo26n", "single"), ("yolov5n-dp", "single")],
+)
+def test_the_scores_of_classes_are_those_of_the_decoded_boxes(arch, heads):
+    """Of each cell of the heads that have one of the classes, the best of these."""
+    torch.manual_seed(0)
+    model = build_model(arch, OPENURINE, heads).eval()
+    ids = [OPENURINE.id(name) for name in ("RBC", "WBC", "Amorphous")]
+    with torch.inference_mode():
+        decoded, raw = model(torch.rand(1, 3, 96, 96))
+        scores = model.model[-1].class_scores(raw, ids)[0]
+    best = decoded[0, [4 + c for c in ids]].amax(0)
+    torch.testing.assert_close(scores, best[best > 0])  # other heads' cells have zeros
 
 
 def test_classes_and_networks_that_cannot_be_explained(model):
