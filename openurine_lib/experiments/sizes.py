@@ -9,7 +9,6 @@ one that its authors or its library print.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +77,6 @@ def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) ->
     # for it, and a processor without oneDNN has no such call
     fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
     own: dict[Any, Any] = {fused: _of_convolution} if fused else {}
-    own[torch.ops.torchvision.deform_conv2d] = _of_deformable  # it has no number for this, either
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=own) as counter:
         try:
             forward()
@@ -94,11 +92,6 @@ def counted(network: torch.nn.Module, forward: Callable[[], Any], imgsz: int) ->
 def _of_convolution(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **more: Any) -> int:
     """Operations of a convolution, from the shapes of its input, its weights and its output."""
     return conv_flop_count(x, weight, out_shape)
-
-
-def _of_deformable(x: Any, weight: Any, *rest: Any, out_shape: Any = None, **more: Any) -> int:
-    """Operations of a deformable convolution, without those of finding its samples."""
-    return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
 def noise(px: int) -> np.ndarray:

@@ -13,13 +13,12 @@ parameters and 17.7 GFLOPs at 640 pixels. Where the layers lie in a block was fo
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.convnext import LayerNorm2d
-from torchvision.ops import deform_conv2d
 from ultralytics.nn.modules.block import C3
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.utils.torch_utils import initialize_weights
@@ -32,11 +31,41 @@ SUFFIX = "-dp"  # yolov5s-dp is the DP-YOLO on yolov5s
 STAGES = (2, 4, 6)  # layers of the backbone: its C3 stages at strides 4, 8 and 16
 LAST = 8  # at stride 32
 GROUP = 16  # channels that share a way of sampling in version 3
-KERNEL = 3
+KERNEL = 3  # side, in cells
+
+
+def moved(x: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """The samples that a 3 x 3 kernel takes of a map, moved and weighted.
+
+    torchvision's ``deform_conv2d`` takes the same. On a processor its gradient takes eight times
+    as long, as it goes from number to number.
+
+    Args:
+        x: (B, C, H, W); beyond it are zeros.
+        offsets: (B, G * 2 * 9, H, W), of each group of channels and sample (y, x), in cells.
+        weights: (B, G * 9, H, W), of each group and sample.
+
+    Returns: (B, C, 9, H, W), float32.
+    """
+    B, C, H, W = x.shape
+    K = KERNEL**2
+    G = weights.shape[1] // K
+    # (G of) a batch's maps one after another, since a map has one grid for all of its channels
+    place = offsets.float().reshape(B * G, KERNEL, KERNEL, 2, H, W)
+    cells = torch.arange(max(H, W, KERNEL), dtype=torch.float32, device=x.device)
+    aside = cells[:KERNEL] - KERNEL // 2  # of a sample from the kernel's middle: -1, 0, 1
+    y = place[:, :, :, 0] + aside[:, None, None, None] + cells[:H, None]  # (BG, 3, 3, H, W)
+    at_x = place[:, :, :, 1] + aside[:, None, None] + cells[:W]
+    # grid_sample counts from -1, the map's left or upper edge, to 1, its right or lower edge
+    grid = torch.stack(((2 * at_x + 1) / W - 1, (2 * y + 1) / H - 1), -1)
+    maps = x.float().contiguous().view(B * G, C // G, H, W)
+    samples = F.grid_sample(maps, grid.view(B * G, K * H, W, 2), align_corners=False)
+    samples = samples.view(B, G, C // G, K, H, W) * weights.float().reshape(B, G, 1, K, H, W)
+    return samples.view(B, C, K, H, W)
 
 
 class DeformableConv(nn.Module):
-    """A ``Conv`` that learns from its input where to take samples (offsets), and their weights.
+    """A ``Conv`` of 3 x 3 that learns from its input where to take samples, and their weights.
 
     It is no subclass of ``Conv``: before it predicts, the library would fuse it into a plain one.
     """
@@ -44,24 +73,18 @@ class DeformableConv(nn.Module):
     def __init__(self, stock: Conv):
         super().__init__()
         self.conv, self.bn, self.act = stock.conv, stock.bn, stock.act
-        geometry = (stock.conv.kernel_size, stock.conv.stride, stock.conv.padding)
         # for each sample of the kernel an offset (y, x) and a weight
-        self.moves = nn.Conv2d(stock.conv.in_channels, 3 * math.prod(geometry[0]), *geometry)
+        self.moves = nn.Conv2d(stock.conv.in_channels, 3 * KERNEL**2, KERNEL, padding=1)
         for parameter in self.moves.parameters():
             nn.init.zeros_(parameter)  # offsets 0, weights 1: at first an ordinary convolution
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H', W')."""
-        # (B, 2K + K, H', W'). At an offset that is not a number the kernel reads outside its
-        # memory, and the library counts operations on unset memory.
-        moves = self.moves(x).float().nan_to_num()
-        K = moves.shape[1] // 3  # samples of the kernel: 9 for 3 x 3
-        offsets = moves[:, : 2 * K]  # (B, 2K, H', W'), cells of the map
-        weights = 2 * moves[:, 2 * K :].sigmoid()  # at the start, 1
-        geometry = (self.conv.stride, self.conv.padding)
-        weight = self.conv.weight.float()  # the operator exists in float32 only
-        # (B, C', H', W'); no bias, as the batch norm has one
-        y = deform_conv2d(x.float(), offsets, weight, None, *geometry, mask=weights)
+        """(B, C, H, W) -> (B, C', H, W)."""
+        moves = self.moves(x).float().nan_to_num()  # (B, 3 * 9, H, W)
+        offsets, weights = moves.split((2 * KERNEL**2, KERNEL**2), 1)
+        samples = moved(x, offsets, 2 * weights.sigmoid())  # at the start, weights are 1
+        # a convolution is one of 1 x 1 over the samples; no bias, as the batch norm has one
+        y = F.conv2d(samples.flatten(1, 2), self.conv.weight.flatten(1)[..., None, None])
         return self.act(self.bn(y))
 
 
@@ -88,8 +111,6 @@ class DeformableV3(nn.Module):
         for layer in (self.offsets, self.shares):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)  # at first the nine neighbours, in equal shares
-        # a sample is taken as it is: one weight of 1 a channel
-        self.register_buffer("ones", torch.ones(channels, 1, KERNEL, KERNEL), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -97,8 +118,7 @@ class DeformableV3(nn.Module):
         seen = self.look(x)
         offsets = self.offsets(seen).float().nan_to_num()
         shares = self.shares(seen).float().view(B, self.groups, -1, H, W).softmax(2).flatten(1, 2)
-        samples = self.value(x).float()
-        y = deform_conv2d(samples, offsets, self.ones.float(), padding=1, mask=shares)
+        y = moved(self.value(x), offsets, shares).sum(2)  # (B, C, H, W)
         return x + self.out(y.to(x.dtype))
 
 

@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 from test_engine_ultralytics import LEARN, Kill, equal, kill_after, state
+from torchvision.ops import deform_conv2d
 from ultralytics.nn.modules.conv import Conv
 
 from openurine_lib.data.taxonomy import Taxonomy
@@ -15,7 +16,7 @@ from openurine_lib.experiments.sizes import counted
 from openurine_lib.inference import predict_fields, predict_image, read_rgb
 from openurine_lib.model.anchors import SIDES, AnchorDetect, AnchorLoss
 from openurine_lib.model.build import build_model
-from openurine_lib.model.dp_yolo import DeformableConv, DeformableV3
+from openurine_lib.model.dp_yolo import DeformableConv, DeformableV3, moved
 from openurine_lib.training.engines import ultralytics as engine
 from openurine_lib.training.weights import WeightsError
 
@@ -31,6 +32,25 @@ def test_a_deformable_convolution_starts_as_an_ordinary_one_and_can_look_aside()
     with torch.no_grad():
         moved.moves.bias[1:18:2] = 1.0  # every sample one pixel to the right
     torch.testing.assert_close(moved(x)[..., 1:-2], stock(x.roll(-1, 3))[..., 1:-2])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_samples_and_gradients_are_those_of_torchvisions_operator(groups):
+    torch.manual_seed(0)
+    x = torch.rand(2, 4, 7, 9)
+    offsets = 2 * torch.randn(2, groups * 18, 7, 9)  # some lead out of the map
+    weights = torch.rand(2, groups * 9, 7, 9)
+    kernel = torch.rand(5, 4, 3, 3)
+    inputs = [tensor.requires_grad_() for tensor in (x, offsets, weights, kernel)]
+    theirs = deform_conv2d(x, offsets, kernel, padding=1, mask=weights)
+    ours = torch.einsum("bckhw,ock->bohw", moved(x, offsets, weights), kernel.flatten(2))
+    torch.testing.assert_close(ours, theirs)
+    some = torch.rand_like(theirs)
+    for mine, other in zip(
+        torch.autograd.grad(ours, inputs, some), torch.autograd.grad(theirs, inputs, some),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
 
 
 def test_version_3_starts_as_a_blur_beside_its_input_and_can_look_aside():
