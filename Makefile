@@ -116,7 +116,7 @@ release: $(STAMP) ## check the versions, build sdist and wheel into dist/, try t
 	@$(PY) workflow/release.py
 
 bench: $(STAMP) ## timings against stock ultralytics and sahi: docs/benchmarks.md
-	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step front; do \
+	@for one in train_cpu six_heads sliced_torch sliced_exported ssl_step deformable grad_cam front; do \
 	    $(PY) benchmarks/$$one.py && OPENURINE_BF16=0 $(PY) benchmarks/$$one.py || exit 1; done
 
 docs: $(STAMP) ## docs/methods.md, from methods.yaml; measures the networks that are new
