@@ -1,4 +1,5 @@
-"""Which architectures there are: those that the installed ultralytics brings, by name.
+"""Which architectures there are, by name: those that the installed ultralytics brings, and a few in
+``config/architectures``, which are written as the library's are.
 
 A weights file tells its architecture, and may come from anywhere. ultralytics takes such a name for
 a path, looks for it in the current folder first, and evaluates expressions of what it finds there.
@@ -16,7 +17,10 @@ import ultralytics
 import yaml
 from ultralytics.nn.tasks import guess_model_scale
 
+from openurine_lib import config
+
 FOLDER = Path(ultralytics.__file__).resolve().parent / "cfg" / "models"
+OWN = Path(config.__file__).resolve().parent / "architectures"
 
 
 class UnknownArchitecture(ValueError):
@@ -26,13 +30,13 @@ class UnknownArchitecture(ValueError):
 @functools.cache
 def _files() -> dict[str, Path]:
     """Name of a file, without its suffix -> the file."""
-    return {file.stem: file for file in FOLDER.glob("*/*.yaml")}
+    return {file.stem: file for file in (*FOLDER.glob("*/*.yaml"), *OWN.glob("*.yaml"))}
 
 
 def network_of(arch: str) -> dict[str, Any]:
     """Layers and scale of an architecture, as ultralytics' models take them.
 
-    arch: the name of a file of the library (``rtdetr-l``, ``yolov9m``), perhaps with the letter of
+    arch: the name of a file (``rtdetr-l``, ``yolov9m``), perhaps with the letter of
     a scale (``yolo12m`` is scale m of ``yolo12``). Raises UnknownArchitecture for anything else.
     """
     files = _files()

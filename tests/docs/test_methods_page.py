@@ -43,5 +43,5 @@ def test_every_stand_in_says_what_it_leaves_out():
     assert set(profile("demo").path_only) <= known
     table = methods_page.stand_ins().set_index("network")
     assert table.loc["yolo12n", "for"] == "yolo12s, yolo12m, yolo12l, yolo12x"
-    assert table.loc["vitdet_tiny", "demo"] == table.loc["rtdetr-l", "demo"] == "path only"
-    assert table.loc["yolo12n", "demo"] == ""
+    assert table.loc["vitdet_tiny", "demo"] == "path only"
+    assert table.loc["yolo12n", "demo"] == table.loc["rtdetr-n", "demo"] == ""

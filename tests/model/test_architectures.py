@@ -51,7 +51,7 @@ def test_names_and_scales():
     assert network_of("yolo12m")["scale"] == "m"
     assert network_of("yolov8n-p2")["scale"] == "n"
     assert network_of("yolov9m")["backbone"] != network_of("yolov9t")["backbone"]
-    assert network_of("rtdetr-l")["head"]
+    assert network_of("rtdetr-l")["head"] and network_of("rtdetr-n")["head"]
     with pytest.raises(UnknownArchitecture, match="no architecture 'yolo99n'"):
         network_of("yolo99n")
 

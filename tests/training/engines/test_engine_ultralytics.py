@@ -167,6 +167,7 @@ def test_test_fold_is_not_validated_while_training(tmp_path):
         pytest.param("yolo12n", "single", marks=pytest.mark.thorough),
         pytest.param("yolo12n", "multi", marks=pytest.mark.more),
         pytest.param("yolo26n", "single", marks=pytest.mark.thorough),
+        pytest.param("rtdetr-n", "single", marks=pytest.mark.thorough),
     ],
 )
 def test_overfits_a_few_fields(tmp_path, arch, heads):
