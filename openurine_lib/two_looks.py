@@ -66,10 +66,14 @@ def seen_twice(
     return fused(found, width, height)
 
 
-def fused(found: Sequence[pd.DataFrame], width: int, height: int) -> pd.DataFrame:
-    """The boxes of several looks as one set: [cls, conf, x1, y1, x2, y2], in pixels of the image.
+def fused(
+    found: Sequence[pd.DataFrame], width: int, height: int, same: float = SAME, least: float = LEAST
+) -> pd.DataFrame:
+    """The boxes of several looks, or detectors, as one set: [cls, conf, x1, y1, x2, y2].
 
-    found: of each look, with the same columns.
+    found: of each, with the same columns, in pixels of the image. A box that one of n has found
+    keeps 1/n of its confidence. same: IoU from which boxes of a class are one particle. least:
+    boxes of less confidence are left out.
     """
     from ensemble_boxes import weighted_boxes_fusion  # here, since its numba takes seconds to load
 
@@ -78,8 +82,8 @@ def fused(found: Sequence[pd.DataFrame], width: int, height: int) -> pd.DataFram
         [(boxes[XYXY].to_numpy(float) / size).clip(0, 1) for boxes in found],
         [boxes["conf"].to_numpy(float) for boxes in found],
         [boxes["cls"].to_numpy(int) for boxes in found],
-        iou_thr=SAME,
-        skip_box_thr=LEAST,
+        iou_thr=same,
+        skip_box_thr=least,
     )
     out = pd.DataFrame(corners * size, columns=XYXY)
     out.insert(0, "conf", confidences)

@@ -10,29 +10,30 @@ suppression with weights that prefer YOLOv9-e. The setting ``fusion`` chooses.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from ensemble_boxes import weighted_boxes_fusion
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from openurine_lib.data.boxes import XYXY
+from openurine_lib.evaluation.metrics import classes_of, corners
 from openurine_lib.files import atomic_path
 from openurine_lib.inference import predict_image
 from openurine_lib.training.engines import engine, libreyolo, sahi_adapter
 from openurine_lib.training.engines.composed import BoxDetector, as_file, stock, train_part
 from openurine_lib.training.job import TrainJob
 from openurine_lib.training.weights import read_weights, save
+from openurine_lib.two_looks import fused
 
 WBF, NMS = FUSIONS = ("wbf", "nms")
-#: As in the authors' notebooks: boxes that overlap more are taken for one particle, and boxes less
-#: sure than this are left out.
-WBF_LIMITS = {"iou_thr": 0.3, "skip_box_thr": 0.001}
+# As in the authors' notebooks: boxes that overlap more are taken for one particle, and boxes less
+# sure than this are left out
+WBF_IOU = 0.3
+WBF_SURE = 0.001
 NMS_IOU = 0.5
 NMS_SURE = 0.1
 WEIGHTS = (0.7, 0.3)  # of YOLOv9-e's and KD-YOLOX-ViT's scores before the suppression
@@ -106,38 +107,30 @@ class Fused(BoxDetector):
     def boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``BoxDetector``. Weighted fusion leaves 1/n of its score to a box that one of n
         members finds."""
-        height, width = image.shape[:2]
-        size = np.array([width, height, width, height])  # the fusion wants corners in 0..1
         # None: without slices, since sahi has already cut the image
         found = [predict_image(member, image, None) for member in self.members]
-        if not any(map(len, found)):
-            return np.zeros((0, 4)), np.zeros(0), np.zeros(0)
-        xyxy, scores, labels = (suppressed if self.fusion == NMS else weighted)(
-            [(f[XYXY].to_numpy(float) / size).clip(0, 1) for f in found],
-            [f.conf.to_numpy(float) for f in found],
-            [f.cls.to_numpy(int) for f in found],
+        height, width = image.shape[:2]
+        one = (
+            suppressed(found)
+            if self.fusion == NMS
+            else fused(found, width, height, WBF_IOU, WBF_SURE)
         )
-        return xyxy * size, scores, labels  # pixels again
+        return one[XYXY].to_numpy(), one["conf"].to_numpy(), one["cls"].to_numpy()
 
 
-weighted = partial(weighted_boxes_fusion, **WBF_LIMITS)
+def suppressed(found: list[pd.DataFrame]) -> pd.DataFrame:
+    """The boxes of all members but for those that overlap with a better one of their class.
 
-
-def suppressed(
-    xyxy: list[np.ndarray], scores: list[np.ndarray], labels: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The boxes (N, 4) of all members but for those that overlap with a better one of their class,
-    scores (N,) times the members' weights, and classes (N,)."""
-    sure = [s >= NMS_SURE for s in scores]
-    weighed = [w * s[of] for w, s, of in zip(WEIGHTS, scores, sure, strict=True)]
-    together = (
-        [b[of] for b, of in zip(xyxy, sure, strict=True)],
-        weighed,
-        [c[of] for c, of in zip(labels, sure, strict=True)],
-    )
-    boxes, points, classes = (torch.from_numpy(np.concatenate(part)) for part in together)
-    kept = batched_nms(boxes, points, classes, NMS_IOU)
-    return boxes[kept].numpy(), points[kept].numpy(), classes[kept].numpy()
+    found: of each member [cls, conf, x1, y1, x2, y2]; the confidences come back times WEIGHTS.
+    """
+    weighed = [
+        boxes[boxes["conf"] >= NMS_SURE].assign(conf=weight * boxes["conf"])
+        for weight, boxes in zip(WEIGHTS, found, strict=True)
+    ]
+    together = pd.concat(weighed, ignore_index=True)
+    sure = torch.from_numpy(together["conf"].to_numpy(copy=True))
+    kept = batched_nms(corners(together), sure.float(), classes_of(together), NMS_IOU)
+    return together.iloc[kept.numpy()]
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
@@ -152,7 +145,7 @@ def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
         with as_file({"state_dict": state, "meta": meta}) as path:
             opened.append(engine(meta["engine"]).detector(path, conf, device, imgsz))
     networks = nn.ModuleList(member.model for member in opened)
-    fused = sahi_adapter(Fused, networks, content["meta"]["classes"], conf, device, imgsz)
-    fused.members = opened
-    fused.fusion = content["meta"].get("fusion", WBF)
-    return fused
+    adapter = sahi_adapter(Fused, networks, content["meta"]["classes"], conf, device, imgsz)
+    adapter.members = opened
+    adapter.fusion = content["meta"].get("fusion", WBF)
+    return adapter
