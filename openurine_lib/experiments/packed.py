@@ -19,8 +19,9 @@ def pack(boxes: pd.DataFrame, images: pd.DataFrame, limit: int = LIMIT) -> bytes
     """Predictions [image, cls, conf, x1, y1, x2, y2] as a compressed npz of a few bytes a box.
 
     The arrays ``names``, ``sides`` (the longer side, pixels) and ``counts`` (of boxes) have one
-    entry an image. In the same order follow all boxes: ``cls`` (uint8), ``conf`` (uint16, a share
-    of 1) and ``xyxy`` (N, 4) (uint16, a share of the side).
+    entry an image. In the same order follow all boxes: ``cls`` (N,), ``conf`` (2, N), of which 1 is
+    STEPS, and ``xywh`` (2, 4, N), left, top, width and height, of which the side is STEPS. These
+    two are stored byte by byte, the higher bytes first: they compress well apart from the lower.
     """
     ranked = boxes.sort_values("conf", ascending=False, kind="stable")
     best = ranked.groupby("image", sort=False).head(limit)
@@ -31,6 +32,8 @@ def pack(boxes: pd.DataFrame, images: pd.DataFrame, limit: int = LIMIT) -> bytes
     together = pd.concat(parts)
     corners = together[XYXY].to_numpy(float)  # (N, 4)
     shares = corners / np.repeat(sides, counts)[:, None]
+    steps = np.round(shares.T * STEPS).clip(0, STEPS).astype(np.uint16)  # (4, N)
+    steps[2:] -= steps[:2]  # from the right lower corner to width and height
     content = io.BytesIO()
     np.savez_compressed(
         content,
@@ -38,8 +41,8 @@ def pack(boxes: pd.DataFrame, images: pd.DataFrame, limit: int = LIMIT) -> bytes
         sides=sides,
         counts=counts,
         cls=together["cls"].to_numpy(np.uint8),
-        conf=np.round(together["conf"].to_numpy(float) * STEPS).astype(np.uint16),
-        xyxy=np.round(shares * STEPS).clip(0, STEPS).astype(np.uint16),
+        conf=_bytes(np.round(together["conf"].to_numpy(float) * STEPS).astype(np.uint16)),
+        xywh=_bytes(steps),
     )
     return content.getvalue()
 
@@ -48,10 +51,26 @@ def unpack(path: Path) -> pd.DataFrame:
     """What ``pack`` was given, to a 16-bit step: [image, cls, conf, x1, y1, x2, y2] in pixels."""
     with np.load(path, allow_pickle=False) as stored:
         counts, sides = stored["counts"], stored["sides"]
-        corners = stored["xyxy"] / STEPS * np.repeat(sides, counts)[:, None]
+        if "xyxy" in stored:  # a file from before 0.3, of two bytes a number
+            conf, steps = stored["conf"], stored["xyxy"]
+        else:
+            conf, xywh = _numbers(stored["conf"]), _numbers(stored["xywh"])
+            steps = np.concatenate((xywh[:2], xywh[:2] + xywh[2:])).T  # (N, 4)
+        corners = steps / STEPS * np.repeat(sides, counts)[:, None]
         columns: dict[str, Any] = {
             "image": np.repeat(stored["names"], counts),
             "cls": stored["cls"].astype(int),
-            "conf": stored["conf"] / STEPS,
+            "conf": conf / STEPS,
         }
     return pd.DataFrame(columns).join(pd.DataFrame(corners, columns=XYXY))
+
+
+def _bytes(numbers: np.ndarray) -> np.ndarray:
+    """uint16 (...) -> its higher and its lower bytes, uint8 (2, ...)."""
+    return np.stack((numbers >> 8, numbers & 255)).astype(np.uint8)
+
+
+def _numbers(stored: np.ndarray) -> np.ndarray:
+    """What ``_bytes`` was given."""
+    high, low = stored.astype(np.uint16)
+    return high * 256 + low

@@ -55,6 +55,22 @@ def test_the_most_confident_boxes_of_a_field_come_back(tmp_path, images, boxes):
     assert np.abs(back[XYXY].to_numpy() - wanted[XYXY].to_numpy()).max() < 900 / packed.STEPS
 
 
+def test_files_from_before_0_3_are_read(tmp_path, images, boxes):
+    """They hold two bytes a number, and corners."""
+    path = tmp_path / "predictions.npz"
+    path.write_bytes(packed.pack(boxes, images))
+    back = packed.unpack(path)
+    with np.load(path) as stored:
+        old = {name: stored[name] for name in ("names", "sides", "counts", "cls")}
+    shares = {
+        "conf": back.conf,
+        "xyxy": back[XYXY] / np.repeat(old["sides"], old["counts"])[:, None],
+    }
+    steps = {k: np.round(v.to_numpy() * packed.STEPS).astype(np.uint16) for k, v in shares.items()}
+    np.savez_compressed(path, **old, **steps)
+    pd.testing.assert_frame_equal(packed.unpack(path), back)
+
+
 def test_a_run_without_a_box_is_carried_too(tmp_path, images, boxes):
     path = tmp_path / "predictions.npz"
     path.write_bytes(packed.pack(boxes.iloc[:0], images))
