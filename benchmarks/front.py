@@ -42,15 +42,16 @@ from openurine_lib.data.dataset import prepare
 from openurine_lib.data.images import read_rgb
 from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.evaluation.shared_classes import renamed
+from openurine_lib.experiments.latency import pareto_front
 from openurine_lib.experiments.methods import profile
 from openurine_lib.inference import CONFIDENCE, MATCH_THRESHOLD, OVERLAP, predict_image
 from openurine_lib.laboratory.predicting import open_detector
 from openurine_lib.speed.processor import use_cores
 
 CHOSEN_ON, SCORED_ON = 11, 12  # seeds; the study's fields have seed 0
-FIELDS = {"fields": 120, "unlabelled": 0, "cohort": 0, "patients": 60}
+FIELDS = {"fields": 80, "unlabelled": 0, "cohort": 0, "patients": 40}
 PAPER_SLICE, PAPER_PX = 640, 960  # a slice of the paper, and the size at which its network sees it
-RECOMMENDED = "two looks (recommended)"  # and what is done unless another way is asked for
+DEFAULT = "two looks, each whole (the default)"  # of ``openurine predict``
 TIMED = 20  # fields
 FOLD = 0  # of real fields, whose test part is scored
 
@@ -75,7 +76,7 @@ WAYS = {
     "whole, at the slices' scale": Way(False, scale=1.0),
     "whole, at 1.2 of the slices' scale": Way(False, scale=1.2),
     "two looks, in slices": Way(True, looks=2),
-    RECOMMENDED: Way(False, scale=1.0, looks=2),
+    DEFAULT: Way(False, scale=1.0, looks=2),
 }
 
 
@@ -124,7 +125,7 @@ def main() -> None:
             "recommended_field",
             against,
             lambda: seconds(stock, few),
-            lambda: seconds(looks[RECOMMENDED], few),
+            lambda: seconds(looks[DEFAULT], few),
         )
         figure = plot(table, 1000 * seconds(stock, few))
     figure.savefig(pairs.ROOT / "docs" / "front.svg")
@@ -190,35 +191,41 @@ def seconds(look: Callable[[Any], Any], fields: list[Any]) -> float:
 
 
 def plot(table: pd.DataFrame, stock_ms: float) -> plt.Figure:
-    """Accuracy against milliseconds a field, drawn and real; the recommended way stands out."""
+    """Accuracy against milliseconds a field, drawn and real.
+
+    A line joins the front: ways than which none is both quicker and better. The default stands out.
+    """
     style.use()
-    panels = {"drawn fields, mAP50 (%)": ("ms", "map50_scored_on")}
+    panels = {"drawn fields: mAP50 (%)": ("ms", "map50_scored_on")}
     if "real_ms" in table:
-        panels["real fields, mean AP50 of the shared classes (%)"] = ("real_ms", "real_ap50")
+        panels["real fields: mean AP50 of the shared classes (%)"] = ("real_ms", "real_ap50")
     fig, axes = plt.subplots(
-        1, len(panels), figsize=style.size(style.PAGE, 0.45), squeeze=False, layout="constrained"
+        1, len(panels), figsize=style.size(style.PAGE, 0.5), squeeze=False, layout="constrained"
     )
     for ax, (label, (ms, accuracy)) in zip(axes[0], panels.items(), strict=True):
-        ordered = table.sort_values(ms).reset_index(drop=True)
-        for number, row in ordered.iterrows():
-            best = row["way"] == RECOMMENDED
-            colour = style.HERE_COLOUR if best else style.SERIES["teal"]
-            name = f"{number + 1}  {row['way']}"  # type: ignore[operator]
+        best = table[pareto_front(table[ms], table[accuracy])].sort_values(ms)
+        ax.plot(best[ms], best[accuracy], color="0.7", linewidth=0.8, zorder=0)
+        for number, row in enumerate(table.to_dict("records"), 1):
+            usual = row["way"] == DEFAULT
+            colour = style.HERE_COLOUR if usual else style.SERIES["teal"]
             at = (row[ms], row[accuracy])
-            ax.plot(*at, "D" if best else "o", color=colour, label=name, linestyle="none")
-            ax.annotate(str(number + 1), at, (4, 4), textcoords="offset points", fontsize=6)  # type: ignore[operator]
-        ax.set(xlabel="milliseconds a field, two cores", ylabel=label)
-        ax.legend(fontsize=5, loc="lower right")
-    axes[0, 0].axvline(stock_ms, color=style.PAPER_COLOUR, linestyle="--")
-    axes[0, 0].annotate(
-        "stock sahi with the paper's\nnetwork (not trained)",
-        (stock_ms, table["map50_scored_on"].max()),
-        (-4, -8),
+            name = f"{number}  {row['way']}"
+            ax.plot(*at, "D" if usual else "o", color=colour, label=name, linestyle="none")
+            above = (4, 3) if number != 2 else (4, -9)  # the first two stand in one place
+            ax.annotate(str(number), at, above, textcoords="offset points", fontsize=6)
+        ax.set(xscale="log", xlabel="milliseconds a field, two cores", ylabel=label)
+    drawn = axes[0, 0]
+    drawn.axvline(stock_ms, color=style.PAPER_COLOUR, linestyle="--")
+    drawn.annotate(
+        "stock sahi with the\npaper's network\n(not trained)",
+        (stock_ms, table["map50_scored_on"].mean()),
+        (-4, 0),
         textcoords="offset points",
         ha="right",
         fontsize=5,
     )
-    axes[0, 0].set_xscale("log")
+    handles, names = drawn.get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=3, fontsize=5)
     fig.suptitle("The detector that comes with the project: ways to look at a field", fontsize=7)
     return fig
 
