@@ -37,10 +37,9 @@ import synthurine
 from openurine_lib import default_weights, open_run, style
 from openurine_lib.clinical import validation
 from openurine_lib.clinical.drawn_to_real import MEAN, scores, with_usual_room
-from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.dataset import prepare
 from openurine_lib.data.images import read_rgb
-from openurine_lib.evaluation.metrics import evaluate, summary
+from openurine_lib.evaluation.metrics import classes_of, corners, evaluate, summary
 from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.latency import pareto_front
 from openurine_lib.experiments.methods import profile
@@ -158,10 +157,9 @@ def looking(network: Any, way: Way, slice_px: int) -> Looking:
 
 def merged(boxes: pd.DataFrame) -> pd.DataFrame:
     """Boxes of two passes after non-maximum suppression within each class."""
-    corners = torch.tensor(boxes[XYXY].to_numpy(), dtype=torch.float32)
-    confidences = torch.tensor(boxes["conf"].to_numpy(), dtype=torch.float32)
-    classes = torch.tensor(boxes["cls"].to_numpy())
-    return boxes.iloc[batched_nms(corners, confidences, classes, MATCH_THRESHOLD).numpy()]
+    sure = torch.from_numpy(boxes["conf"].to_numpy(dtype="float32", copy=True))
+    kept = batched_nms(corners(boxes), sure, classes_of(boxes), MATCH_THRESHOLD)
+    return boxes.iloc[kept.numpy()]
 
 
 def by_sahi(folder: Path) -> Callable[[Any], Any]:

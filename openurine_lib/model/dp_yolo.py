@@ -80,7 +80,8 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        moves = self.moves(x).float().nan_to_num()  # (B, 3 * 9, H, W)
+        # (B, 3 * 9, H, W); the library counts operations on unset memory, which may be no numbers
+        moves = self.moves(x).float().nan_to_num()
         offsets, weights = moves.split((2 * KERNEL**2, KERNEL**2), 1)
         samples = moved(x, offsets, 2 * weights.sigmoid())  # at the start, weights are 1
         # a convolution is one of 1 x 1 over the samples; no bias, as the batch norm has one
