@@ -127,7 +127,7 @@ def resampled(folds: Sequence[Scored], n_classes: int, seed: int = 0) -> np.ndar
     total = np.zeros((bootstrap.FOR_LIMITS, n_classes, len(METRICS)))
     folds_with_class = np.zeros(total.shape)  # how many folds a mean is over
     for i, fold in enumerate(folds):
-        m = bootstrap.match_groups(fold.truth, fold.predictions, n_classes, fold.fields)
+        m = bootstrap.match_groups(fold.truth, fold.predictions, n_classes, fold.fields, fold.right)
         drawn = bootstrap.draws(m.n_groups, bootstrap.FOR_LIMITS, seed + i)
         precision, recall = bootstrap.precision_recall(m, drawn, fold.confidence)
         # (10, R, C): at each IoU threshold

@@ -44,6 +44,7 @@ class Scores(NamedTuple):
 
     table: pd.DataFrame  # of ``evaluate``
     confidence: float  # of the highest mean F1, where precision and recall are read
+    right: np.ndarray  # (N, T) of ``matches``, surest first
 
 
 class Scored(NamedTuple):
@@ -54,6 +55,7 @@ class Scored(NamedTuple):
     fields: pd.DataFrame  # [image, group, path, ...]: those without objects too
     metrics: pd.DataFrame  # of ``evaluate``
     confidence: float  # of the highest mean F1
+    right: np.ndarray | None = None  # (N, T) of ``matches``, surest first; None: not matched yet
 
     @property
     def confident(self) -> pd.DataFrame:
@@ -143,7 +145,8 @@ def score(
     """
     check(truth, predictions, n_classes, images)
     ranked = surest_first(predictions)
-    ultralytics, ap = _scored(truth, ranked, IOUS)
+    right = matches(truth, ranked)
+    ultralytics, ap = _scored(truth, ranked, right)
     present = ultralytics.ap_class_index
     # ``ap_per_class`` chooses the best F1 in this way, but does not return its confidence.
     best = smooth(ultralytics.f1_curve.mean(0), 0.1).argmax() if len(present) else 0
@@ -157,7 +160,7 @@ def score(
     boxes = np.bincount(truth["cls"].to_numpy(dtype=int), minlength=n_classes)
     # NaN without boxes
     table = pd.DataFrame({"cls": range(n_classes), "boxes": boxes}).join(by_class)
-    return Scores(table, confidence)
+    return Scores(table, confidence, right)
 
 
 def average_precision(
@@ -172,15 +175,18 @@ def average_precision(
     Arguments and errors are as in ``score``. NaN for a class without a true box.
     """
     check(truth, predictions, n_classes, images)
-    ultralytics, ap = _scored(truth, surest_first(predictions), torch.tensor([iou]))
+    ranked = surest_first(predictions)
+    ultralytics, ap = _scored(truth, ranked, matches(truth, ranked, torch.tensor([iou])))
     return pd.Series(ap[:, 0], index=ultralytics.ap_class_index).reindex(range(n_classes))
 
 
 def _scored(
-    truth: pd.DataFrame, ranked: pd.DataFrame, ious: torch.Tensor
+    truth: pd.DataFrame, ranked: pd.DataFrame, right: np.ndarray
 ) -> tuple[Metric, np.ndarray]:
-    """What ultralytics makes of the detections, and AP (C, T) of the classes with true boxes."""
-    right = matches(truth, ranked, ious)  # (N, T)
+    """What ultralytics makes of the detections, and AP (C, T) of the classes with true boxes.
+
+    ranked: (N) detections, surest first, of which ``right`` (N, T) are so.
+    """
     cls = ranked["cls"].to_numpy(dtype=int)
     true_cls = truth["cls"].to_numpy(dtype=int)
     ultralytics = Metric()
@@ -227,7 +233,7 @@ def score_fold(
     fields = dataset.test_images(fold, max_fields)
     truth = dataset.boxes_of(fields)
     scores = score(truth, predictions, dataset.taxonomy.n, list(fields["image"]))
-    return Scored(truth, predictions, fields, scores.table, scores.confidence)
+    return Scored(truth, predictions, fields, *scores)
 
 
 def summary(per_class: pd.DataFrame) -> dict[str, float]:

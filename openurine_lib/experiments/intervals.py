@@ -9,6 +9,8 @@ The precision is a mean over the classes with a detection, the same ones in ever
 
 from __future__ import annotations
 
+import contextlib
+import zipfile
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -19,11 +21,14 @@ from tqdm.auto import tqdm
 from openurine_lib.evaluation import bootstrap
 from openurine_lib.evaluation.classwise import LIMITS, METRICS, limits, resampled, resampled_average
 from openurine_lib.evaluation.metrics import PER_CLASS, Scored, score_fold
-from openurine_lib.experiments import made_from
+from openurine_lib.experiments import fingerprints, made_from
 from openurine_lib.experiments.comparison import FULL
-from openurine_lib.experiments.methods import method, predict_key
+from openurine_lib.experiments.methods import Method, method, predict_key
 from openurine_lib.experiments.run import Run
+from openurine_lib.files import atomic_path, digest
 from openurine_lib.inference import read_predictions
+
+STORE = "resamples.npz"  # in a row's folder of predictions
 
 
 class Resamples(NamedTuple):
@@ -111,17 +116,40 @@ class Intervals:
 
     def _resamples(self, name: str) -> Resamples:
         m = method(name)
-        p = self.run.profile
-        key = predict_key(m, p)
+        key = predict_key(m, self.run.profile)
         if key not in self._known:
             groups, metrics = {}, {}
             for fold in self.folds(name):
-                found = read_predictions(self.run.predict_dir(m, fold) / "predictions.csv")
-                scored = score_fold(self.run.dataset, fold, found, p.max_test_fields)
-                groups[fold] = int(scored.fields["group"].nunique())
-                metrics[fold] = fold_and_resamples(scored, self.run.dataset.taxonomy.n, fold)
+                groups[fold], metrics[fold] = resampled_once(self.run, m, fold)
             self._known[key] = Resamples(groups, metrics)
         return self._known[key]
+
+
+def resampled_once(run: Run, m: Method, fold: int) -> tuple[int, np.ndarray]:
+    """The groups of a fold, and ``fold_and_resamples`` of a row's stored predictions.
+
+    Several notebooks and the report ask for the same rows, so the numbers stay beside the
+    predictions. They are taken as long as predictions, data and code are the same.
+    """
+    limit = run.profile.max_test_fields
+    predictions = run.predict_dir(m, fold) / "predictions.csv"
+    store = predictions.with_name(STORE)
+    fields = run.dataset.test_images(fold, limit)[["image", "group"]]
+    truth = run.dataset.boxes_of(fields)
+    code = fingerprints.of_modules(__name__)
+    parts = (fields.to_csv(), truth.to_csv(), run.dataset.taxonomy.n, fold, code)
+    made_of = digest(fingerprints.of_file(predictions), *parts)
+    # a store that is not there, or damaged, is made anew
+    damaged = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), np.load(store) as kept:
+        if kept["made_of"] == made_of:
+            return int(kept["groups"]), kept["metrics"]
+    scored = score_fold(run.dataset, fold, read_predictions(predictions), limit)
+    groups = int(scored.fields["group"].nunique())
+    metrics = fold_and_resamples(scored, run.dataset.taxonomy.n, fold)
+    with atomic_path(store) as temporary, temporary.open("wb") as file:
+        np.savez(file, made_of=made_of, groups=groups, metrics=metrics)
+    return groups, metrics
 
 
 def fold_and_resamples(fold: Scored, n_classes: int, seed: int) -> np.ndarray:

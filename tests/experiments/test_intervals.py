@@ -135,3 +135,25 @@ def test_five_patients_are_enough_for_an_interval(run, patients, resamples):
     run.dataset.boxes_of = lambda images: truth[truth["image"].isin(images["image"])]
     scored = intervals.score_fold(run.dataset, 0, truth[:0].assign(conf=0.5))
     assert len(fold_and_resamples(scored, TAX.n, 0)) == 1 + resamples
+
+
+def test_resamples_are_kept_for_the_next_notebook(run, monkeypatch):
+    """They are taken while nothing changed, and made anew where predictions or the file did."""
+    pair = Intervals(run).pair("ours-yolo12m", "without-crystals")
+    asked = []
+    score_fold = intervals.score_fold
+    monkeypatch.setattr(intervals, "score_fold", lambda *a: asked.append(a) or score_fold(*a))
+    again = Intervals(run).pair("ours-yolo12m", "without-crystals")
+    np.testing.assert_array_equal(again.metrics, pair.metrics)
+    assert again.groups == pair.groups and not asked
+
+    stored(run, "without-crystals", "a")
+    fewer = Intervals(run).pair("ours-yolo12m", "without-crystals")
+    assert len(asked) == 1  # the other row is as it was
+    assert fewer.metrics[1, 0, 1] == pytest.approx(100 / 6)
+
+    run.predict_dir(method("ours-yolo12m"), 0).joinpath(intervals.STORE).write_bytes(b"PK damaged")
+    np.testing.assert_array_equal(
+        Intervals(run).pair("ours-yolo12m", "without-crystals").metrics, fewer.metrics
+    )
+    assert len(asked) == 2
