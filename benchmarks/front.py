@@ -3,13 +3,13 @@
     python benchmarks/front.py              # drawn fields
     python benchmarks/front.py FOLDER       # and labelled real ones, as for make reproduce DATA=
 
-The paper looks at a field in slices. Other ways, with the same weights: other overlaps, slices and
+The paper looks at a field in slices. Other ways, with the same weights: the best slice, slices and
 the whole field together, the whole field in one pass at several scales, two looks that are fused
 (what ``openurine predict`` does). Each is scored on drawn fields of patients that nothing has seen,
-drawn with another seed than the study's: CHOSEN_ON, on which the way of one pass was chosen, and
-SCORED_ON. Real fields are those of a fold's test part; the mean is over the classes that both sets
-have. The time is a field's, with all cores, and stands beside that of stock sahi with the paper's
-network at the paper's size, which is not trained: it has a time, but no accuracy.
+drawn with another seed than the study's. Real fields are those of a fold's test part; the mean is
+over the classes that both sets have. The time is a field's, with all cores, and stands beside that
+of stock sahi with the paper's network at the paper's size, which is not trained: it has a time, but
+no accuracy.
 
 Writes docs/results/front.csv, docs/front.svg and the pair ``recommended_field`` of docs/benchmarks.
 """
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,6 @@ import sliced
 import torch
 from matplotlib import pyplot as plt
 from sahi.predict import get_sliced_prediction
-from torchvision.ops import batched_nms
 from tqdm.auto import tqdm
 
 import synthurine
@@ -39,43 +39,46 @@ from openurine_lib.clinical import validation
 from openurine_lib.clinical.drawn_to_real import MEAN, scores, with_usual_room
 from openurine_lib.data.dataset import prepare
 from openurine_lib.data.images import read_rgb
-from openurine_lib.evaluation.metrics import classes_of, corners, evaluate, summary
+from openurine_lib.evaluation.metrics import evaluate, summary
 from openurine_lib.evaluation.shared_classes import renamed
 from openurine_lib.experiments.latency import pareto_front
 from openurine_lib.experiments.methods import profile
-from openurine_lib.inference import CONFIDENCE, MATCH_THRESHOLD, OVERLAP, predict_image
+from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_image
 from openurine_lib.laboratory.predicting import open_detector
+from openurine_lib.looking import suppressed
 from openurine_lib.speed.processor import use_cores
+from openurine_lib.ways import SLICES, Way
 
-CHOSEN_ON, SCORED_ON = 11, 12  # seeds; the study's fields have seed 0
+SEED = 12  # the study's fields have seed 0; the way of one pass was chosen on those of seed 11
 FIELDS = {"fields": 80, "unlabelled": 0, "cohort": 0, "patients": 40}
 PAPER_SLICE, PAPER_PX = 640, 960  # a slice of the paper, and the size at which its network sees it
-DEFAULT = "two looks, each whole (the default)"  # of ``openurine predict``
+DEFAULT = "two looks, the best slice counts (the default)"  # of ``openurine predict``
 TIMED = 20  # fields
 FOLD = 0  # of real fields, whose test part is scored
 
 Looking = Callable[[Any], pd.DataFrame]  # a field (H, W, 3) -> boxes
 
 
-class Way(NamedTuple):
-    """How a field is looked at."""
+class Passes(NamedTuple):
+    """Over slices, over the whole field, or both."""
 
-    slices: bool
-    overlap: float = OVERLAP
+    slices: Way | None  # None: no pass over slices
     scale: float | None = None  # of a pass over the whole field, in that of a slice; None: no pass
-    looks: int = 1
+    looks: int = 1  # at the whole field
 
 
+BEST = Way(best_slice=True)
 WAYS = {
-    "slices (the paper's way)": Way(True),
-    "slices, overlap 0.1": Way(True, 0.1),
-    "slices and the whole field": Way(True, scale=1.0),
-    "whole, at 0.7 of the slices' scale": Way(False, scale=0.7),
-    "whole, at 0.8 of the slices' scale": Way(False, scale=0.8),
-    "whole, at the slices' scale": Way(False, scale=1.0),
-    "whole, at 1.2 of the slices' scale": Way(False, scale=1.2),
-    "two looks, in slices": Way(True, looks=2),
-    DEFAULT: Way(False, scale=1.0, looks=2),
+    "slices (the paper's way)": Passes(SLICES),
+    "slices, the best of which counts": Passes(BEST),
+    "slices and the whole field": Passes(SLICES, scale=1.0),
+    "whole, at 0.7 of the slices' scale": Passes(None, scale=0.7),
+    "whole, at 0.8 of the slices' scale": Passes(None, scale=0.8),
+    "whole, at the slices' scale": Passes(None, scale=1.0),
+    "whole, at 1.2 of the slices' scale": Passes(None, scale=1.2),
+    "two looks, in slices": Passes(replace(SLICES, looks=2)),
+    "two looks, each whole": Passes(None, scale=1.0, looks=2),
+    DEFAULT: Passes(replace(BEST, looks=2)),
 }
 
 
@@ -85,16 +88,14 @@ def main() -> None:
     network, classes, _ = open_detector(weights, CONFIDENCE)
     looks = {name: looking(network, way, slice_px) for name, way in WAYS.items()}
     rows: dict[str, dict[str, Any]] = {name: {"way": name} for name in WAYS}
-    for seed, column in ((CHOSEN_ON, "chosen_on"), (SCORED_ON, "scored_on")):
-        with tempfile.TemporaryDirectory() as folder:
-            spec = profile("study").synthetic | FIELDS
-            drawn = synthurine.write(Path(folder) / "drawn", spec, seed)
-            data = prepare(drawn, Path(folder) / "prepared", seed)
-            fields = {i.image: read_rgb(i.path) for i in data.images.itertuples()}
-        for name, look in looks.items():
-            found = on_all(fields, look, name)
-            of_way = summary(evaluate(data.boxes, found, data.taxonomy.n, list(fields)))
-            rows[name] |= {f"{m}_{column}": 100 * of_way[m] for m in ("map50", "map50_95")}
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = synthurine.write(Path(folder) / "drawn", profile("study").synthetic | FIELDS, SEED)
+        data = prepare(drawn, Path(folder) / "prepared", SEED)
+        fields = {i.image: read_rgb(i.path) for i in data.images.itertuples()}
+    for name, look in looks.items():
+        of_way = evaluate(data.boxes, on_all(fields, look, name), data.taxonomy.n, list(fields))
+        scores_of_way = summary(of_way)
+        rows[name] |= {m: 100 * scores_of_way[m] for m in ("map50", "map50_95")}
     real: dict[str, Any] = {}
     if sys.argv[1:]:
         run = open_run(sys.argv[1], "study")
@@ -139,27 +140,21 @@ def on_all(fields: Mapping[str, Any], look: Looking, name: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def looking(network: Any, way: Way, slice_px: int) -> Looking:
+def looking(network: Any, passes: Passes, slice_px: int) -> Looking:
     """What finds the boxes of a field (H, W, 3) in that way."""
 
     def look(image: Any) -> pd.DataFrame:
         parts = []
-        if way.slices:
-            parts.append(predict_image(network, image, slice_px, way.overlap, looks=way.looks))
-        if way.scale is not None:
+        if passes.slices:
+            parts.append(predict_image(network, image, slice_px, way=passes.slices))
+        if passes.scale is not None:
             # a smaller scale is that of larger slices
-            side = round(slice_px / way.scale)
-            parts.append(predict_image(network, image, side, at_once=True, looks=way.looks))
-        return parts[0] if len(parts) == 1 else merged(pd.concat(parts, ignore_index=True))
+            side = round(slice_px / passes.scale)
+            whole = Way(at_once=True, looks=passes.looks)
+            parts.append(predict_image(network, image, side, way=whole))
+        return parts[0] if len(parts) == 1 else suppressed(pd.concat(parts, ignore_index=True))
 
     return look
-
-
-def merged(boxes: pd.DataFrame) -> pd.DataFrame:
-    """Boxes of two passes after non-maximum suppression within each class."""
-    sure = torch.from_numpy(boxes["conf"].to_numpy(dtype="float32", copy=True))
-    kept = batched_nms(corners(boxes), sure, classes_of(boxes), MATCH_THRESHOLD)
-    return boxes.iloc[kept.numpy()]
 
 
 def by_sahi(folder: Path) -> Callable[[Any], Any]:
@@ -194,7 +189,7 @@ def plot(table: pd.DataFrame, stock_ms: float) -> plt.Figure:
     A line joins the front: ways than which none is both quicker and better. The default stands out.
     """
     style.use()
-    panels = {"drawn fields: mAP50 (%)": ("ms", "map50_scored_on")}
+    panels = {"drawn fields: mAP50 (%)": ("ms", "map50")}
     if "real_ms" in table:
         panels["real fields: mean AP50 of the shared classes (%)"] = ("real_ms", "real_ap50")
     fig, axes = plt.subplots(
@@ -216,7 +211,7 @@ def plot(table: pd.DataFrame, stock_ms: float) -> plt.Figure:
     drawn.axvline(stock_ms, color=style.PAPER_COLOUR, linestyle="--")
     drawn.annotate(
         "stock sahi with the\npaper's network\n(not trained)",
-        (stock_ms, table["map50_scored_on"].mean()),
+        (stock_ms, table["map50"].mean()),
         (-4, 0),
         textcoords="offset points",
         ha="right",

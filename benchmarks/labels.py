@@ -112,14 +112,15 @@ def scored(run: Run, weights: Path, options: argparse.Namespace) -> dict[str, fl
     each class that OpenUrine has, too, and mAP50 over all classes where it was trained on them.
     """
     own, test = run.dataset.taxonomy, run.test_images(options.fold)
-    looks = options.looks or validation.usual_looks(validation.read(weights))
+    way = validation.usual_way(validation.read(weights))
+    looks = options.looks or way.looks
     found = found_by(run, weights, test, f"test-fold{options.fold}", looks)
     found = with_usual_room(found, weights)
     every = np.nan
     if taxonomy_of(read_weights(weights)["meta"], weights).classes == own.classes:
         truth = run.dataset.boxes_of(test)
         every = 100 * summary(evaluate(truth, found, own.n, list(test["image"])))["map50"]
-    result = {"looks": looks, "map50": every}
+    result = {"looks": looks, "best_slice": way.best_slice, "map50": every}
     for name, _, ap50, ap30 in scores(run, test, found):
         result |= {f"{name} 0.5": ap50, f"{name} 0.3": ap30}
     return result
@@ -127,7 +128,7 @@ def scored(run: Run, weights: Path, options: argparse.Namespace) -> dict[str, fl
 
 def keep(lines: list[dict[str, Any]]) -> pd.DataFrame:
     """The table with these lines in the place of earlier ones, in docs/results."""
-    which = ["start", "slides", "fields", "fold", "seed", "looks"]
+    which = ["start", "slides", "fields", "fold", "seed", "looks", "best_slice"]
     old = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
     table = pd.concat([old, pd.DataFrame(lines)], ignore_index=True)
     table = table.drop_duplicates(which, keep="last").sort_values(which, ignore_index=True)

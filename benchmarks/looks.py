@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -81,7 +82,8 @@ def found_by(run: Run, fields: pd.DataFrame, look: Look, fold: int) -> tuple[pd.
             image = read_rgb(field.path)
             shown = look.field(image)
             started = time.perf_counter()
-            boxes = predict_image(detector, shown, side, at_once=known["at_once"])
+            way = replace(validation.usual_way(known), looks=1)
+            boxes = predict_image(detector, shown, side, way=way)
             boxes["seconds"] = time.perf_counter() - started
             boxes = look.back(boxes, len(image))
             parts.append(boxes.assign(image=field.image))

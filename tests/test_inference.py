@@ -9,9 +9,11 @@ from PIL import Image
 from sahi.models.base import DetectionModel
 from sahi.prediction import ObjectPrediction
 
-from openurine_lib import inference
+from openurine_lib import inference, looking
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.inference import BadField, predict_fields, predict_image, read_predictions
+from openurine_lib.looking import cuts, shown_best
+from openurine_lib.ways import Way
 
 
 class Bright(DetectionModel):
@@ -63,9 +65,9 @@ def fields(tmp_path):
 
 def test_the_papers_setting_reaches_sahi(monkeypatch, detector):
     seen = {}
-    original = inference.get_sliced_prediction
+    original = looking.get_sliced_prediction
     monkeypatch.setattr(
-        inference, "get_sliced_prediction", lambda *a, **k: seen.update(k) or original(*a, **k)
+        looking, "get_sliced_prediction", lambda *a, **k: seen.update(k) or original(*a, **k)
     )
     predict_image(detector, np.zeros((128, 160, 3), np.uint8), 64, 0.25)
     assert (seen["slice_height"], seen["slice_width"]) == (64, 64)
@@ -177,7 +179,7 @@ def test_a_field_at_once_is_seen_whole_at_the_slices_scale(detector, monkeypatch
     )
     image = np.zeros((128, 160, 3), np.uint8)
     image[60:69, 50:57] = 255
-    boxes = predict_image(detector, image, 80, 0.25, at_once=True)
+    boxes = predict_image(detector, image, 80, 0.25, Way(at_once=True))
     assert detector.calls == [(128, 160, 3)]  # no slices
     # a slice of 80 px is seen at 64, so 160 px are seen at 128; on four times the area, four times
     # as many boxes
@@ -190,11 +192,43 @@ def test_a_field_at_once_is_seen_whole_at_the_slices_scale(detector, monkeypatch
 def test_other_fields_are_predicted_as_without_at_once(detector, why, monkeypatch):
     detector.any_size = why != "one size only"
     if why == "too large":
-        monkeypatch.setattr(inference, "AT_ONCE_PX", 100)
+        monkeypatch.setattr(looking, "AT_ONCE_PX", 100)
     slice_px = {"no larger than a slice": 160, "whole": None}.get(why, 80)
     image = np.zeros((128, 160, 3), np.uint8)
-    predict_image(detector, image, slice_px, 0.25, at_once=True)
+    predict_image(detector, image, slice_px, 0.25, Way(at_once=True))
     with_it = detector.calls
     detector.calls = []
     predict_image(detector, image, slice_px, 0.25)
     assert with_it == detector.calls
+
+
+def test_a_find_counts_in_the_slice_that_holds_it_farthest_from_a_cut():
+    """Two slices side by side that share 40 px; the field's own edges cut nothing."""
+    slices = np.array([[0, 0, 100, 100], [60, 0, 160, 100]])
+    cut, whole = [60, 10, 70, 20], [50, 10, 70, 20]  # of one particle
+    middle = [70, 10, 90, 20]  # as far from both cuts
+    alone = [2, 0, 30, 20]
+    parts = [[10, 10, 100, 20], [60, 10, 155, 20]]  # of one that is longer than a slice
+    left = np.array([whole, middle, alone, parts[0]], float)
+    right = np.array([cut, middle, parts[1]], float)
+    assert shown_best(left, slices, 0, (160, 100)).tolist() == [True, True, True, True]
+    assert shown_best(right, slices, 1, (160, 100)).tolist() == [False, True, True]
+    assert shown_best(np.empty((0, 4)), slices, 0, (160, 100)).shape == (0,)
+
+
+def test_a_particle_that_a_slice_cuts_is_found_once(detector):
+    """sahi's suppression keeps the piece, which overlaps the whole too little."""
+    image = np.zeros((64, 112, 3), np.uint8)
+    assert cuts(64, 112, 64, 0.25).tolist() == [[0, 0, 64, 64], [48, 0, 112, 64]]
+    image[20:30, 40:53] = 255  # the right slice begins at 48, and shows 5 of its 13 px
+    usual = predict_image(detector, image, 64, 0.25)
+    assert sorted(usual[usual.cls == 1].x1) == [40, 48]
+    best = predict_image(detector, image, 64, 0.25, Way(best_slice=True))
+    assert best[[*XYXY]].to_numpy().tolist() == [[40, 20, 53, 30]] * 2
+    assert best.conf.tolist() == [0.9, 0.4] and list(best) == list(usual)
+
+
+def test_best_slices_of_an_empty_field_have_nothing(detector):
+    image = np.zeros((64, 112, 3), np.uint8)
+    found = predict_image(detector, image, 64, 0.25, Way(best_slice=True))
+    assert found.empty and found.dtypes.equals(predict_image(detector, image, 64, 0.25).dtypes)

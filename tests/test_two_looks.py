@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from openurine_lib import inference, two_looks
+from openurine_lib import inference, looking, two_looks
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.two_looks import LOOKS, fused, seen_twice
+from openurine_lib.ways import Way
 
 COLUMNS = ["cls", "conf", *XYXY]
 HEIGHT, WIDTH = 100, 160
@@ -67,15 +68,15 @@ def test_fields_without_a_find_have_none() -> None:
 def test_a_prediction_fuses_two_looks_and_is_sorted_and_cut(monkeypatch) -> None:
     sides = []
 
-    def found(detector, image, slice_px, overlap, at_once):
+    def found(detector, image, slice_px, overlap, way):
         sides.append(slice_px)
         return boxes((0, 0.5, -5, 10, 20, 30), (0, 0.9, 50, 50, 70, 70))
 
-    monkeypatch.setattr(inference, "_found", found)
+    monkeypatch.setattr(looking, "found", found)
     monkeypatch.setattr(
         two_looks, "LOOKS", (two_looks.Look(1.0, False), two_looks.Look(0.5, False))
     )
-    out = inference.predict_image(None, field(), 80, looks=2)
+    out = inference.predict_image(None, field(), 80, way=Way(looks=2))
     assert sides == [80, 40]
     assert out.conf.tolist() == pytest.approx([0.9, 0.5]) and out.x1.min() == 0
     assert inference.predict_image(None, field(), 80).conf.tolist() == [0.9, 0.5]

@@ -32,6 +32,7 @@ from openurine_lib.experiments.steps import trained  # noqa: E402
 from openurine_lib.files import atomic_path  # noqa: E402
 from openurine_lib.inference import read_predictions  # noqa: E402
 from openurine_lib.training.study import JOURNAL  # noqa: E402
+from openurine_lib.ways import Way  # noqa: E402
 
 
 def main() -> None:
@@ -76,7 +77,8 @@ def carry(
         shutil.copyfile(predicted / name, target / name)
     if with_weights:
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
-        record = validation.of_run(run, row, fold, at_once=row.sliced, looks=looks)
+        way = Way(best_slice=row.sliced, looks=looks)
+        record = validation.of_run(run, row, fold, way)
         validation.write(record, target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
     more = {"pretraining": trained(run, row, fold)["pretraining"]} if row.ssl else {}

@@ -126,7 +126,7 @@ def gpu_gb(run: Run, rows: Collection[str] = ()) -> tuple[Largest, set[str]]:
 
 
 def _predicting_gb(run: Run, m: Method) -> float:
-    from openurine_lib.inference import AT_ONCE_PX, BATCH
+    from openurine_lib.looking import AT_ONCE_PX, BATCH
 
     p = run.profile
     slices = math.ceil(_along(run, m)) ** 2

@@ -13,6 +13,7 @@ the particle is found.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from openurine_lib.data.boxes import with_room
 from openurine_lib.evaluation.shared_classes import average_precision_of, renamed, room, widened
 from openurine_lib.experiments.methods import OURS, method
 from openurine_lib.experiments.run import Run
-from openurine_lib.files import digest_of_file
+from openurine_lib.files import digest, digest_of_file
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_fields, read_predictions
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
@@ -117,13 +118,15 @@ def found_by(
     """What a detector finds, in the data set's classes; predicted once, as its record says, and
     kept under ``name``. looks: at each field; None: as the record says."""
     known = validation.read(weights)
-    looks = looks or validation.usual_looks(known)
-    out = _folder(run, weights) / f"{name}{'' if looks == 1 else f'-{looks}-looks'}.csv"
+    way = validation.usual_way(known)
+    way = dataclasses.replace(way, looks=looks or way.looks)
+    side = known.get("slice_px") or None
+    # looked at in another way, it finds something else
+    out = _folder(run, weights) / f"{name}-{digest(side, way, length=8)}.csv"
     meta = read_weights(weights, needed=DETECTOR)["meta"]
     if not out.exists():
         detector = engine(meta["engine"]).detector(weights, CONFIDENCE, device(), meta["imgsz"])
-        side, at_once = known.get("slice_px") or None, known.get("at_once", False)
-        predict_fields(detector, images, side, OVERLAP, out, at_once=at_once, looks=looks)
+        predict_fields(detector, images, side, OVERLAP, out, way=way)
     found, classes = read_predictions(out), taxonomy_of(meta, weights)
     own = run.dataset.taxonomy
     return found if classes.classes == own.classes else renamed(found, own, classes)

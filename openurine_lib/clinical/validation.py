@@ -7,6 +7,7 @@ not found well enough, or never looked for, is reported as NOT_VALIDATED and nev
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tempfile
@@ -36,6 +37,7 @@ from openurine_lib.inference import predict_fields
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.two_looks import shown_from
+from openurine_lib.ways import Way
 from synthurine.laboratories import LABORATORIES
 
 FILE = default_weights.RECORD
@@ -85,6 +87,7 @@ def record(
     predictions: pd.DataFrame,
     taxonomy: Taxonomy,
     training: pd.DataFrame,
+    way: Way,
     **setting: Any,
 ) -> dict[str, Any]:
     """What is kept beside weights, but for the weights' digest (``write`` adds it).
@@ -92,8 +95,7 @@ def record(
     images, truth, predictions: held out, see ``table8_validation``. training: [path] of the fields
     that the detector was trained on. setting: data (a name), drawn (whether the fields are), alone
     (whether every field counts as a patient), cameras (how many laboratories' drawn fields come
-    from, 0 for real ones), slice_px (0: whole fields), imgsz (pixels), at_once (whether small
-    fields were seen whole at the slices' scale, ``inference.size_at_once``), looks (at each field).
+    from, 0 for real ones), slice_px (0: whole fields), imgsz (pixels), way (of looking at a field).
     """
     scale = setting["imgsz"] / (setting["slice_px"] or images[["width", "height"]].max().max())
     fields = appearance.spread(list(training["path"]))
@@ -101,7 +103,7 @@ def record(
     sides = np.sqrt(area(truth)) * scale  # pixels, as the network sees them
     table = table8_validation(images, truth, predictions, taxonomy)
     return {
-        "format": FORMAT, "conf": CONFIDENCE, **setting,
+        "format": FORMAT, "conf": CONFIDENCE, **setting, **dataclasses.asdict(way),
         # the middle of them, where all are known: cameras of one set differ little
         "um_per_px": float(images["um_per_px"].median()) if per_hpf(images) else None,
         "fields": len(images), "patients": int(images["group"].nunique()),
@@ -115,35 +117,33 @@ def record(
     }  # fmt: skip
 
 
-def of_run(run: Run, m: Method, fold: int, at_once: bool = False, looks: int = 1) -> dict[str, Any]:
+def of_run(run: Run, m: Method, fold: int, way: Way | None = None) -> dict[str, Any]:
     """The record of a row of a run, from its predictions on the fold's test fields.
 
-    at_once: of fields that are seen whole at the slices' scale (``inference.size_at_once``); looks:
-    at each field. In another way than the row's own they are predicted now.
+    way: how they are looked at; in another way than the row's own they are predicted now.
     """
     images, data = run.test_images(fold), run.dataset
-    if at_once or looks > 1:
-        found = _seen_so(run, m, fold, at_once, looks)
+    if way is None or way == m.looking:
+        way, found = m.looking, ensure_predictions(run, m, fold)
     else:
-        found = ensure_predictions(run, m, fold)
+        found = _seen_so(run, m, fold, way)
     training = data.train_images(fold, run.profile.max_train_fields)
     return record(
-        images, data.boxes_of(images), found, data.taxonomy, training,
+        images, data.boxes_of(images), found, data.taxonomy, training, way,
         data=run.data_name, drawn=data.synthetic, alone=by_image(data.meta),
         cameras=len(data.meta.get("laboratories", LABORATORIES)) if data.synthetic else 0,
-        slice_px=run.slicing(m)[0] or 0, imgsz=run.profile.pixels(m.imgsz), at_once=at_once,
-        looks=looks,
+        slice_px=run.slicing(m)[0] or 0, imgsz=run.profile.pixels(m.imgsz),
     )  # fmt: skip
 
 
-def _seen_so(run: Run, m: Method, fold: int, at_once: bool, looks: int) -> pd.DataFrame:
+def _seen_so(run: Run, m: Method, fold: int, way: Way) -> pd.DataFrame:
     px = run.profile.pixels(m.imgsz)
-    least = shown_from(CONFIDENCE, looks)
+    least = shown_from(CONFIDENCE, way.looks)
     detector = engine(m.engine).detector(ensure_weights(run, m, fold), least, device(), px)
     images = run.test_images(fold)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "predictions.csv"
-        return predict_fields(detector, images, *run.slicing(m), out, at_once=at_once, looks=looks)
+        return predict_fields(detector, images, *run.slicing(m), out, way=way)
 
 
 def keep(run: Run, m: Method, fold: int) -> pd.DataFrame:
@@ -218,23 +218,26 @@ def usual_slice_px(imgsz: int, known: dict[str, Any], um_per_px: float | None) -
     return round(known["slice_px"] * known["um_per_px"] / um_per_px)
 
 
-def usual_looks(known: dict[str, Any]) -> int:
-    """At how many looks a field is seen by default (``two_looks``): as in the record, or 1."""
-    return known.get("looks", 1)
+def usual_way(known: dict[str, Any]) -> Way:
+    """How a field is looked at by default: as in the record (or {}), and else in slices."""
+    # a record that is older than a way lacks its name
+    return Way(**{f.name: known.get(f.name, f.default) for f in dataclasses.fields(Way)})
 
 
-def at_other_setting(
-    known: dict[str, Any], conf: float, side: int, usual: int, at_once: bool, looks: int
-) -> str:
+def at_other_setting(known: dict[str, Any], conf: float, side: int, usual: int, way: Way) -> str:
     """What of confidence and slices differs from the weights' record; "" if nothing does.
 
     side, usual: of the slices, in pixels, as they are and as the record asks; 0: the whole field.
-    at_once: whether a small field is seen whole at the slices' scale. looks: at every field.
+    way: how a field is looked at.
     """
-    if known and (side != usual or at_once != known.get("at_once", False)):
-        whole = "whole fields at the scale of " if known.get("at_once") else ""
-        return f"validated on {whole}slices of {usual} px" if usual else "validated on whole fields"
-    if known and looks != usual_looks(known):
-        return f"validated on fields seen {'twice' if usual_looks(known) == 2 else 'once'}"
-    differs = known.get("conf", conf) != conf
-    return f"validated at confidence {known['conf']}" if differs else ""
+    if not known:
+        return ""
+    then = usual_way(known)
+    if side != usual or dataclasses.replace(way, looks=then.looks) != then:
+        whole = "whole fields at the scale of " if then.at_once else ""
+        best = ", of which the best counts" if then.best_slice and not then.at_once else ""
+        slices = f"{whole}slices of {usual} px{best}"
+        return f"validated on {slices if usual else 'whole fields'}"
+    if way.looks != then.looks:
+        return f"validated on fields seen {'twice' if then.looks == 2 else 'once'}"
+    return "" if known.get("conf", conf) == conf else f"validated at confidence {known['conf']}"

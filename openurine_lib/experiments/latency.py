@@ -89,7 +89,7 @@ def _timed(run: Run, m: Method, detector: Any, image: np.ndarray) -> float:
     """Seconds of one prediction."""
     slice_px, overlap = run.slicing(m)
     start = time.perf_counter()
-    predict_image(detector, image, slice_px, overlap, m.at_once, looks=m.looks)
+    predict_image(detector, image, slice_px, overlap, m.looking)
     # the boxes are a frame by then, so a GPU has finished
     return time.perf_counter() - start
 

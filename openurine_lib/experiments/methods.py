@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openurine_lib.config import read_config
+from openurine_lib.ways import Way
 
 PAPER_IMGSZ = 960  # Table 3
 OURS = "ours-yolo12m"  # the paper's method in methods.yaml
@@ -53,6 +54,11 @@ class Method:
         if self.looks == 2:
             return "two-looks"
         return "sliced" if self.sliced else "whole"
+
+    @property
+    def looking(self) -> Way:
+        """The same, as ``inference`` takes it."""
+        return Way(at_once=self.at_once, looks=self.looks)
 
 
 @dataclass(frozen=True)

@@ -195,9 +195,7 @@ def _predict(run: Run, m: Method, fold: int, images: pd.DataFrame, out: Path) ->
     detector = engine(m.engine).detector(weights, CONFIDENCE, device(), px)
     files.write_json(out.parent / sizes.FILE, sizes.of_detector(detector, px))
     slice_px, overlap = run.slicing(m)
-    return predict_fields(
-        detector, images, slice_px, overlap, out, at_once=m.at_once, looks=m.looks
-    )
+    return predict_fields(detector, images, slice_px, overlap, out, way=m.looking)
 
 
 def ensure_metrics(run: Run, m: Method, fold: int) -> pd.DataFrame:

@@ -23,18 +23,21 @@ from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.given import ONE_PATIENT
 from openurine_lib.data.images import BadField, decode
 from openurine_lib.evaluation import gradcam
-from openurine_lib.inference import OVERLAP, predict_image, size_at_once
+from openurine_lib.inference import OVERLAP, predict_image
 from openurine_lib.laboratory.predicting import check_pixel_size, open_detector, unlike_training
+from openurine_lib.looking import size_at_once
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines.ultralytics import load_model
 from openurine_lib.training.weights import usual_room
 from openurine_lib.two_looks import shown_from
+from openurine_lib.ways import Way
 from synthurine import SIMULATOR, one_field
 from synthurine.laboratories import LABORATORIES
 from synthurine.patients import PROFILES
 
 LEAST = 0.05  # confidence from which boxes are kept
-# How a field may be seen: as ``predict`` does by itself, cut into slices, or whole at once.
+# How a field may be seen: as ``predict`` does by itself, in slices that are merged by suppression
+# alone, as the paper does, or whole at once.
 USUAL, SLICED, WHOLE = WAYS = ("as validated", "in slices", "as a whole")
 MOST_SLICES = 16  # that are explained: a slice takes half a second
 
@@ -87,8 +90,7 @@ class Explorer:
         """
         self.weights = default_weights.path() if weights is None else Path(weights)
         self.known = validation.read(self.weights)
-        self.looks = validation.usual_looks(self.known)
-        shown = shown_from(LEAST, self.looks)
+        shown = shown_from(LEAST, validation.usual_way(self.known).looks)
         self.detector, self.classes, self.meta = open_detector(self.weights, shown)
         self.trained_on = patient_report.trained_on(self.meta, self.known)
         self._model: Any = None  # for Grad-CAM: the detector's own is changed for speed
@@ -131,9 +133,10 @@ class Explorer:
         usual = validation.usual_slice_px(self.meta["imgsz"], self.known, self.field.um_per_px)
         return 0 if way == WHOLE else usual
 
-    def at_once(self, way: str) -> bool:
-        """Whether a small field is seen whole at the slices' scale (``inference.size_at_once``)."""
-        return way == USUAL and self.known.get("at_once", False)
+    def looking(self, way: str) -> Way:
+        """How ``predict`` looks at a field; in the other ways as often, but else as the paper."""
+        usual = validation.usual_way(self.known)
+        return usual if way == USUAL else Way(looks=usual.looks)
 
     def slices(self, way: str) -> int:
         """In how many slices the field is seen."""
@@ -143,10 +146,9 @@ class Explorer:
         """All boxes from LEAST on: [image, class, head, cls, conf, x1, y1, x2, y2]."""
         found = self.field.boxes
         if way not in found:
-            side, at_once = self.slice_px(way) or None, self.at_once(way)
             boxes = predict_image(
-                self.detector, self.field.pixels, side, at_once=at_once,
-                room=usual_room(self.meta), looks=self.looks, least=LEAST,
+                self.detector, self.field.pixels, self.slice_px(way) or None,
+                way=self.looking(way), room=usual_room(self.meta), least=LEAST,
             )  # fmt: skip
             names = [self.classes.classes[c] for c in boxes["cls"]]
             boxes.insert(0, "head", [self.classes.head_of(c) for c in boxes["cls"]])
@@ -181,8 +183,7 @@ class Explorer:
         fields = self._as_patient(choice.way)
         # of all heads: what is switched off was looked for, but is not shown
         side, usual = self.slice_px(choice.way), self.slice_px(USUAL)
-        at_once = self.at_once(choice.way)
-        how = (choice.conf, side, usual, at_once, self.looks)
+        how = (choice.conf, side, usual, self.looking(choice.way))
         other = validation.at_other_setting(self.known, *how)
         report = patient_report.report(fields, sure, self.classes, self.known, other)
         return Seen(
@@ -193,7 +194,7 @@ class Explorer:
 
     def _view(self, way: str) -> gradcam.View:
         side, longest = self.slice_px(way) or None, max(self.field.pixels.shape[:2])
-        if self.at_once(way) and (px := size_at_once(self.detector, longest, side)):
+        if self.looking(way).at_once and (px := size_at_once(self.detector, longest, side)):
             return gradcam.View(px)
         return gradcam.View(self.meta["imgsz"], side, OVERLAP)
 

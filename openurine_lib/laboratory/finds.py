@@ -18,7 +18,8 @@ from torchvision.ops import nms
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.files import atomic_path
-from openurine_lib.inference import MATCH_THRESHOLD, OVERLAP, predict_fields
+from openurine_lib.inference import OVERLAP, predict_fields
+from openurine_lib.looking import MATCH_THRESHOLD
 from openurine_lib.speed.processor import device
 from openurine_lib.training.engines import engine
 from openurine_lib.training.slices import slices_of

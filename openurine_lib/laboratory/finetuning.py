@@ -39,6 +39,7 @@ from openurine_lib.training.slices import slices_of
 from openurine_lib.training.transfer import write_mean, write_start
 from openurine_lib.training.trials import OBJECTIVE, held_out_scores, inner_split
 from openurine_lib.training.weights import DETECTOR, read_weights, taxonomy_of, usual_room
+from openurine_lib.ways import Way
 
 FOLD = 0  # the held-out part
 CHECKS = 5  # the training is looked at so often
@@ -177,18 +178,19 @@ def trained_further(
     shutil.rmtree(cut)
     if halfway:
         best = write_mean(out / "start.pt", best, work / "halfway.pt")
-    at_each = validation.usual_looks(validation.read(base))  # as ``predict`` will see a field
-    found = _on_held_out(best, held, side, at_each, work / "held_out.csv")
-    first = _on_held_out(before or base, held, side, at_each, work / "before.csv")
+    # as ``predict`` will see a field, but in slices of the side that was found
+    way = dataclasses.replace(validation.usual_way(validation.read(base)), at_once=False)
+    found = _on_held_out(best, held, side, way, work / "held_out.csv")
+    first = _on_held_out(before or base, held, side, way, work / "before.csv")
     first = renamed(first, d.taxonomy, old)
     if not d.synthetic:  # as ``predict`` gives them
         first = with_room(first, usual_room(meta))
     truth = d.boxes_of(held)
     table = gains(truth, first, found, d.taxonomy, held, seed)
     content = validation.record(
-        held, truth, found, d.taxonomy, rest,
+        held, truth, found, d.taxonomy, rest, way,
         data=d.name, drawn=d.synthetic, alone=by_image(d.meta), slice_px=side,
-        imgsz=meta["imgsz"], looks=at_each,
+        imgsz=meta["imgsz"],
     )  # fmt: skip
     final = out / "weights.pt"
     with atomic_path(final) as temporary:
@@ -237,18 +239,16 @@ def _weights_of(job: TrainJob, epochs: int) -> Path:
     return job.dir / f"weights-{epochs}.pt"
 
 
-def _on_held_out(
-    weights: Path, held: pd.DataFrame, side: int, looks: int, out: Path
-) -> pd.DataFrame:
+def _on_held_out(weights: Path, held: pd.DataFrame, side: int, way: Way, out: Path) -> pd.DataFrame:
     """The boxes of a detector on the held-out fields; those of a finished call are read."""
     done = out.with_suffix(".json")
     made = {"weights": digest_of_file(weights), "slice_px": side, "fields": list(held["image"])}
-    made |= {"looks": looks} if looks > 1 else {}
+    made |= dataclasses.asdict(way)
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == made:
         return read_predictions(out)
     imgsz = read_weights(weights)["meta"]["imgsz"]
     detector = engine("ultralytics").detector(weights, CONFIDENCE, device(), imgsz)
-    boxes = predict_fields(detector, held, side or None, OVERLAP, out, looks=looks)
+    boxes = predict_fields(detector, held, side or None, OVERLAP, out, way=way)
     write_json(done, made)
     return boxes
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def check_pixel_size(um_per_px: float | None) -> None:
         raise BadOption("um_per_px", um_per_px, "give micrometres a pixel, a number above 0")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Prediction:
     """What was found on the fields of one patient, or of several."""
 
@@ -89,7 +89,7 @@ def predict(
         slice_px: side of the slices in pixels; 0 predicts whole fields. By default as in the
             weights' record of held-out fields, and of the same size in micrometres where that is
             known of both. Where that record says ``at_once``, a field that is small enough is seen
-            whole at the slices' scale (``inference``). Without a record two thirds of the size that
+            whole at the slices' scale (``looking``). Without a record two thirds of the size that
             the detector was trained at, as the paper's 640 px are of its 960.
         conf: least confidence of a box.
         um_per_px: micrometres a pixel, for counts per high-power field; of the fields of which no
@@ -130,13 +130,15 @@ def predict(
             fields = fields.drop(columns="um_per_px")
         file = default_weights.path() if weights is None else Path(weights)
         known = validation.read(file)
-        looks = looks or validation.usual_looks(known)
-        detector, classes, meta = open_detector(file, shown_from(conf, looks))
+        way = validation.usual_way(known)
+        way = dataclasses.replace(
+            way, looks=looks or way.looks, at_once=slice_px is None and way.at_once
+        )
+        detector, classes, meta = open_detector(file, shown_from(conf, way.looks))
         usual = validation.usual_slice_px(meta["imgsz"], known, _middle(fields))
         side = usual if slice_px is None else slice_px
-        at_once = slice_px is None and known.get("at_once", False)
         room = usual_room(meta) if room is None else room
-        other = validation.at_other_setting(known, conf, side, usual, at_once, looks)
+        other = validation.at_other_setting(known, conf, side, usual, way)
         # nothing is kept of a call without a folder
         with contextlib.nullcontext() if out is None else _held(folder, fields):
             bare = folder / result_files.PATIENTS if "html" in formats else None
@@ -144,7 +146,7 @@ def predict(
             cut = side or None  # 0 stands for the whole field
             boxes = predict_fields(
                 detector, fields, cut, OVERLAP, folder / "boxes.csv", eye.look,
-                at_once, room, looks, conf,
+                way, room, conf,
             )  # fmt: skip
             boxes.insert(1, "class", [classes.classes[c] for c in boxes.cls])
             write_csv(defused(boxes), folder / "boxes.csv")

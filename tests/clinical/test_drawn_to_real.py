@@ -41,9 +41,9 @@ def run(monkeypatch):
          (("a", 50), ("b", 50), ("t", 50), ("b", 198))], columns=COLUMNS,
     ).assign(conf=0.9)  # fmt: skip
 
-    def stand_in(detector, images, slice_px, overlap, out, at_once, looks):
-        assert (slice_px, at_once) == (544, True)  # as its record says
-        assert looks == (1 if out.name.startswith("train") else 2)
+    def stand_in(detector, images, slice_px, overlap, out, way):
+        assert (slice_px, way.at_once) == (544, True)  # as its record says
+        assert way.looks == (1 if out.name.startswith("train") else 2)
         out.parent.mkdir(parents=True, exist_ok=True)
         found[found.image.isin(images.image)].to_csv(out, index=False)
 

@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch):
         calls.append("trained")
         torch.save({"state_dict": {}, "meta": {}}, job.dir / "weights.pt")
 
-    def predict_fields(detector, fields, slice_px, overlap, out, at_once, looks):
+    def predict_fields(detector, fields, slice_px, overlap, out, way):
         calls.append("predicted")
         write_csv(boxes.assign(conf=0.9)[["image", "cls", "conf", "x1", "y1", "x2", "y2"]], out)
         return steps.read_predictions(out)

@@ -18,6 +18,7 @@ from openurine_lib.speed import processor
 from openurine_lib.training import pretraining
 from openurine_lib.training.engines import ultralytics as engine
 from openurine_lib.training.weights import WeightsError, check_taxonomy
+from openurine_lib.ways import Way
 
 LEARN = {
     "optimizer": "AdamW",
@@ -296,7 +297,9 @@ def test_a_field_at_once_is_seen_by_both_adapters_at_the_same_size(tmp_path):
     weights = engine.fit(tiny.job(tmp_path, epochs=1))
     image = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
     found = [
-        predict_image(engine.detector(weights, 0.001, "cpu", 64, exact), image, 80, at_once=True)
+        predict_image(
+            engine.detector(weights, 0.001, "cpu", 64, exact), image, 80, way=Way(at_once=True)
+        )
         for exact in (False, True)
     ]
     alone = predict_image(engine.detector(weights, 0.001, "cpu", 128, True), image, None)
