@@ -50,8 +50,11 @@ def main() -> None:
             target = carried.folder_of(run, "predict", row, fold)
             source = run.predict_dir(row, fold)
             ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
+            # carried weights may have looked in another way than they did when they were carried
+            anew = not ours and bool(carried.to_restore(run, "train", row, fold))
+            anew = anew and not target.exists()
             metrics = source / "metrics.csv"
-            if ours and metrics.exists() and not _is_newer(target, metrics):
+            if (ours or anew) and metrics.exists() and not _is_newer(target, metrics):
                 carry(run, row, fold, target, row.id in options.weights, options.looks)
         for row in encoders.values():
             carry_encoder(run, row, fold)
@@ -81,8 +84,9 @@ def carry(
         record = validation.of_run(run, row, fold, way)
         validation.write(record, target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)
-    more = {"pretraining": trained(run, row, fold)["pretraining"]} if row.ssl else {}
-    who = first_record([training / TRAINED])
+    who = trained(run, row, fold)
+    who.pop("earlier")
+    more = {"pretraining": who.pop("pretraining")} if row.ssl else {}
     carried.write_record(target, valid, who, method=row.id, **more)
     if with_weights:
         model_card.write(target)  # it reads the record

@@ -33,7 +33,7 @@ from openurine_lib import default_weights
 from openurine_lib.config import read_config
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.experiments import packed
-from openurine_lib.experiments.methods import Method, predict_key
+from openurine_lib.experiments.methods import Method, plan, predict_key, train_key
 from openurine_lib.experiments.run import Run
 from openurine_lib.files import atomic_path, digest, digest_of_file, write_json
 
@@ -79,9 +79,11 @@ def find(run: Run, kind: str, m: Method, fold: int) -> Path | None:
 def to_restore(run: Run, kind: str, m: Method, fold: int) -> Path | None:
     """The carried result whose weights a job of the kind ssl or train would take, if any.
 
-    None also where the folder holds a training that was made here: that one is kept.
+    None also where the folder holds a training that was made here: that one is kept. Rows that
+    look at fields in other ways share a training, and the first of them has its weights.
     """
     ssl = kind == "ssl"
+    m = m if ssl else plan(run.profile).train[train_key(m, run.profile)]
     place = run.ssl_dir(run.profile.arch(m), fold) if ssl else run.train_dir(m, fold)
     if (place / TRAINED).exists():
         return None
@@ -133,6 +135,8 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     }  # fmt: skip
     if m.at_once:
         row["at_once"] = True
+    if m.best_slice:
+        row["best_slice"] = True
     if m.looks > 1:
         row["looks"] = m.looks
     if m.ssl:

@@ -31,6 +31,7 @@ PARTS = {
     "pretraining and six heads together": ("yolo12m-sahi", OURS),
     "pretraining and six heads together, at equal computing": ("yolo12m-sahi-longer", OURS),
     "all three together": ("yolo12m", OURS),
+    "the best slice": (OURS, "ours-best-slice"),
     "drawn fields before real ones": ("yolo12m-sahi-multi", "recommended"),
     "one pass at the slices' scale": ("recommended", "recommended-at-once"),
     "a second look at each field": ("recommended", "recommended-two-looks"),

@@ -44,7 +44,8 @@ from openurine_lib.speed import processor
 from openurine_lib.training.engines import engine
 
 FIELDS = 2
-MARKERS = {"whole": "o", "sliced": "s", "at-once": "^", "two-looks": "D"}  # how a field is seen
+# how a field is seen
+MARKERS = {"whole": "o", "sliced": "s", "at-once": "^", "best-slice": "P", "two-looks": "D"}
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 

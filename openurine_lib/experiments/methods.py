@@ -33,6 +33,7 @@ class Method:
     ssl: bool = False
     sliced: bool = False
     at_once: bool = False
+    best_slice: bool = False
     looks: int = 1
     imgsz: int = PAPER_IMGSZ
     fidelity: str = ""
@@ -47,10 +48,11 @@ class Method:
 
     @property
     def way(self) -> str:
-        """How a field is looked at: ``whole``, ``sliced``, ``at-once``, whole at the slices'
-        scale, or ``two-looks`` (``two_looks``)."""
+        """How a field is looked at: ``whole``, ``sliced``, or in a way of ours (``ways``)."""
         if self.at_once:
             return "at-once"
+        if self.best_slice:
+            return "best-slice"
         if self.looks == 2:
             return "two-looks"
         return "sliced" if self.sliced else "whole"
@@ -58,7 +60,7 @@ class Method:
     @property
     def looking(self) -> Way:
         """The same, as ``inference`` takes it."""
-        return Way(at_once=self.at_once, looks=self.looks)
+        return Way(self.at_once, self.best_slice, self.looks)
 
 
 @dataclass(frozen=True)

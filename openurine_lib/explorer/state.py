@@ -8,7 +8,7 @@ confidence are those of a run at that confidence.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,7 @@ from synthurine.laboratories import LABORATORIES
 from synthurine.patients import PROFILES
 
 LEAST = 0.05  # confidence from which boxes are kept
-# How a field may be seen: as ``predict`` does by itself, in slices that are merged by suppression
-# alone, as the paper does, or whole at once.
+# How a field may be seen: as ``predict`` does by itself, cut into slices, or whole at once.
 USUAL, SLICED, WHOLE = WAYS = ("as validated", "in slices", "as a whole")
 MOST_SLICES = 16  # that are explained: a slice takes half a second
 
@@ -134,9 +133,9 @@ class Explorer:
         return 0 if way == WHOLE else usual
 
     def looking(self, way: str) -> Way:
-        """How ``predict`` looks at a field; in the other ways as often, but else as the paper."""
+        """How ``predict`` looks at a field; whole at the slices' scale only in the usual way."""
         usual = validation.usual_way(self.known)
-        return usual if way == USUAL else Way(looks=usual.looks)
+        return usual if way == USUAL else replace(usual, at_once=False)
 
     def slices(self, way: str) -> int:
         """In how many slices the field is seen."""

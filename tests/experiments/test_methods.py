@@ -16,6 +16,7 @@ from openurine_lib.experiments.methods import (
     profile,
     train_key,
 )
+from openurine_lib.ways import SLICES, Way
 
 
 def test_rows_with_and_without_slices_share_a_training():
@@ -128,6 +129,14 @@ def test_only_on_a_given_data_set_a_row_starts_from_the_carried_detector():
     assert not drawn.starts_carried(row)
     assert train_key(row, drawn) == train_key(twin, drawn)
     assert train_key(row, given) != train_key(twin, given)
+
+
+def test_the_best_slice_is_another_way_to_look_with_the_same_training():
+    study, ours, best = profile("study"), method("ours-yolo12m"), method("ours-best-slice")
+    assert best.way == "best-slice" and best.looking == Way(best_slice=True)
+    assert ours.looking == SLICES
+    assert train_key(best, study) == train_key(ours, study)
+    assert predict_key(best, study) != predict_key(ours, study)
 
 
 def test_one_pass_and_two_looks_are_other_ways_to_look_with_the_same_training():
