@@ -106,8 +106,8 @@ def test_rows_and_folds_that_are_named_are_run_alone(tmp_path, monkeypatch):
 def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, monkeypatch):
     """Two rows on every fold, one on the first; other rows wait until something is carried."""
     paper = profile("paper")
-    # yolo12m is the same training as yolo12m-sahi there
-    every = ("ours-yolo12m", "yolo12m-sahi", "yolo12m")
+    # rows of one training, of which none is carried there
+    every = ("ours-yolo12m", "ours-best-slice", "yolo12m-sahi", "yolo12m")
     both = {predict_key(method(name), paper) for name in every}
     first = predict_key(method("yolo12n-160"), paper)
     asked = planned(tmp_path, monkeypatch, "--profile", "paper", "--rows", "carried")
