@@ -204,8 +204,8 @@ def plot(table: pd.DataFrame, stock_ms: float) -> plt.Figure:
             at = (row[ms], row[accuracy])
             name = f"{number}  {row['way']}"
             ax.plot(*at, "D" if usual else "o", color=colour, label=name, linestyle="none")
-            above = (4, 3) if number != 2 else (4, -9)  # the first two stand in one place
-            ax.annotate(str(number), at, above, textcoords="offset points", fontsize=6)
+            beside = (4, -9) if usual else (4, 3)
+            ax.annotate(str(number), at, beside, textcoords="offset points", fontsize=6)
         ax.set(xscale="log", xlabel="milliseconds a field, two cores", ylabel=label)
     drawn = axes[0, 0]
     drawn.axvline(stock_ms, color=style.PAPER_COLOUR, linestyle="--")
