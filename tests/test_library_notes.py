@@ -9,7 +9,7 @@ import torch
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.utils.checks import check_imgsz
 
-from openurine_lib import inference, profile
+from openurine_lib import looking, profile
 from openurine_lib.inference import predict_image
 from openurine_lib.model import autoencoder
 from openurine_lib.model.build import backbone_depth, build_model
@@ -142,7 +142,7 @@ def test_slices_in_a_batch_give_the_boxes_of_slices_one_by_one(trained, monkeypa
     )
     alone = predict_image(detector, IMAGE, 96)
     slices = sum(seen)
-    monkeypatch.setattr(inference, "BATCH_CPU", 4)
+    monkeypatch.setattr(looking, "BATCH_CPU", 4)
     seen.clear()
     together = predict_image(detector, IMAGE, 96)
     assert max(seen) == 4 and sum(seen) == slices and len(alone) == len(together) > 0
