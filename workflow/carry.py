@@ -51,8 +51,7 @@ def main() -> None:
             source = run.predict_dir(row, fold)
             ours = (run.train_dir(row, fold) / TRAINED).exists()  # not restored from a carried one
             # carried weights may have looked in another way than they did when they were carried
-            anew = not ours and bool(carried.to_restore(run, "train", row, fold))
-            anew = anew and not target.exists()
+            anew = not target.exists() and carried.to_restore(run, "train", row, fold)
             metrics = source / "metrics.csv"
             if (ours or anew) and metrics.exists() and not _is_newer(target, metrics):
                 carry(run, row, fold, target, row.id in options.weights, options.looks)
