@@ -22,16 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import nn
 from tqdm.auto import tqdm
 
-from openurine_lib import style
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.evaluation.bootstrap import ratio_interval
@@ -39,7 +34,6 @@ from openurine_lib.evaluation.gradcam import SHOWN, Parts, Row, View, explain
 
 ALL = "all particles"  # the map of all classes against all boxes
 RESAMPLES = 2000
-LEAST = 0.2  # where the axis of ratios ends
 NUMBERS = ["area", "energy", "pointing", "others_area", "others_energy"]
 MEASURED = ["part", "image", "group", "boxes", *NUMBERS]
 SUMMARY = ["part", "fields", "groups", "boxes", "detected", "area", "energy"]
@@ -146,13 +140,15 @@ def sanity(
     truth: pd.DataFrame,
     view: View,
     seed: int = 0,
+    every: int = 1,
 ) -> pd.DataFrame:
     """The sanity check on each row's field: [part, depth, layer, spearman, ssim, ratio].
 
-    depth: number of layers drawn anew, counted from the heads. spearman, ssim: likeness of the map
-    to the trained one (a uniform map has a rank correlation of 0). ratio: its heat in the boxes
-    over their area, as in ``summary``. Of a sliced field, the slice with the most boxes of the row
-    is used. The model is left as it was.
+    depth: number of layers drawn anew, counted from the heads. every: a map is made after the
+    heads, after each ``every``-th layer, and when all are drawn anew. spearman, ssim: likeness of
+    the map to the trained one (a uniform map has a rank correlation of 0). ratio: its heat in the
+    boxes over their area, as in ``summary``. Of a sliced field, the slice with the most boxes of
+    the row is used. The model is left as it was.
     """
     model = copy.deepcopy(model)  # its weights will be drawn anew
     whole = replace(view, slice_px=None)  # a slice is explained at once
@@ -175,6 +171,8 @@ def sanity(
                 if hasattr(module, "reset_parameters"):
                     # as torch starts it; batch norm forgets its statistics
                     module.reset_parameters()
+            if depth > 1 and depth % every and depth < len(from_heads):
+                continue
             name = "heads" if layer is layers[-1] else str(layer.i)
             for row, image, boxes, trained in cases:
                 heat = explain(model, image, whole, [row.classes])[0]
@@ -204,80 +202,3 @@ def _densest_slice(
         key=lambda cut: (x.between(cut[0], cut[2]) & y.between(cut[1], cut[3])).sum(),
     )
     return image[y1:y2, x1:x2], boxes.assign(**(boxes[XYXY] - [x1, y1, x1, y1]))
-
-
-def plot_attention(table: pd.DataFrame, checked: pd.DataFrame, banner: str) -> Figure:
-    """Heat against area, the pointing game, and the sanity check.
-
-    table: of ``summary``; checked: of ``sanity``.
-    """
-    fig, (left, middle, right) = plt.subplots(
-        1, 3, figsize=style.size(style.PAGE, 0.34), width_ratios=[1, 0.8, 1.1]
-    )
-    _plot_heat(left, table)
-    _plot_pointing(middle, table)
-    _plot_sanity(right, checked)
-    for ax in (left, middle):
-        ax.set_yticks(range(len(table)), table.part if ax is left else [])  # the first row on top
-        ax.set_ylim(len(table) - 0.4, -0.6)
-    fig.suptitle(banner, fontsize=5)
-    return fig
-
-
-def colour_of(part: str) -> str:
-    """A head's own colour; black for what is no head."""
-    return style.HEAD_COLOURS.get(part, "black")
-
-
-def _plot_heat(ax: Axes, table: pd.DataFrame) -> None:
-    # where the numbers stand, to the right of all dots
-    far = 1.3 * np.nanmax([4, *table.ratio, *table.ratio_others, *table.ratio_high])
-    small: dict[str, Any] = {"va": "center", "fontsize": 5.5}
-    for y, row in enumerate(table.itertuples()):
-        if row.fields:
-            colour = colour_of(row.part)
-            ax.plot([row.ratio_low, row.ratio_high], [y, y], color=colour)
-            # at least LEAST, as a logarithmic axis has no 0
-            ax.plot(max(row.ratio, LEAST), y, "o", color=colour, markersize=5)
-            ax.plot(max(row.ratio_others, LEAST), y, "o", color=colour, mfc="white", markersize=4)
-            ax.text(far, y, f"{row.energy:.1f} on {row.area:.1f} %", **small)
-        else:
-            ax.text(1.1, y, row.note, **small)
-    ax.text(far, -0.6, "heat on area", va="bottom", fontsize=5.5)
-    ax.axvline(1, color="0.6", linewidth=0.6)
-    ax.set(xscale="log", xlim=(LEAST, far), title="Heat inside the boxes")
-    ax.set_xlabel("times that of a blind map\n(open: in the boxes of the other classes)")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter("{x:g}")
-
-
-def _plot_pointing(ax: Axes, table: pd.DataFrame) -> None:
-    for y, row in enumerate(table.itertuples()):
-        if row.fields:
-            ax.barh(y, row.pointing, height=0.5, color=colour_of(row.part))
-            ax.plot([row.pointing_low, row.pointing_high], [y, y], color="0.2", linewidth=0.8)
-            # white below black: seen on a bar of any colour
-            for ink, width in (("white", 2.4), ("black", 1.2)):
-                ax.plot(row.area, y, "|", color=ink, markersize=10, markeredgewidth=width)
-            ax.text(104, y, f"{row.fields}", va="center", fontsize=5.5)
-    ax.text(104, -0.6, "fields", va="bottom", fontsize=5.5)
-    ax.set(xlim=(0, 100), title="Pointing game")
-    ax.set_xlabel("% of fields whose maximum is in a box\n(tick: by chance)")
-
-
-def _plot_sanity(ax: Axes, checked: pd.DataFrame) -> None:
-    for part, of_part in checked.groupby("part", sort=False):
-        line: dict[str, Any] = {"color": colour_of(str(part)), "linewidth": 0.6, "alpha": 0.7}
-        ax.plot(of_part.depth, of_part.spearman, **line)
-    if len(checked):
-        mean = checked.groupby("depth")[["spearman", "ssim"]].mean()
-        ax.plot(mean.spearman, "o-", color="black", label="rank correlation, mean")
-        ax.plot(mean.ssim, "s--", color="black", markerfacecolor="white", label="SSIM, mean")
-        layers = checked.drop_duplicates("depth").layer
-        ax.set_xticks(mean.index, layers, rotation=90, fontsize=5)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
-    ax.axhline(0, color="0.6", linewidth=0.5)
-    ax.set_title("Sanity check", pad=14)
-    ax.set_xlabel("weights drawn anew,\nfrom the heads down to this layer")
-    ax.set_ylabel("likeness to the trained map")

@@ -17,7 +17,7 @@ one of the field, and put it where the particles are:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,17 +26,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from pytorch_grad_cam import GradCAM
 from sahi.slicing import get_slice_bboxes
 from torch import nn
 from ultralytics.data.augment import LetterBox
 
-from openurine_lib import style
-from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.metrics import ByImage, matches, surest_first
 
@@ -153,7 +147,8 @@ def explain(
     x = x.to(next(model.parameters()).device).float() / 255
     x = torch.cat((x, x.flip(2, 3)))  # (2S, 3, h, w), upright and turned
     layers = neck_outputs(model)
-    with _gradients_from(model, layers), _FieldCAM(model, layers) as cam:
+    wanted = {c for classes in explained for c in classes}
+    with _heads_of(model, wanted), _gradients_from(model, layers), _FieldCAM(model, layers) as cam:
         maps = cam.maps(x, explained)  # of each group, for each level: (2S, h_l, w_l)
     scale = (view.imgsz, x.shape[2])
     # (groups, H, W)
@@ -228,6 +223,21 @@ def best_scores(head: Any, raw: Any, classes: Sequence[int]) -> torch.Tensor:
 
 
 @contextmanager
+def _heads_of(model: nn.Module, classes: Collection[int]) -> Iterator[None]:
+    """Within, only those of several heads are computed that have one of the classes."""
+    head: Any = model.model[-1]  # type: ignore[index]
+    several = getattr(head, "heads", {})
+    having = {name: several[name] for name in several if {*head.classes[name]} & {*classes}}
+    if having:  # none has them: `best_scores` says so
+        head.heads = nn.ModuleDict(having)
+    try:
+        yield
+    finally:
+        if several:
+            head.heads = several
+
+
+@contextmanager
 def _gradients_from(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[None]:
     """Gradients from the first of the layers on; what comes before saves its time and memory."""
     first = min(layers, key=lambda layer: layer.i)  # type: ignore[arg-type, return-value]
@@ -248,51 +258,3 @@ def _gradients_from(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[N
         for parameter, before in trainable.items():
             parameter.requires_grad_(before)
         head.shape = None
-
-
-def plot_fig5(
-    rows: Sequence[tuple[Row, np.ndarray | None, np.ndarray | None]],
-    truth: pd.DataFrame,
-    predictions: pd.DataFrame,
-    taxonomy: Taxonomy,
-    banner: str,
-) -> Figure:
-    """Fig. 5: for each row its field with the boxes of its classes, and beside it the map over it.
-
-    Annotated boxes are dashed, found ones solid, both in the colour of their head. rows: each with
-    its RGB image (H, W, 3) and map (H, W); None where a row has no field, and the figure names such
-    rows. truth, predictions: boxes, predicted ones with confidence.
-    """
-    shown = [(row, field, heat) for row, field, heat in rows if field is not None]
-    lines = max(1, -(-len(shown) // 2))  # two rows of the figure side by side
-    tallest = max((field.shape[0] / field.shape[1] for _, field, _ in shown), default=0.2)
-    size = style.size(style.PAGE, (0.23 * tallest + 0.045) * lines + 0.05)
-    fig, axes = plt.subplots(lines, 4, figsize=size, squeeze=False, layout="constrained")
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for (row, field, heat), (left, right) in zip(shown, axes.reshape(-1, 2), strict=False):
-        annotated = truth[(truth.image == row.image) & truth.cls.isin(row.classes)]
-        found = predictions[(predictions.image == row.image) & predictions.cls.isin(row.classes)]
-        found = found[found.conf >= SHOWN]
-        left.imshow(field)
-        for boxes, line in ((annotated, style.TRUE_LINE), (found, style.FOUND_LINE)):
-            colours = [style.HEAD_COLOURS[taxonomy.head_of(c)] for c in boxes.cls]
-            look: dict[str, Any] = {"linestyle": line, "linewidth": 0.8}
-            style.outline(left, boxes[XYXY].to_numpy(), colours, path_effects=style.HALO, **look)
-        counts = f"{row.boxes} annotated, {row.found} found, {row.matched} matched"
-        left.set_title(f"{row.name}\n{counts}", fontsize=6, loc="left", linespacing=1.3)
-        right.imshow(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY), cmap="gray")
-        drawn = right.imshow(heat, vmin=0, vmax=1, alpha=0.7, cmap="inferno")
-        style.outline(right, annotated[XYXY].to_numpy(), "white", linewidth=0.4)
-    if shown:
-        bar = fig.colorbar(drawn, ax=axes, shrink=0.6, aspect=40, pad=0.01, ticks=[0, 1])
-        bar.set_label("Grad-CAM, of the map's maximum", fontsize=6)
-    black: dict[str, Any] = {"color": "black", "linewidth": 1}
-    handles: list[Any] = [Line2D([], [], linestyle="--", label="annotated", **black)]
-    handles.append(Line2D([], [], label=f"found, confidence from {SHOWN}", **black))
-    handles += [Patch(color=style.HEAD_COLOURS[head], label=head) for head in taxonomy.heads]
-    fig.legend(handles=handles, loc="outside lower center", ncols=8, columnspacing=1)
-    without = ", ".join(row.name for row, field, _ in rows if field is None)
-    note = f"no box in the test fields: {without}\n" if without else ""
-    fig.suptitle(f"{note}{banner}", fontsize=5)
-    return fig

@@ -10,7 +10,7 @@ from PIL import Image
 from test_gradcam import OPENURINE, Bright, field_with_particle
 from torch import nn
 
-from openurine_lib.evaluation import attention
+from openurine_lib.evaluation import attention, attention_figures
 from openurine_lib.evaluation.attention import ALL, MEASURED, heat_inside, measure, sanity, summary
 from openurine_lib.evaluation.gradcam import Row, View
 from openurine_lib.model.build import build_model
@@ -186,11 +186,19 @@ def test_sanity_of_a_detector_goes_down_to_the_first_layer_and_leaves_it_as_it_w
     assert torch.equal(state, torch.get_rng_state())
     again = sanity(model, rows, paths, truth, View(64, 64))
     pd.testing.assert_frame_equal(found, again)
+    third = sanity(model, rows, paths, truth, View(64, 64), every=3)
+    depths = [0, 1, *range(3, len(found), 3)]
+    if depths[-1] < len(found) - 1:
+        depths.append(len(found) - 1)
+    assert third.depth.tolist() == depths
+    there = found[found.depth.isin(depths)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(third, there)
 
 
 def test_figure_shows_parts_without_boxes(tmp_path) -> None:
     table = summary(measured(6), PARTS, predictions())
-    figure = attention.plot_attention(table, sanity(Bright(), [], {}, table, View(96)), "the face")
+    checked = sanity(Bright(), [], {}, table, View(96))
+    figure = attention_figures.plot_attention(table, checked, "the face")
     texts = [t.get_text() for ax in figure.axes for t in ax.texts]
     assert texts.count("no box in the fields") == 3 and "30.0 on 15.0 %" in texts
     # the tick of the pointing game: what chance gives, which is the area of the boxes

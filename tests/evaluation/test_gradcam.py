@@ -12,7 +12,7 @@ from torch import nn
 
 from openurine_lib import style
 from openurine_lib.data import taxonomy
-from openurine_lib.evaluation import gradcam
+from openurine_lib.evaluation import attention_figures, gradcam
 from openurine_lib.evaluation.gradcam import (
     NotExplainable,
     Row,
@@ -113,6 +113,16 @@ def test_one_pass_gives_the_maps_of_single_calls() -> None:
         np.testing.assert_allclose(
             explain(model, FIELD, View(96, 80), [classes])[0], heat, atol=1e-5
         )
+
+
+def test_a_head_that_has_none_of_the_classes_is_not_computed() -> None:
+    torch.manual_seed(0)
+    model = build_model("yolo12n", OPENURINE, "multi").eval()
+    heads, computed = model.model[-1].heads, []
+    for name, head in heads.items():
+        head.cv2[0].register_forward_hook(lambda *_, name=name: computed.append(name))
+    explain(model, FIELD, View(96, 80), [OPENURINE.heads["Casts"]])
+    assert set(computed) == {"Casts"} and model.model[-1].heads is heads
 
 
 @pytest.mark.parametrize("slices", [1, 3])
@@ -302,7 +312,7 @@ def test_figure_has_a_pair_a_row_and_names_what_is_missing():
     )
     heat = np.zeros((100, 160))
     maps = [(rows[0], FIELD, heat), (rows[1], None, None), (rows[2], FIELD, heat)]
-    figure = gradcam.plot_fig5(maps, truth, found, OPENURINE, "the face")
+    figure = attention_figures.plot_fig5(maps, truth, found, OPENURINE, "the face")
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
     assert titles == [
         "Amorphous\n1 annotated, 1 found, 1 matched",
@@ -317,5 +327,5 @@ def test_figure_has_a_pair_a_row_and_names_what_is_missing():
         "no box in the test fields: Casts" in figure.get_suptitle()
         and "the face" in figure.get_suptitle()
     )
-    none = gradcam.plot_fig5(maps[1:2], truth, found, OPENURINE, "the face")
+    none = attention_figures.plot_fig5(maps[1:2], truth, found, OPENURINE, "the face")
     assert "no box in the test fields: Casts" in none.get_suptitle()
