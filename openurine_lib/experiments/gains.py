@@ -33,6 +33,7 @@ PARTS = {
     "all three together": ("yolo12m", OURS),
     "the best slice": (OURS, "ours-best-slice"),
     "drawn fields before real ones": ("yolo12m-sahi-multi", "recommended"),
+    "drawn fields before real ones, one head": ("yolo12m-sahi-longer", "recommended-one-head"),
     "one pass at the slices' scale": ("recommended", "recommended-at-once"),
     "a second look at each field": ("recommended", "recommended-two-looks"),
 }

@@ -21,6 +21,7 @@ BEYOND_THE_PAPER = (
     "recommended",
     "recommended-at-once",
     "recommended-two-looks",
+    "recommended-one-head",
 )  # they come last
 
 
