@@ -99,4 +99,4 @@ def test_each_part_has_one_sentence_also_after_a_table_was_read_back(table, tmp_
     assert len(said) == len(gains.PARTS)
     assert said[0].startswith("Slices: +66.") and said[0].endswith("a gain; in the paper +1.2.")
     assert said[2].startswith("Six heads: not run here (in the paper +2.1 points of mAP50).")
-    assert said[-3] == "Drawn fields before real ones: not run here (not in the paper)."
+    assert said[-4] == "Drawn fields before real ones: not run here (not in the paper)."
