@@ -187,9 +187,7 @@ def test_sanity_of_a_detector_goes_down_to_the_first_layer_and_leaves_it_as_it_w
     again = sanity(model, rows, paths, truth, View(64, 64))
     pd.testing.assert_frame_equal(found, again)
     third = sanity(model, rows, paths, truth, View(64, 64), every=3)
-    depths = [0, 1, *range(3, len(found), 3)]
-    if depths[-1] < len(found) - 1:
-        depths.append(len(found) - 1)
+    depths = sorted({0, 1, *range(3, len(found), 3), len(found) - 1})
     assert third.depth.tolist() == depths
     there = found[found.depth.isin(depths)].reset_index(drop=True)
     pd.testing.assert_frame_equal(third, there)
