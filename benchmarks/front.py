@@ -3,13 +3,13 @@
     python benchmarks/front.py              # drawn fields
     python benchmarks/front.py FOLDER       # and labelled real ones, as for make reproduce DATA=
 
-The paper looks at a field in slices. Other ways, with the same weights: the best slice, slices and
-the whole field together, the whole field in one pass at several scales, two looks that are fused
-(what ``openurine predict`` does). Each is scored on drawn fields of patients that nothing has seen,
-drawn with another seed than the study's. Real fields are those of a fold's test part; the mean is
-over the classes that both sets have. The time is a field's, with all cores, and stands beside that
-of stock sahi with the paper's network at the paper's size, which is not trained: it has a time, but
-no accuracy.
+The paper looks at a field in slices. Other ways, with the same weights: slices without finds at a
+cut, slices and the whole field together, the whole field in one pass at several scales, two looks
+that are fused (what ``openurine predict`` does). Each is scored on drawn fields of patients that
+nothing has seen, drawn with another seed than the study's. Real fields are those of a fold's test
+part; the mean is over the classes that both sets have. The time is a field's, with all cores, and
+stands beside that of stock sahi with the paper's network at the paper's size, which is not trained:
+it has a time, but no accuracy.
 
 Writes docs/results/front.csv, docs/front.svg and the pair ``recommended_field`` of docs/benchmarks.
 """
@@ -52,7 +52,7 @@ from openurine_lib.ways import SLICES, Way
 SEED = 12  # the study's fields have seed 0; the way of one pass was chosen on those of seed 11
 FIELDS = {"fields": 80, "unlabelled": 0, "cohort": 0, "patients": 40}
 PAPER_SLICE, PAPER_PX = 640, 960  # a slice of the paper, and the size at which its network sees it
-DEFAULT = "two looks, the best slice counts (the default)"  # of ``openurine predict``
+DEFAULT = "two looks, without finds at a cut (the default)"  # of ``openurine predict``
 TIMED = 20  # fields
 FOLD = 0  # of real fields, whose test part is scored
 
@@ -67,10 +67,10 @@ class Passes(NamedTuple):
     looks: int = 1  # at the whole field
 
 
-BEST = Way(best_slice=True)
+UNCUT = Way(uncut=True)
 WAYS = {
     "slices (the paper's way)": Passes(SLICES),
-    "slices, the best of which counts": Passes(BEST),
+    "slices, without finds at a cut": Passes(UNCUT),
     "slices and the whole field": Passes(SLICES, scale=1.0),
     "whole, at 0.7 of the slices' scale": Passes(None, scale=0.7),
     "whole, at 0.8 of the slices' scale": Passes(None, scale=0.8),
@@ -78,7 +78,7 @@ WAYS = {
     "whole, at 1.2 of the slices' scale": Passes(None, scale=1.2),
     "two looks, in slices": Passes(replace(SLICES, looks=2)),
     "two looks, each whole": Passes(None, scale=1.0, looks=2),
-    DEFAULT: Passes(replace(BEST, looks=2)),
+    DEFAULT: Passes(replace(UNCUT, looks=2)),
 }
 
 

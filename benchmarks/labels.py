@@ -120,7 +120,8 @@ def scored(run: Run, weights: Path, options: argparse.Namespace) -> dict[str, fl
     if taxonomy_of(read_weights(weights)["meta"], weights).classes == own.classes:
         truth = run.dataset.boxes_of(test)
         every = 100 * summary(evaluate(truth, found, own.n, list(test["image"])))["map50"]
-    result = {"looks": looks, "best_slice": way.best_slice, "map50": every}
+    merged = "uncut" if way.uncut else "suppression"
+    result = {"looks": looks, "merged": merged, "map50": every}
     for name, _, ap50, ap30 in scores(run, test, found):
         result |= {f"{name} 0.5": ap50, f"{name} 0.3": ap30}
     return result
@@ -128,7 +129,7 @@ def scored(run: Run, weights: Path, options: argparse.Namespace) -> dict[str, fl
 
 def keep(lines: list[dict[str, Any]]) -> pd.DataFrame:
     """The table with these lines in the place of earlier ones, in docs/results."""
-    which = ["start", "slides", "fields", "fold", "seed", "looks", "best_slice"]
+    which = ["start", "slides", "fields", "fold", "seed", "looks", "merged"]
     old = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame()
     table = pd.concat([old, pd.DataFrame(lines)], ignore_index=True)
     table = table.drop_duplicates(which, keep="last").sort_values(which, ignore_index=True)

@@ -4,11 +4,11 @@ The paper's way is slices whose finds are merged by non-maximum suppression. Wha
 can ask for is ours:
 
 - At once: a field that is small enough is seen whole, at the scale of its slices.
-- The best slice: a slice cuts the particles at its edge, and a detector takes a piece for a
+- Without finds at a cut: a slice cuts the particles at its edge, and a detector takes a piece for a
   particle. Suppression keeps both, since a piece and the whole overlap too little. But slices
-  overlap, so another one shows the particle whole. Therefore a find counts only in that slice, of
-  those that hold all of it, in which it lies farthest from a cut edge. What no slice holds, as a
-  long cast, counts in all of them.
+  overlap, so another one mostly shows the particle whole. Therefore a find that touches a cut is
+  left out if another slice shows all of it away from its cuts. What no slice shows so, as a long
+  cast, counts in all of them.
 - Two looks, whose finds are fused (``two_looks``).
 """
 
@@ -36,6 +36,7 @@ from openurine_lib.ways import Way
 MATCH_THRESHOLD = 0.5  # IoU from which two boxes are one particle
 TYPES: dict[str, Any] = {"cls": int} | dict.fromkeys(["conf", *XYXY], float)
 AT_ONCE_PX = 1280  # longest side at which a network sees a field ``at_once``: memory grows with it
+CUT_PX = 3  # of the field: a find that lies nearer to a cut touches it (taken once, not tuned)
 BATCH = 16  # slices a forward pass, unless the detector says (``batch``)
 # A processor gains nothing from more than one, and could lose boxes: where ultralytics' suppression
 # meets its time limit, it leaves the rest of the batch without any.
@@ -61,8 +62,8 @@ def found(
         return _boxes(get_prediction(image, detector).object_prediction_list)
     usual = BATCH_CPU if "cpu" in str(detector.device) else BATCH
     batch = getattr(detector, "batch", usual)
-    if way.best_slice:
-        return _in_best_slices(detector, image, slice_px, overlap, batch)
+    if way.uncut:
+        return _without_cut(detector, image, slice_px, overlap, batch)
     result = get_sliced_prediction(
         image, detector, slice_height=slice_px, slice_width=slice_px,
         overlap_height_ratio=overlap, overlap_width_ratio=overlap, perform_standard_pred=False,
@@ -94,8 +95,8 @@ def cuts(height: int, width: int, slice_px: int, overlap: float) -> np.ndarray:
     return np.array(corners)
 
 
-def shown_best(boxes: np.ndarray, slices: np.ndarray, own: int, size: Sequence[int]) -> np.ndarray:
-    """Which of the boxes that a slice found lie in no other slice farther from a cut: (N,).
+def uncut(boxes: np.ndarray, slices: np.ndarray, own: int, size: Sequence[int]) -> np.ndarray:
+    """Which of a slice's boxes touch no cut, or are shown away from one by no slice: (N,) bool.
 
     boxes: (N, 4), and slices: (S, 4), x1, y1, x2, y2 in pixels of the field. own: which of the
     slices found them. size: width and height of the field, whose own edges cut nothing.
@@ -105,10 +106,11 @@ def shown_best(boxes: np.ndarray, slices: np.ndarray, own: int, size: Sequence[i
     before = np.where(low > 0, boxes[:, :2] - low, np.inf)  # (S, N, 2)
     after = np.where(high < np.array(size), high - boxes[:, 2:], np.inf)
     distance = np.minimum(before, after).min(2)  # (S, N)
-    return distance[own] >= np.where(distance >= 0, distance, -np.inf).max(0)
+    whole = distance > CUT_PX
+    return whole[own] | ~whole.any(0)
 
 
-def _in_best_slices(
+def _without_cut(
     detector: DetectionModel, image: np.ndarray, slice_px: int, overlap: float, batch: int
 ) -> pd.DataFrame:
     height, width = image.shape[:2]
@@ -125,8 +127,8 @@ def _in_best_slices(
         for own, of_slice in zip(some, detector.object_prediction_list_per_image, strict=True):
             boxes = _boxes(of_slice)
             boxes[XYXY] += np.tile(slices[own, :2], 2)  # to the pixels of the field
-            best = shown_best(boxes[XYXY].to_numpy(), slices, own, (width, height))
-            parts.append(boxes[best])
+            kept = uncut(boxes[XYXY].to_numpy(), slices, own, (width, height))
+            parts.append(boxes[kept])
     return suppressed(pd.concat(parts, ignore_index=True))
 
 

@@ -9,7 +9,7 @@ class Way:
     """How a field is looked at, beside the side of its slices and their overlap."""
 
     at_once: bool = False  # whole at the slices' scale, if it is small enough for that
-    best_slice: bool = False  # a find counts in the slice that shows it best
+    uncut: bool = False  # a find at a cut counts only if no other slice shows it away from one
     looks: int = 1  # or 2, which are fused (``two_looks``): more than twice as long
 
 

@@ -12,7 +12,7 @@ from sahi.prediction import ObjectPrediction
 from openurine_lib import inference, looking
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.inference import BadField, predict_fields, predict_image, read_predictions
-from openurine_lib.looking import cuts, shown_best
+from openurine_lib.looking import cuts, uncut
 from openurine_lib.ways import Way
 
 
@@ -202,18 +202,19 @@ def test_other_fields_are_predicted_as_without_at_once(detector, why, monkeypatc
     assert with_it == detector.calls
 
 
-def test_a_find_counts_in_the_slice_that_holds_it_farthest_from_a_cut():
+def test_a_find_at_a_cut_is_left_out_if_another_slice_shows_it_away_from_one():
     """Two slices side by side that share 40 px; the field's own edges cut nothing."""
     slices = np.array([[0, 0, 100, 100], [60, 0, 160, 100]])
-    cut, whole = [60, 10, 70, 20], [50, 10, 70, 20]  # of one particle
-    middle = [70, 10, 90, 20]  # as far from both cuts
+    piece, particle = [60, 10, 70, 20], [50, 10, 70, 20]  # the right slice cuts it
+    touching, near = [63, 10, 75, 20], [64, 10, 75, 20]
+    both = [70, 10, 90, 20]  # in both slices away from a cut
     alone = [2, 0, 30, 20]
     parts = [[10, 10, 100, 20], [60, 10, 155, 20]]  # of one that is longer than a slice
-    left = np.array([whole, middle, alone, parts[0]], float)
-    right = np.array([cut, middle, parts[1]], float)
-    assert shown_best(left, slices, 0, (160, 100)).tolist() == [True, True, True, True]
-    assert shown_best(right, slices, 1, (160, 100)).tolist() == [False, True, True]
-    assert shown_best(np.empty((0, 4)), slices, 0, (160, 100)).shape == (0,)
+    left = np.array([particle, both, alone, parts[0]], float)
+    right = np.array([piece, touching, near, both, parts[1]], float)
+    assert uncut(left, slices, 0, (160, 100)).tolist() == [True, True, True, True]
+    assert uncut(right, slices, 1, (160, 100)).tolist() == [False, False, True, True, True]
+    assert uncut(np.empty((0, 4)), slices, 0, (160, 100)).shape == (0,)
 
 
 def test_a_particle_that_a_slice_cuts_is_found_once(detector):
@@ -223,12 +224,12 @@ def test_a_particle_that_a_slice_cuts_is_found_once(detector):
     image[20:30, 40:53] = 255  # the right slice begins at 48, and shows 5 of its 13 px
     usual = predict_image(detector, image, 64, 0.25)
     assert sorted(usual[usual.cls == 1].x1) == [40, 48]
-    best = predict_image(detector, image, 64, 0.25, Way(best_slice=True))
-    assert best[[*XYXY]].to_numpy().tolist() == [[40, 20, 53, 30]] * 2
-    assert best.conf.tolist() == [0.9, 0.4] and list(best) == list(usual)
+    whole = predict_image(detector, image, 64, 0.25, Way(uncut=True))
+    assert whole[[*XYXY]].to_numpy().tolist() == [[40, 20, 53, 30]] * 2
+    assert whole.conf.tolist() == [0.9, 0.4] and list(whole) == list(usual)
 
 
-def test_best_slices_of_an_empty_field_have_nothing(detector):
+def test_an_empty_field_has_nothing_at_a_cut(detector):
     image = np.zeros((64, 112, 3), np.uint8)
-    found = predict_image(detector, image, 64, 0.25, Way(best_slice=True))
+    found = predict_image(detector, image, 64, 0.25, Way(uncut=True))
     assert found.empty and found.dtypes.equals(predict_image(detector, image, 64, 0.25).dtypes)

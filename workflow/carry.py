@@ -79,7 +79,7 @@ def carry(
         shutil.copyfile(predicted / name, target / name)
     if with_weights:
         carried.save_weights(training / "weights.pt", target / carried.WEIGHTS)
-        way = Way(best_slice=row.sliced, looks=looks)
+        way = Way(uncut=row.sliced, looks=looks)
         record = validation.of_run(run, row, fold, way)
         validation.write(record, target / carried.WEIGHTS)
     valid = carried.valid_for(run, "predict", row, fold)

@@ -235,8 +235,8 @@ def at_other_setting(known: dict[str, Any], conf: float, side: int, usual: int, 
     then = usual_way(known)
     if side != usual or dataclasses.replace(way, looks=then.looks) != then:
         whole = "whole fields at the scale of " if then.at_once else ""
-        best = ", of which the best counts" if then.best_slice and not then.at_once else ""
-        slices = f"{whole}slices of {usual} px{best}"
+        cut = " without finds at a cut" if then.uncut and not then.at_once else ""
+        slices = f"{whole}slices of {usual} px{cut}"
         return f"validated on {slices if usual else 'whole fields'}"
     if way.looks != then.looks:
         return f"validated on fields seen {'twice' if then.looks == 2 else 'once'}"

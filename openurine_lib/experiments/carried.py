@@ -135,8 +135,8 @@ def _of_row(run: Run, m: Method, fold: int) -> dict[str, Any]:
     }  # fmt: skip
     if m.at_once:
         row["at_once"] = True
-    if m.best_slice:
-        row["best_slice"] = True
+    if m.uncut:
+        row["uncut"] = True
     if m.looks > 1:
         row["looks"] = m.looks
     if m.ssl:

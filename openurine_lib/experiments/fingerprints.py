@@ -56,7 +56,7 @@ STEPS = {
 NAMES = {
     "id", "answers", "fidelity", "why", "doi", "published_size", "starts_from",
     # counted as the pixels, passes and settings of the profile, as the weights, and in predictions
-    "imgsz", "epochs", "passes", "train", "start", "at_once", "best_slice", "looks",
+    "imgsz", "epochs", "passes", "train", "start", "at_once", "uncut", "looks",
 }  # fmt: skip
 NOT_OF_A_TRAINING = {
     "name", "about", "rows", "path_only", "folds", "px_scale", "smaller", "epochs", "epochs_for",

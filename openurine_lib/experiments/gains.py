@@ -31,7 +31,7 @@ PARTS = {
     "pretraining and six heads together": ("yolo12m-sahi", OURS),
     "pretraining and six heads together, at equal computing": ("yolo12m-sahi-longer", OURS),
     "all three together": ("yolo12m", OURS),
-    "the best slice": (OURS, "ours-best-slice"),
+    "finds at a cut left out": (OURS, "ours-uncut"),
     "drawn fields before real ones": ("yolo12m-sahi-multi", "recommended"),
     "drawn fields before real ones, one head": ("yolo12m-sahi-longer", "recommended-one-head"),
     "one pass at the slices' scale": ("recommended", "recommended-at-once"),

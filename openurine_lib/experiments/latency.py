@@ -45,7 +45,7 @@ from openurine_lib.training.engines import engine
 
 FIELDS = 2
 # how a field is seen
-MARKERS = {"whole": "o", "sliced": "s", "at-once": "^", "best-slice": "P", "two-looks": "D"}
+MARKERS = {"whole": "o", "sliced": "s", "at-once": "^", "uncut": "P", "two-looks": "D"}
 COLUMNS = ["row", "method", "network", "way", "ms", "ms_low", "ms_high", "against_ours"]
 
 

@@ -33,7 +33,7 @@ class Method:
     ssl: bool = False
     sliced: bool = False
     at_once: bool = False
-    best_slice: bool = False
+    uncut: bool = False
     looks: int = 1
     imgsz: int = PAPER_IMGSZ
     fidelity: str = ""
@@ -51,8 +51,8 @@ class Method:
         """How a field is looked at: ``whole``, ``sliced``, or in a way of ours (``ways``)."""
         if self.at_once:
             return "at-once"
-        if self.best_slice:
-            return "best-slice"
+        if self.uncut:
+            return "uncut"
         if self.looks == 2:
             return "two-looks"
         return "sliced" if self.sliced else "whole"
@@ -60,7 +60,7 @@ class Method:
     @property
     def looking(self) -> Way:
         """The same, as ``inference`` takes it."""
-        return Way(self.at_once, self.best_slice, self.looks)
+        return Way(self.at_once, self.uncut, self.looks)
 
 
 @dataclass(frozen=True)

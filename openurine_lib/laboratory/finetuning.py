@@ -177,7 +177,7 @@ def trained_further(
     best, looks = _train(job, split.validation, d, side)
     shutil.rmtree(cut)
     if halfway:
-        best = write_mean(out / "start.pt", best, work / "halfway.pt")
+        best = write_mean([out / "start.pt", best], work / "halfway.pt")
     # as ``predict`` will see a field, but in slices of the side that was found
     way = dataclasses.replace(validation.usual_way(validation.read(base)), at_once=False)
     found = _on_held_out(best, held, side, way, work / "held_out.csv")

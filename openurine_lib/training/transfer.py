@@ -8,6 +8,7 @@ channel; a class of several starts from their mean. The rest stays as an untrain
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +60,21 @@ def write_start(
     }  # fmt: skip
 
 
-def write_mean(one: Path, other: Path, out: Path) -> Path:
-    """Writes weights that lie halfway between two of one network; the rest is the second file's.
+def write_mean(files: Sequence[Path], out: Path) -> Path:
+    """Writes the mean of several weights files of one network; the rest is the last file's.
 
-    Halfway between a start and what it was trained on to, most of what was learned is there, and
-    less of what the start knew is lost (Wortsman et al. 2022, arXiv:2109.01903).
+    A file that stands there twice counts for two. Halfway between a start and what it was trained
+    on to, most of what was learned is there, and less of what the start knew is lost (Wortsman et
+    al. 2022, arXiv:2109.01903). The mean of several trainings from one start is often better than
+    each of them, mostly on data unlike their own (the same, arXiv:2203.05482).
     """
-    start = read_weights(one)["state_dict"]
-    content = read_weights(other)
-    state = {
-        name: torch.lerp(start[name].to(tensor.dtype), tensor, 0.5)
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in content["state_dict"].items()
-    }
-    save({"state_dict": state, "meta": content["meta"]}, out)
+    content = read_weights(files[-1])
+    others = [read_weights(file)["state_dict"] for file in files[:-1]]
+    for name, tensor in content["state_dict"].items():
+        if tensor.is_floating_point():
+            all_of_it = [tensor.double(), *(other[name].double() for other in others)]
+            content["state_dict"][name] = torch.stack(all_of_it).mean(0).to(tensor.dtype)
+    save({"state_dict": content["state_dict"], "meta": content["meta"]}, out)
     return out
 
 

@@ -17,7 +17,7 @@ from openurine_lib.experiments.run import Run
 BEYOND_THE_PAPER = (
     "yolo26m",
     "yolo12m-sahi-longer",
-    "ours-best-slice",
+    "ours-uncut",
     "recommended",
     "recommended-at-once",
     "recommended-two-looks",

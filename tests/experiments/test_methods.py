@@ -131,12 +131,12 @@ def test_only_on_a_given_data_set_a_row_starts_from_the_carried_detector():
     assert train_key(row, given) != train_key(twin, given)
 
 
-def test_the_best_slice_is_another_way_to_look_with_the_same_training():
-    study, ours, best = profile("study"), method("ours-yolo12m"), method("ours-best-slice")
-    assert best.way == "best-slice" and best.looking == Way(best_slice=True)
+def test_leaving_out_finds_at_a_cut_is_another_way_to_look_with_the_same_training():
+    study, ours, uncut = profile("study"), method("ours-yolo12m"), method("ours-uncut")
+    assert uncut.way == "uncut" and uncut.looking == Way(uncut=True)
     assert ours.looking == SLICES
-    assert train_key(best, study) == train_key(ours, study)
-    assert predict_key(best, study) != predict_key(ours, study)
+    assert train_key(uncut, study) == train_key(ours, study)
+    assert predict_key(uncut, study) != predict_key(ours, study)
 
 
 def test_one_pass_and_two_looks_are_other_ways_to_look_with_the_same_training():

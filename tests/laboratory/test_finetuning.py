@@ -64,14 +64,16 @@ def test_what_is_known_of_a_class_goes_into_its_channel(base, tmp_path):
     assert torch.equal(after[backbone], before[backbone])
 
 
-def test_weights_halfway_lie_between_two(base, tmp_path):
+@pytest.mark.parametrize(("times", "share"), [(1, 1 / 2), (3, 3 / 4)])
+def test_a_mean_of_weights_lies_between_them(base, tmp_path, times, share):
     content = torch.load(base, weights_only=True)
     other = {n: t + 1 for n, t in content["state_dict"].items()}
     torch.save({"state_dict": other, "meta": content["meta"] | {"told": 1}}, tmp_path / "b.pt")
-    mean = read_weights(transfer.write_mean(base, tmp_path / "b.pt", tmp_path / "mean.pt"))
+    files = [base, *[tmp_path / "b.pt"] * times]
+    mean = read_weights(transfer.write_mean(files, tmp_path / "mean.pt"))
     assert mean["meta"]["told"] == 1
     for name, tensor in content["state_dict"].items():
-        added = 0.5 if tensor.is_floating_point() else 1
+        added = share if tensor.is_floating_point() else 1
         assert torch.allclose(mean["state_dict"][name], tensor + added, atol=1e-5)
 
 

@@ -107,7 +107,7 @@ def test_without_carried_results_only_what_the_notebooks_need_is_run(tmp_path, m
     """Two rows on every fold, one on the first; other rows wait until something is carried."""
     paper = profile("paper")
     # rows of one training, of which none is carried there
-    every = ("ours-yolo12m", "ours-best-slice", "yolo12m-sahi", "yolo12m")
+    every = ("ours-yolo12m", "ours-uncut", "yolo12m-sahi", "yolo12m")
     both = {predict_key(method(name), paper) for name in every}
     first = predict_key(method("yolo12n-160"), paper)
     asked = planned(tmp_path, monkeypatch, "--profile", "paper", "--rows", "carried")

@@ -1,11 +1,12 @@
-"""What does it gain that a find counts in the slice that shows it best? results/best_slice.csv
+"""What does it gain that finds at a cut are left out? docs/results/uncut.csv
 
-    python benchmarks/best_slice.py                            # drawn fields, the study's detectors
-    python benchmarks/best_slice.py --data FOLDER --weights FILE --fold 1      # one's own
+    python benchmarks/uncut.py                            # drawn fields, the study's detectors
+    python benchmarks/uncut.py --data FOLDER --weights FILE --fold 1      # one's own
 
 Each detector sees the test fields of a fold twice, in the same slices: merged by suppression alone,
-as sahi does and the paper's rows do, and by the best slice (``looking``). The intervals hold 95 %,
-from resampling patients. Detectors that are trained on another set are scored in shared classes.
+as sahi does and the paper's rows do, and without the finds at a cut that another slice shows whole
+(``looking.uncut``). The intervals hold 95 %, from resampling patients. Detectors that were trained
+on another set are scored in shared classes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ STUDY = {
     "the paper's method": "study/yolo12n-multi-ssl-slices-448-sliced/fold0",
     "the plain detector with slices": "study/yolo12n-single-slices-448-sliced/fold0",
 }
-RESULTS = PACKAGE.parent / "docs" / "results" / "best_slice.csv"
+RESULTS = PACKAGE.parent / "docs" / "results" / "uncut.csv"
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def compared(run: Run, fold: int, name: str, weights: Path, looks: int) -> dict[
     truth = data.boxes_of(fields)
     row: dict[str, Any] = {"data": run.data_name, "fold": fold, "detector": name, "looks": looks}
     both = list(found(run, fields, weights, looks))
-    for way, (boxes, seconds) in zip(("usual", "best"), both, strict=True):
+    for way, (boxes, seconds) in zip(("usual", "uncut"), both, strict=True):
         scores = summary(evaluate(truth, boxes, data.taxonomy.n, list(fields["image"])))
         row |= {f"{metric}_{way}": 100 * scores[metric] for metric in ("map50", "map50_95")}
         row[f"seconds_{way}"] = seconds
@@ -83,7 +84,7 @@ def found(
     detector, classes, _ = open_detector(weights, CONFIDENCE)
     side = read_record(weights).get("slice_px") or run.profile.settings["sahi"]["slice"]
     own = run.dataset.taxonomy
-    for way in (Way(looks=looks), Way(best_slice=True, looks=looks)):
+    for way in (Way(looks=looks), Way(uncut=True, looks=looks)):
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             boxes = predict_fields(detector, fields, side, OVERLAP, Path(folder) / "b.csv", way=way)
