@@ -37,6 +37,7 @@ import synthurine
 from openurine_lib import default_weights, open_run, style
 from openurine_lib.clinical import validation
 from openurine_lib.clinical.drawn_to_real import MEAN, scores, with_usual_room
+from openurine_lib.data.box_tensors import suppressed
 from openurine_lib.data.dataset import prepare
 from openurine_lib.data.images import read_rgb
 from openurine_lib.evaluation.metrics import evaluate, summary
@@ -45,7 +46,7 @@ from openurine_lib.experiments.latency import pareto_front
 from openurine_lib.experiments.methods import profile
 from openurine_lib.inference import CONFIDENCE, OVERLAP, predict_image
 from openurine_lib.laboratory.predicting import open_detector
-from openurine_lib.looking import suppressed
+from openurine_lib.looking import MATCH_THRESHOLD
 from openurine_lib.speed.processor import use_cores
 from openurine_lib.ways import SLICES, Way
 
@@ -152,7 +153,9 @@ def looking(network: Any, passes: Passes, slice_px: int) -> Looking:
             side = round(slice_px / passes.scale)
             whole = Way(at_once=True, looks=passes.looks)
             parts.append(predict_image(network, image, side, way=whole))
-        return parts[0] if len(parts) == 1 else suppressed(pd.concat(parts, ignore_index=True))
+        if len(parts) == 1:
+            return parts[0]
+        return suppressed(pd.concat(parts, ignore_index=True), MATCH_THRESHOLD)
 
     return look
 

@@ -23,13 +23,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sahi.models.base import DetectionModel
 from sahi.postprocess.backends import set_postprocess_backend
 from sahi.predict import get_prediction, get_sliced_prediction
 from sahi.slicing import get_slice_bboxes
-from torchvision.ops import batched_nms
 
+from openurine_lib.data.box_tensors import suppressed
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.ways import Way
 
@@ -129,17 +128,7 @@ def _without_cut(
             boxes[XYXY] += np.tile(slices[own, :2], 2)  # to the pixels of the field
             kept = uncut(boxes[XYXY].to_numpy(), slices, own, (width, height))
             parts.append(boxes[kept])
-    return suppressed(pd.concat(parts, ignore_index=True))
-
-
-def suppressed(boxes: pd.DataFrame) -> pd.DataFrame:
-    """What non-maximum suppression within each class leaves, most confident first."""
-    # copies, as torch wants to be able to write
-    corners = torch.from_numpy(boxes[XYXY].to_numpy(dtype="float32", copy=True))
-    sure = torch.from_numpy(boxes["conf"].to_numpy(dtype="float32", copy=True))
-    classes = torch.from_numpy(boxes["cls"].to_numpy(dtype="int64", copy=True))
-    kept = batched_nms(corners, sure, classes, MATCH_THRESHOLD)
-    return boxes.iloc[kept.numpy()]
+    return suppressed(pd.concat(parts, ignore_index=True), MATCH_THRESHOLD)
 
 
 @contextlib.contextmanager

@@ -18,10 +18,11 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import cohen_kappa_score
 from ultralytics.utils.metrics import box_iou
 
+from openurine_lib.data.box_tensors import corners
 from openurine_lib.data.check import labelled
 from openurine_lib.data.readers import read
 from openurine_lib.data.taxonomy import Taxonomy
-from openurine_lib.evaluation.metrics import ByImage, corners
+from openurine_lib.evaluation.metrics import ByImage
 
 IOU = 0.5
 NOTHING = -1  # the class of a particle that an annotator did not draw

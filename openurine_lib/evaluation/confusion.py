@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from ultralytics.utils.metrics import ConfusionMatrix, box_iou
 
 from openurine_lib import style
+from openurine_lib.data.box_tensors import classes_of, corners
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.bootstrap import (
     FOR_LIMITS,
@@ -32,7 +33,7 @@ from openurine_lib.evaluation.bootstrap import (
     percent_interval,
 )
 from openurine_lib.evaluation.classwise import spelling
-from openurine_lib.evaluation.metrics import ByImage, Scored, classes_of, corners
+from openurine_lib.evaluation.metrics import ByImage, Scored
 
 IOU = 0.5
 BACKGROUND = "background"

@@ -28,9 +28,10 @@ from matplotlib.figure import Figure
 from ultralytics.utils.metrics import box_iou
 
 from openurine_lib import style
+from openurine_lib.data.box_tensors import corners
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation import bootstrap
-from openurine_lib.evaluation.metrics import ByImage, Scored, corners, matches, surest_first
+from openurine_lib.evaluation.metrics import ByImage, Scored, matches, surest_first
 
 FOREGROUND, BACKGROUND = 0.5, 0.1  # TIDE's two overlaps
 RIGHT, FOUND = "right", "found"

@@ -26,13 +26,14 @@ from matplotlib.lines import Line2D
 from ultralytics.utils.metrics import box_iou
 
 from openurine_lib import style
+from openurine_lib.data.box_tensors import corners
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.images import read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
 from openurine_lib.evaluation.conditions import crowding
 from openurine_lib.evaluation.confusion import IOU, covered
 from openurine_lib.evaluation.errors import RIGHT, Errors
-from openurine_lib.evaluation.metrics import ByImage, Scored, corners, surest_first
+from openurine_lib.evaluation.metrics import ByImage, Scored, surest_first
 
 ROWS = {
     "dense": "missed in a dense cluster",

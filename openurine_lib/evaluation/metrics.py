@@ -28,7 +28,7 @@ import torch
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.utils.metrics import Metric, ap_per_class, box_iou, smooth
 
-from openurine_lib.data.boxes import XYXY
+from openurine_lib.data.box_tensors import classes_of, corners
 from openurine_lib.data.dataset import Dataset
 from openurine_lib.published import METRICS
 
@@ -79,17 +79,6 @@ class _Matcher(BaseValidator):
 
     def __init__(self, ious: torch.Tensor) -> None:
         self.iouv = ious  # all that its matching reads
-
-
-def corners(boxes: pd.DataFrame) -> torch.Tensor:
-    """Boxes of a frame as a tensor (N, 4), xyxy in pixels."""
-    # a copy, as torch wants to be able to write; (0, 4) where there are no boxes
-    return torch.from_numpy(boxes[XYXY].to_numpy(dtype=np.float32, copy=True).reshape(-1, 4))
-
-
-def classes_of(boxes: pd.DataFrame) -> torch.Tensor:
-    """Class ids of a frame as a tensor (N,)."""
-    return torch.from_numpy(boxes["cls"].to_numpy(dtype=np.int64, copy=True))
 
 
 def surest_first(predictions: pd.DataFrame) -> pd.DataFrame:

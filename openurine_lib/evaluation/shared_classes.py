@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from torchvision.ops import box_iou
 
+from openurine_lib.data.box_tensors import corners
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.taxonomy import Taxonomy, equals
-from openurine_lib.evaluation.metrics import ByImage, average_precision, corners
+from openurine_lib.evaluation.metrics import ByImage, average_precision
 
 SAME = 0.3  # IoU: a tight and a loose box of one particle
 SURE = 0.25  # confidence of the detections by which the room is measured

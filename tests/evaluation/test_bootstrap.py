@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.evaluation import metrics
 from openurine_lib.evaluation.bootstrap import (
     average_precision,
@@ -86,9 +87,9 @@ def two_groups():
     """g0: a box that is found; g1: a missed box and a false detection, surer than the right one."""
     images = pd.DataFrame({"image": ["a", "b"], "group": ["g0", "g1"]})
     box = [0.0, 0.0, 10.0, 10.0]
-    truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *metrics.XYXY])
+    truth = pd.DataFrame([("a", 0, *box), ("b", 0, *box)], columns=["image", "cls", *XYXY])
     found = pd.DataFrame([("a", 0, 0.5, *box), ("b", 0, 0.9, 20, 20, 30, 30)],
-                         columns=["image", "cls", "conf", *metrics.XYXY])  # fmt: skip
+                         columns=["image", "cls", "conf", *XYXY])  # fmt: skip
     return match_groups(truth, found, 1, images)
 
 

@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
+from openurine_lib.data.box_tensors import suppressed
 from openurine_lib.data.boxes import XYXY
-from openurine_lib.evaluation.metrics import classes_of, corners
 from openurine_lib.files import atomic_path
 from openurine_lib.inference import predict_image
 from openurine_lib.training.engines import engine, libreyolo, sahi_adapter
@@ -111,14 +109,14 @@ class Fused(BoxDetector):
         found = [predict_image(member, image, None) for member in self.members]
         height, width = image.shape[:2]
         one = (
-            suppressed(found)
+            surest_of(found)
             if self.fusion == NMS
             else fused(found, width, height, WBF_IOU, WBF_SURE)
         )
         return one[XYXY].to_numpy(), one["conf"].to_numpy(), one["cls"].to_numpy()
 
 
-def suppressed(found: list[pd.DataFrame]) -> pd.DataFrame:
+def surest_of(found: list[pd.DataFrame]) -> pd.DataFrame:
     """The boxes of all members but for those that overlap with a better one of their class.
 
     found: of each member [cls, conf, x1, y1, x2, y2]; the confidences come back times WEIGHTS.
@@ -128,9 +126,7 @@ def suppressed(found: list[pd.DataFrame]) -> pd.DataFrame:
         for weight, boxes in zip(WEIGHTS, found, strict=True)
     ]
     together = pd.concat(weighed, ignore_index=True)
-    sure = torch.from_numpy(together["conf"].to_numpy(copy=True))
-    kept = batched_nms(corners(together), sure.float(), classes_of(together), NMS_IOU)
-    return together.iloc[kept.numpy()]
+    return suppressed(together, NMS_IOU)
 
 
 def detector(weights: Path, conf: float, device: str, imgsz: int) -> Fused:
