@@ -34,7 +34,7 @@ from openurine_lib.ways import Way
 EACH = 2  # fields of a slide
 SLICE_PX = 544  # of the detector that comes with the project, and of all that it is compared with
 RESULTS = PACKAGE.parent / "docs" / "results" / "training_slides.csv"
-WHICH = ["detector", "looks", "merged", "fold"]
+WHICH = ["detector", "contrast", "looks", "merged", "fold"]
 
 
 def main() -> None:
@@ -44,13 +44,19 @@ def main() -> None:
     parser.add_argument("--mean", action="store_true", help="score the mean of the weights")
     parser.add_argument("--name", default="as it comes", help="in the table (%(default)s)")
     parser.add_argument("--looks", type=int, choices=(1, 2), default=2, help="(%(default)s)")
+    parser.add_argument("--contrast", type=float, help="of fields, grey levels; 0: as they are")
     parser.add_argument("--suppression", action="store_true", help="merge slices by it alone")
     parser.add_argument("--fold", type=int, default=0, help="(%(default)s)")
     options = parser.parse_args()
     run = open_run(options.data, "study")
     files = options.weights or [default_weights.path()]
     way = Way(uncut=not options.suppression, looks=options.looks)
-    setting = {"looks": way.looks, "merged": "suppression" if options.suppression else "uncut"}
+    asked = "as the weights ask" if options.contrast is None else options.contrast
+    setting = {
+        "contrast": asked,
+        "looks": way.looks,
+        "merged": "suppression" if options.suppression else "uncut",
+    }
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         if options.mean:
@@ -58,14 +64,21 @@ def main() -> None:
         for file in files:
             name = options.name if len(files) == 1 else f"{options.name}, {file.stem}"
             line = {"detector": name, **setting, "fold": options.fold}
-            lines.append(line | scored(run, file, options.fold, way))
+            lines.append(line | scored(run, file, options.fold, way, options.contrast))
     print(keep(pd.DataFrame(lines)).to_string(index=False))
 
 
-def scored(run: Run, weights: Path, fold: int, way: Way) -> dict[str, Any]:
-    """AP of each shared class and their mean; fields: how many were looked at."""
+def scored(
+    run: Run, weights: Path, fold: int, way: Way, contrast: float | None = None
+) -> dict[str, Any]:
+    """AP of each shared class and their mean; fields: how many were looked at.
+
+    contrast: to which a field is brought first; None: as the weights ask.
+    """
     fields = training_fields(run, fold)
     detector, classes, _ = open_detector(weights, CONFIDENCE)
+    if contrast is not None:
+        detector.contrast = contrast
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "boxes.csv"
         found = predict_fields(detector, fields, SLICE_PX, OVERLAP, out, way=way)

@@ -33,7 +33,7 @@ import pandas as pd
 from sahi.models.base import DetectionModel
 from tqdm.auto import tqdm
 
-from openurine_lib import looking
+from openurine_lib import contrast, looking
 from openurine_lib.data.boxes import XYXY, with_room
 from openurine_lib.data.images import BadField, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
@@ -64,8 +64,10 @@ def predict_image(
     image: uint8 (H, W, 3) RGB. slice_px: side of the slices; None predicts the image as a whole, at
     the detector's ``image_size``. way: how the field is looked at. room: what is added on each side
     of a box after suppression, a share of it (``boxes.with_room``). least: confidence from which a
-    box counts, after fusion; what one look is less sure of matters.
+    box counts, after fusion; what one look is less sure of matters. A detector that asks for a
+    ``contrast`` sees the image brought to it.
     """
+    image = contrast.brought_to(image, getattr(detector, "contrast", 0.0))
     find = functools.partial(looking.found, detector, overlap=overlap, way=way)
     boxes = seen_twice(find, image, slice_px) if way.looks == 2 else find(image, slice_px)
     boxes = with_room(boxes, room)
@@ -111,6 +113,7 @@ def predict_fields(
     setting = {
         "slice": slice_px, "overlap": overlap, **asdict(way), "room": room, "least": least,
         "conf": detector.confidence_threshold, "imgsz": detector.image_size,
+        "contrast": getattr(detector, "contrast", 0.0),
         "weights": _digest(detector.model), "fields": digests(images),
     }  # fmt: skip
     done = _resume(partial, setting)

@@ -59,7 +59,7 @@ def look(image: Pixels, jpeg: int = USUAL_JPEG) -> Look:
     """Measures a field, uint8 (H, W, 3) RGB."""
     cut = [round(EDGE * side) for side in image.shape[:2]]
     image = image[cut[0] : image.shape[0] - cut[0], cut[1] : image.shape[1] - cut[1]]
-    empty = _background(image)
+    empty = background(image)
     light = np.median(empty.reshape(-1, 3), axis=0)
     vignette, uneven = _unevenness(empty.mean(axis=2) / light.mean())
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -107,7 +107,7 @@ def quality(path: str | Path) -> int:
     return int(np.clip(round(100 - 50 * factor if factor < 1 else 50 / factor), 1, 100))
 
 
-def _background(image: Pixels) -> Array:
+def background(image: Pixels) -> Array:
     """The field without its particles, (H, W, 3) in 0..255."""
     height, width = image.shape[:2]
     factor = COARSE / max(height, width)

@@ -19,6 +19,7 @@ from PIL import Image
 from openurine_lib import default_weights
 from openurine_lib.clinical import patient_report, validation
 from openurine_lib.clinical.counts import CONFIDENCE
+from openurine_lib.contrast import brought_to
 from openurine_lib.data.boxes import XYXY
 from openurine_lib.data.given import ONE_PATIENT
 from openurine_lib.data.images import BadField, decode
@@ -169,7 +170,8 @@ class Explorer:
                     f"seen {WHOLE}, or open a part of the field of at most {MOST_SLICES} slices"
                 )
             self._model = self._model or load_model(self.weights, device())
-            seen = (self._model, self.field.pixels, self._view(way))
+            shown = brought_to(self.field.pixels, self.meta.get("contrast", 0.0))
+            seen = (self._model, shown, self._view(way))
             heats[way, head] = gradcam.explain(*seen, [self.classes.heads[head]])[0]
         return heats[way, head]
 

@@ -26,9 +26,20 @@ class ParallelDetectionModel(UltralyticsDetectionModel):
     batch = 16  # slices that sahi hands over at a time; memory holds one a core
     any_size = True  # ``image_size`` and ``max_det`` may change from call to call
 
-    def __init__(self, model: Any, names: list[str], conf: float, imgsz: int, max_det: int):
-        """model: (1, 3, H, W) float32 in 0..1 -> (1, 4+nc, A), or a tuple that begins with it."""
-        self.max_det = max_det  # boxes a slice
+    def __init__(
+        self,
+        model: Any,
+        names: list[str],
+        conf: float,
+        imgsz: int,
+        max_det: int,
+        contrast: float = 0.0,
+    ):
+        """model: (1, 3, H, W) float32 in 0..1 -> (1, 4+nc, A), or a tuple that begins with it.
+
+        contrast: to which a field is brought first, in grey levels; 0: it stays as it is.
+        """
+        self.max_det, self.contrast = max_det, contrast  # max_det: boxes a slice
         # each of the pool's threads computes on one core
         self.pool = ThreadPoolExecutor(cores(), "slices", torch.set_num_threads, (1,))
         mapping = {str(i): name for i, name in enumerate(names)}  # sahi's ids are strings

@@ -37,7 +37,7 @@ from openurine_lib.training.weights import DETECTOR, WeightsError, read_weights
 
 FORMAT = 1  # of the folder; another one is refused
 META = "export.json"
-TOLD = ("synthetic", "taxonomy_entry")  # of the weights, where they know it
+TOLD = ("synthetic", "taxonomy_entry", "contrast")  # of the weights, where they know it
 FILES = {"openvino": ("network.xml", "network.bin"), "onnx": ("network.onnx",)}
 RUNTIME = {"openvino": "openvino", "onnx": "onnxruntime"}
 AGAIN = "export the weights again: openurine export weights.pt --to openvino"
@@ -153,7 +153,8 @@ def detector(
     folder = Path(exported)
     run = _openvino(folder, exact) if meta["to"] == "openvino" else _onnxruntime(folder)
     network = _Exported(run, meta, exact)
-    return ParallelDetectionModel(network, meta["classes"], conf, imgsz, MAX_DETECTIONS)
+    contrast = meta.get("contrast", 0.0)
+    return ParallelDetectionModel(network, meta["classes"], conf, imgsz, MAX_DETECTIONS, contrast)
 
 
 class _Exported(torch.nn.Module):

@@ -10,8 +10,7 @@ What differs from a plain ``YOLO(...).train()``, and why:
   that a killed and resumed training ends with the weights of an undisturbed one. (Exact while
   ``nbs <= batch``: gradients that wait across an epoch's end are not kept. On a GPU, kernels add
   noise of their own.)
-
-Several GPUs ("0,1") are the library's own data parallelism; the first process writes the files.
+- several GPUs ("0,1") are the library's own data parallelism; the first process writes the files.
 """
 
 from __future__ import annotations
@@ -97,21 +96,21 @@ def detector(weights: Path, conf: float, device: str, imgsz: int, exact: bool = 
     it. With ``exact`` all is done as sahi does it with a stock ultralytics model.
     """
     meta = read_weights(weights, "ultralytics")["meta"]
-    transformer = meta["arch"].startswith("rtdetr")
+    transformer, contrast = meta["arch"].startswith("rtdetr"), meta.get("contrast", 0.0)
     model: Any = load_model(weights, device)
     model.fast = not exact  # see ``ProcessorForward``
     if "cpu" in device and not (exact or transformer):
         processor.keep_memory()
         model = model.fuse(verbose=False).to(memory_format=torch.channels_last)
         fuse_activations(model)  # no way back to training or export
-        return ParallelDetectionModel(model, meta["classes"], conf, imgsz, MAX_DETECTIONS)
+        return ParallelDetectionModel(model, meta["classes"], conf, imgsz, MAX_DETECTIONS, contrast)
     predictor = (RTDETRPredictor if transformer else DetectionPredictor)(overrides={
         "conf": conf, "imgsz": imgsz, "device": device, "max_det": MAX_DETECTIONS,
         "rect": True, "save": False, "verbose": False,  # as ``YOLO.predict`` sets them
     })  # fmt: skip
     predictor.setup_model(model, verbose=False)
     adapter = sahi_adapter(PredictorAdapter, model, meta["classes"], conf, device, imgsz)
-    adapter.predictor, adapter.max_det = predictor, MAX_DETECTIONS
+    adapter.predictor, adapter.max_det, adapter.contrast = predictor, MAX_DETECTIONS, contrast
     adapter.any_size = not transformer
     if "cpu" in device:
         processor.use_cores()  # the set-up has set the library's own number of threads
@@ -124,6 +123,7 @@ class PredictorAdapter(UltralyticsDetectionModel):
     predictor: DetectionPredictor | RTDETRPredictor
     any_size: bool  # whether ``image_size`` and ``max_det`` may change from call to call
     max_det: int  # boxes a slice or image
+    contrast: float  # to which a field is brought first (``contrast``)
 
     def perform_batch_inference(self, images: list[np.ndarray]) -> None:
         """images: uint8 (H, W, 3) RGB."""
