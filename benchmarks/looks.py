@@ -29,7 +29,8 @@ from openurine_lib.two_looks import LOOKS, Look, fused
 
 FIELDS = 2  # of a slide
 LONGER, SHORTER = LOOKS
-USUAL, MIRRORED = Look(1.0, mirrored=False), Look(1.0, mirrored=True)
+USUAL = Look(1.0, mirrored=False, levelled=False)
+MIRRORED = Look(1.0, mirrored=True, levelled=False)
 WAYS = {
     "one": [USUAL],
     "one, longer slices": [LONGER],

@@ -33,7 +33,8 @@ import pandas as pd
 from sahi.models.base import DetectionModel
 from tqdm.auto import tqdm
 
-from openurine_lib import contrast, looking
+from openurine_lib import looking
+from openurine_lib.contrast import brought_to
 from openurine_lib.data.boxes import XYXY, with_room
 from openurine_lib.data.images import BadField, read_rgb
 from openurine_lib.data.taxonomy import Taxonomy
@@ -65,11 +66,14 @@ def predict_image(
     the detector's ``image_size``. way: how the field is looked at. room: what is added on each side
     of a box after suppression, a share of it (``boxes.with_room``). least: confidence from which a
     box counts, after fusion; what one look is less sure of matters. A detector that asks for a
-    ``contrast`` sees the image brought to it.
+    ``contrast`` sees the image brought to it, at the first of two looks.
     """
-    image = contrast.brought_to(image, getattr(detector, "contrast", 0.0))
+    contrast = getattr(detector, "contrast", 0.0)
     find = functools.partial(looking.found, detector, overlap=overlap, way=way)
-    boxes = seen_twice(find, image, slice_px) if way.looks == 2 else find(image, slice_px)
+    if way.looks == 2:
+        boxes = seen_twice(find, image, slice_px, contrast)
+    else:
+        boxes = find(brought_to(image, contrast), slice_px)
     boxes = with_room(boxes, room)
     boxes[XYXY] = boxes[XYXY].to_numpy().clip(0, image.shape[1::-1] * 2)  # (W, H, W, H)
     # nothing is left of a box beyond the edge

@@ -65,6 +65,15 @@ def test_fields_without_a_find_have_none() -> None:
     assert found.dtypes[XYXY].eq(float).all() and found.cls.dtype.kind == "i"
 
 
+def test_the_first_look_is_at_the_contrast_that_the_detector_asks_for() -> None:
+    hard = np.full((60, 80, 3), 180, np.uint8)
+    hard[20:26, 30:36] = 20
+    first, second = (look.field(hard, 3.0) for look in two_looks.LOOKS)
+    assert 20 < first[22, 32, 0] < 180 and first[50, 50, 0] == 180
+    assert (second == hard[::-1]).all()  # upside down, and as it is
+    assert all((look.field(hard) == hard).mean() > 0.9 for look in two_looks.LOOKS)
+
+
 def test_a_prediction_fuses_two_looks_and_is_sorted_and_cut(monkeypatch) -> None:
     sides = []
 
@@ -74,7 +83,7 @@ def test_a_prediction_fuses_two_looks_and_is_sorted_and_cut(monkeypatch) -> None
 
     monkeypatch.setattr(looking, "found", found)
     monkeypatch.setattr(
-        two_looks, "LOOKS", (two_looks.Look(1.0, False), two_looks.Look(0.5, False))
+        two_looks, "LOOKS", (two_looks.Look(1.0, False, False), two_looks.Look(0.5, False, False))
     )
     out = inference.predict_image(None, field(), 80, way=Way(looks=2))
     assert sides == [80, 40]
