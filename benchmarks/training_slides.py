@@ -51,7 +51,7 @@ def main() -> None:
     run = open_run(options.data, "study")
     files = options.weights or [default_weights.path()]
     way = Way(uncut=not options.suppression, looks=options.looks)
-    asked = "as the weights ask" if options.contrast is None else options.contrast
+    asked = "as asked" if options.contrast is None else options.contrast
     setting = {
         "contrast": asked,
         "looks": way.looks,
