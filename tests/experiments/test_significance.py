@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from openurine_lib.data import taxonomy
-from openurine_lib.evaluation.metrics import XYXY
+from openurine_lib.data.boxes import XYXY
 from openurine_lib.experiments import significance
 from openurine_lib.experiments.methods import profile
 from openurine_lib.experiments.run import Run
