@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pandas as pd
 from tqdm.auto import tqdm
+from training_slides import training_fields
 
 from openurine_lib import default_weights, open_run, read_rgb
 from openurine_lib.clinical import validation
@@ -27,7 +28,6 @@ from openurine_lib.laboratory.predicting import open_detector
 from openurine_lib.training.weights import read_weights, taxonomy_of
 from openurine_lib.two_looks import LOOKS, Look, fused
 
-FIELDS = 2  # of a slide
 LONGER, SHORTER = LOOKS
 USUAL = Look(1.0, mirrored=False, levelled=False)
 MIRRORED = Look(1.0, mirrored=True, levelled=False)
@@ -48,8 +48,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0, help="(%(default)s)")
     options = parser.parse_args()
     run = open_run(options.data, "study")
-    fields = run.dataset.train_images(options.fold).sample(frac=1, random_state=run.seed)
-    fields = fields.groupby("group").head(FIELDS).sort_index()
+    fields = training_fields(run, options.fold)
     weights = default_weights.path()
     classes = taxonomy_of(read_weights(weights)["meta"], weights)
     looks = dict.fromkeys(look for way in WAYS.values() for look in way)
@@ -76,12 +75,14 @@ def found_by(run: Run, fields: pd.DataFrame, look: Look, fold: int) -> tuple[pd.
     file = run.dir / "looks" / f"fold{fold}-{look.share:.2f}-{look.mirrored:d}.csv"
     if not file.exists():
         detector, _, _ = open_detector(weights, CONFIDENCE)
+        # a look says by itself whether it is brought to that contrast
+        contrast, detector.contrast = detector.contrast, 0.0
         known = validation.read(weights)
         side = round(known["slice_px"] * look.share)
         parts = []
         for field in tqdm(list(fields.itertuples()), desc=f"slices of {side} px", unit="field"):
             image = read_rgb(field.path)
-            shown = look.field(image)
+            shown = look.field(image, contrast)
             started = time.perf_counter()
             way = replace(validation.usual_way(known), looks=1)
             boxes = predict_image(detector, shown, side, way=way)
